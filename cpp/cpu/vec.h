@@ -1,0 +1,572 @@
+// Vec<T>: one native SIMD register of T with its Mask<T>; the only file that knows the instruction sets by name.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+// GCC 12's own AVX-512 header reads "undefined" registers and warns about it in whoever includes it.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#if defined(__SSE4_1__)
+#include <immintrin.h>
+#endif
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#include "base/half.h"
+
+#ifndef FS_ISA
+#error "cpu/ files are compiled once per instruction set with -DFS_ISA=v2|v3|v4|neon"
+#endif
+
+#define FS_INLINE [[gnu::always_inline]] inline
+
+#if defined(__AVX512F__)
+#define FS_VEC_BYTES 64
+#elif defined(__AVX2__)
+#define FS_VEC_BYTES 32
+#else
+#define FS_VEC_BYTES 16
+#endif
+
+namespace fireseed::cpu::FS_ISA {
+
+inline constexpr int kVecBytes = FS_VEC_BYTES;
+
+// The type of size and kind that holds T's bits in lanes (also what a comparison of T gives).
+template <int kBytes> struct int_of_size;
+template <> struct int_of_size<1> { using type = int8_t; };
+template <> struct int_of_size<2> { using type = int16_t; };
+template <> struct int_of_size<4> { using type = int32_t; };
+template <> struct int_of_size<8> { using type = int64_t; };
+template <class T>
+using lane_int = typename int_of_size<sizeof(T)>::type;
+
+template <class T> inline constexpr bool is_float_lane = false;
+template <> inline constexpr bool is_float_lane<float> = true;
+template <> inline constexpr bool is_float_lane<double> = true;
+template <class A, class B> inline constexpr bool same_type = false;
+template <class A> inline constexpr bool same_type<A, A> = true;
+
+template <class T>
+struct native {
+  typedef T type __attribute__((vector_size(FS_VEC_BYTES)));
+};
+template <class T>
+using native_t = typename native<T>::type;
+
+template <class T> struct Vec;
+
+// One truth value a lane. On AVX-512 a bit each (k registers), elsewhere all-ones/all-zeros lanes.
+template <class T>
+struct Mask {
+  static constexpr int kSize = FS_VEC_BYTES / static_cast<int>(sizeof(T));
+#if defined(__AVX512F__)
+  template <int kLanes, class = void> struct bits_of { using type = uint64_t; };
+  template <class U> struct bits_of<8, U> { using type = uint8_t; };
+  template <class U> struct bits_of<16, U> { using type = uint16_t; };
+  template <class U> struct bits_of<32, U> { using type = uint32_t; };
+  using Native = typename bits_of<kSize>::type;
+  static constexpr Native kAll = static_cast<Native>(~uint64_t{0});
+  Native m;
+  Mask() = default;
+  FS_INLINE explicit Mask(Native bits) : m(bits) {}
+  FS_INLINE static Mask filled(bool value) { return Mask(value ? kAll : Native{0}); }
+  // The first n lanes, 0 <= n <= kSize.
+  FS_INLINE static Mask first(int n) {
+    return Mask(static_cast<Native>(n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1));
+  }
+  FS_INLINE uint64_t bits() const { return m; }
+  FS_INLINE bool any() const { return m != 0; }
+  FS_INLINE bool all() const { return m == kAll; }
+  FS_INLINE friend Mask operator&(Mask a, Mask b) { return Mask(static_cast<Native>(a.m & b.m)); }
+  FS_INLINE friend Mask operator|(Mask a, Mask b) { return Mask(static_cast<Native>(a.m | b.m)); }
+  FS_INLINE friend Mask operator^(Mask a, Mask b) { return Mask(static_cast<Native>(a.m ^ b.m)); }
+  FS_INLINE Mask operator~() const { return Mask(static_cast<Native>(~m)); }
+#else
+  using Native = native_t<lane_int<T>>;
+  Native m;
+  Mask() = default;
+  FS_INLINE explicit Mask(Native lanes) : m(lanes) {}
+  FS_INLINE static Mask filled(bool value) { return Mask(Native{} - static_cast<lane_int<T>>(value)); }
+  FS_INLINE static Mask first(int n) {
+    Native lane;
+    for (int i = 0; i < kSize; ++i) lane[i] = static_cast<lane_int<T>>(i);
+    return Mask(lane < (Native{} + static_cast<lane_int<T>>(n)));
+  }
+  FS_INLINE uint64_t bits() const {
+#if defined(__AVX2__)
+    if constexpr (sizeof(T) == 4) return static_cast<uint32_t>(_mm256_movemask_ps((__m256)m));
+    if constexpr (sizeof(T) == 8) return static_cast<uint32_t>(_mm256_movemask_pd((__m256d)m));
+    if constexpr (sizeof(T) == 1) return static_cast<uint32_t>(_mm256_movemask_epi8((__m256i)m));
+#elif defined(__SSE4_1__)
+    if constexpr (sizeof(T) == 4) return static_cast<uint32_t>(_mm_movemask_ps((__m128)m));
+    if constexpr (sizeof(T) == 8) return static_cast<uint32_t>(_mm_movemask_pd((__m128d)m));
+    if constexpr (sizeof(T) == 1) return static_cast<uint32_t>(_mm_movemask_epi8((__m128i)m));
+#endif
+    uint64_t r = 0;
+    for (int i = 0; i < kSize; ++i) r |= static_cast<uint64_t>(m[i] & 1) << i;
+    return r;
+  }
+  FS_INLINE bool any() const { return bits() != 0; }
+  FS_INLINE bool all() const { return bits() == (kSize >= 64 ? ~uint64_t{0} : (uint64_t{1} << (kSize & 63)) - 1); }
+  FS_INLINE friend Mask operator&(Mask a, Mask b) { return Mask(a.m & b.m); }
+  FS_INLINE friend Mask operator|(Mask a, Mask b) { return Mask(a.m | b.m); }
+  FS_INLINE friend Mask operator^(Mask a, Mask b) { return Mask(a.m ^ b.m); }
+  FS_INLINE Mask operator~() const { return Mask(~m); }
+#endif
+  // a where the mask holds, else b.
+  FS_INLINE friend Vec<T> where(Mask c, Vec<T> a, Vec<T> b) { return Vec<T>::select(c, a, b); }
+};
+
+// The same lanes of another element type of the same size.
+template <class To, class T>
+FS_INLINE Mask<To> mask_cast(Mask<T> c) {
+  static_assert(sizeof(To) == sizeof(T));
+  return Mask<To>(c.m);
+}
+
+#if defined(__AVX512F__)
+namespace detail512 {
+enum Compare { kEq, kLt, kLe, kNe, kGe, kGt };  // a op b
+// AVX-512 comparison of any lane type into a bit mask.
+template <class T, Compare kOp>
+FS_INLINE auto compare(native_t<T> a, native_t<T> b) {
+  constexpr int kF = kOp == kEq   ? _CMP_EQ_OQ
+                     : kOp == kLt ? _CMP_LT_OQ
+                     : kOp == kLe ? _CMP_LE_OQ
+                     : kOp == kNe ? _CMP_NEQ_UQ
+                     : kOp == kGe ? _CMP_GE_OQ
+                                  : _CMP_GT_OQ;
+  constexpr int kI = kOp == kEq   ? _MM_CMPINT_EQ
+                     : kOp == kLt ? _MM_CMPINT_LT
+                     : kOp == kLe ? _MM_CMPINT_LE
+                     : kOp == kNe ? _MM_CMPINT_NE
+                     : kOp == kGe ? _MM_CMPINT_NLT
+                                  : _MM_CMPINT_NLE;
+  constexpr bool kUnsigned = static_cast<T>(-1) > static_cast<T>(0);
+  if constexpr (same_type<T, float>) return _mm512_cmp_ps_mask(a, b, kF);
+  else if constexpr (same_type<T, double>) return _mm512_cmp_pd_mask(a, b, kF);
+  else if constexpr (sizeof(T) == 8 && kUnsigned) return _mm512_cmp_epu64_mask((__m512i)a, (__m512i)b, kI);
+  else if constexpr (sizeof(T) == 8) return _mm512_cmp_epi64_mask((__m512i)a, (__m512i)b, kI);
+  else if constexpr (sizeof(T) == 4 && kUnsigned) return _mm512_cmp_epu32_mask((__m512i)a, (__m512i)b, kI);
+  else if constexpr (sizeof(T) == 4) return _mm512_cmp_epi32_mask((__m512i)a, (__m512i)b, kI);
+  else if constexpr (sizeof(T) == 2 && kUnsigned) return _mm512_cmp_epu16_mask((__m512i)a, (__m512i)b, kI);
+  else if constexpr (sizeof(T) == 2) return _mm512_cmp_epi16_mask((__m512i)a, (__m512i)b, kI);
+  else if constexpr (kUnsigned) return _mm512_cmp_epu8_mask((__m512i)a, (__m512i)b, kI);
+  else return _mm512_cmp_epi8_mask((__m512i)a, (__m512i)b, kI);
+}
+}  // namespace detail512
+#endif
+
+// A register of kSize lanes of T: float, double and the integers of 8 to 64 bits. A plain number becomes a
+// broadcast where an operand is expected, so `x * 2.0` and `where(x < 0, 0, x)` read as they do for one number.
+template <class T>
+struct Vec {
+  using Scalar = T;
+  using Native = native_t<T>;
+  static constexpr int kSize = FS_VEC_BYTES / static_cast<int>(sizeof(T));
+  Native v;
+
+  Vec() = default;
+  FS_INLINE Vec(Native native) : v(native) {}
+  template <class S>
+    requires(__is_enum(S) || requires(S s) { static_cast<T>(s); s + 1; static_cast<double>(s); })
+  FS_INLINE Vec(S s) : v(static_cast<T>(s) - Native{}) {}
+
+  FS_INLINE static Vec load(const T* p) {
+    Vec r;
+    __builtin_memcpy(&r.v, p, sizeof(Native));
+    return r;
+  }
+  FS_INLINE void store(T* p) const { __builtin_memcpy(p, &v, sizeof(Native)); }
+  // The first n lanes (0 <= n <= kSize), zeros beyond; touches no memory past p[n - 1].
+  FS_INLINE static Vec load(const T* p, int n) {
+#if defined(__AVX512F__)
+    const auto m = Mask<T>::first(n).m;
+    if constexpr (sizeof(T) == 8) return Vec((Native)_mm512_maskz_loadu_epi64(m, p));
+    else if constexpr (sizeof(T) == 4) return Vec((Native)_mm512_maskz_loadu_epi32(m, p));
+    else if constexpr (sizeof(T) == 2) return Vec((Native)_mm512_maskz_loadu_epi16(m, p));
+    else return Vec((Native)_mm512_maskz_loadu_epi8(m, p));
+#else
+#if defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+      return Vec((Native)_mm256_maskload_epi32(reinterpret_cast<const int*>(p), (__m256i)Mask<T>::first(n).m));
+    if constexpr (sizeof(T) == 8)
+      return Vec((Native)_mm256_maskload_epi64(reinterpret_cast<const long long*>(p), (__m256i)Mask<T>::first(n).m));
+#endif
+    T lanes[kSize] = {};
+    for (int i = 0; i < n; ++i) lanes[i] = p[i];
+    return load(lanes);
+#endif
+  }
+  FS_INLINE void store(T* p, int n) const {
+#if defined(__AVX512F__)
+    const auto m = Mask<T>::first(n).m;
+    if constexpr (sizeof(T) == 8) _mm512_mask_storeu_epi64(p, m, (__m512i)v);
+    else if constexpr (sizeof(T) == 4) _mm512_mask_storeu_epi32(p, m, (__m512i)v);
+    else if constexpr (sizeof(T) == 2) _mm512_mask_storeu_epi16(p, m, (__m512i)v);
+    else _mm512_mask_storeu_epi8(p, m, (__m512i)v);
+#else
+#if defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+      return _mm256_maskstore_epi32(reinterpret_cast<int*>(p), (__m256i)Mask<T>::first(n).m, (__m256i)v);
+    if constexpr (sizeof(T) == 8)
+      return _mm256_maskstore_epi64(reinterpret_cast<long long*>(p), (__m256i)Mask<T>::first(n).m, (__m256i)v);
+#endif
+    T lanes[kSize];
+    store(lanes);
+    for (int i = 0; i < n; ++i) p[i] = lanes[i];
+#endif
+  }
+  // Non-temporal store; p must be aligned to the register (kVecBytes). Call stream_fence() after the last one.
+  FS_INLINE void stream(T* p) const {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#elif defined(__AVX2__)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#elif defined(__SSE2__)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
+#else
+    store(p);
+#endif
+  }
+  FS_INLINE T operator[](int i) const { return v[i]; }
+  // 0, 1, 2, …
+  FS_INLINE static Vec iota() {
+    Native r;
+    for (int i = 0; i < kSize; ++i) r[i] = static_cast<T>(i);
+    return r;
+  }
+
+  FS_INLINE friend Vec operator+(Vec a, Vec b) { return a.v + b.v; }
+  FS_INLINE friend Vec operator-(Vec a, Vec b) { return a.v - b.v; }
+  FS_INLINE friend Vec operator*(Vec a, Vec b) { return a.v * b.v; }
+  FS_INLINE friend Vec operator/(Vec a, Vec b) { return a.v / b.v; }
+  FS_INLINE Vec operator-() const { return -v; }
+  FS_INLINE Vec& operator+=(Vec b) { v += b.v; return *this; }
+  FS_INLINE Vec& operator-=(Vec b) { v -= b.v; return *this; }
+  FS_INLINE Vec& operator*=(Vec b) { v *= b.v; return *this; }
+  FS_INLINE Vec& operator/=(Vec b) { v /= b.v; return *this; }
+  // Bits of integer lanes.
+  FS_INLINE friend Vec operator&(Vec a, Vec b) { return a.v & b.v; }
+  FS_INLINE friend Vec operator|(Vec a, Vec b) { return a.v | b.v; }
+  FS_INLINE friend Vec operator^(Vec a, Vec b) { return a.v ^ b.v; }
+  FS_INLINE Vec operator~() const { return ~v; }
+  FS_INLINE friend Vec operator<<(Vec a, int n) { return a.v << n; }
+  FS_INLINE friend Vec operator>>(Vec a, int n) { return a.v >> n; }
+  FS_INLINE friend Vec operator<<(Vec a, Vec n) { return a.v << n.v; }
+  FS_INLINE friend Vec operator>>(Vec a, Vec n) { return a.v >> n.v; }
+
+#if defined(__AVX512F__)
+#define FS_VEC_COMPARE(op, name) \
+  FS_INLINE friend Mask<T> operator op(Vec a, Vec b) { return Mask<T>(detail512::compare<T, detail512::name>(a.v, b.v)); }
+#else
+#define FS_VEC_COMPARE(op, name) \
+  FS_INLINE friend Mask<T> operator op(Vec a, Vec b) { return Mask<T>((typename Mask<T>::Native)(a.v op b.v)); }
+#endif
+  FS_VEC_COMPARE(==, kEq)
+  FS_VEC_COMPARE(!=, kNe)
+  FS_VEC_COMPARE(<, kLt)
+  FS_VEC_COMPARE(<=, kLe)
+  FS_VEC_COMPARE(>, kGt)
+  FS_VEC_COMPARE(>=, kGe)
+#undef FS_VEC_COMPARE
+
+  FS_INLINE static Vec select(Mask<T> c, Vec a, Vec b) {
+#if defined(__AVX512F__)
+    if constexpr (same_type<T, float>) return _mm512_mask_blend_ps(c.m, b.v, a.v);
+    else if constexpr (same_type<T, double>) return _mm512_mask_blend_pd(c.m, b.v, a.v);
+    else if constexpr (sizeof(T) == 8) return Vec((Native)_mm512_mask_blend_epi64(c.m, (__m512i)b.v, (__m512i)a.v));
+    else if constexpr (sizeof(T) == 4) return Vec((Native)_mm512_mask_blend_epi32(c.m, (__m512i)b.v, (__m512i)a.v));
+    else if constexpr (sizeof(T) == 2) return Vec((Native)_mm512_mask_blend_epi16(c.m, (__m512i)b.v, (__m512i)a.v));
+    else return Vec((Native)_mm512_mask_blend_epi8(c.m, (__m512i)b.v, (__m512i)a.v));
+#else
+    return Vec(c.m ? a.v : b.v);
+#endif
+  }
+
+  // a * b + c: one rounding where the machine has FMA (all but x86-64-v2).
+  FS_INLINE friend Vec fma(Vec a, Vec b, Vec c) {
+    if constexpr (!is_float_lane<T>) return a.v * b.v + c.v;
+#if defined(__AVX512F__)
+    else if constexpr (same_type<T, float>) return _mm512_fmadd_ps(a.v, b.v, c.v);
+    else return _mm512_fmadd_pd(a.v, b.v, c.v);
+#elif defined(__FMA__)
+    else if constexpr (same_type<T, float>) return _mm256_fmadd_ps(a.v, b.v, c.v);
+    else return _mm256_fmadd_pd(a.v, b.v, c.v);
+#elif defined(__ARM_FEATURE_FMA)
+    else {
+      Native r;
+      for (int i = 0; i < kSize; ++i) r[i] = sizeof(T) == 4 ? __builtin_fmaf(a.v[i], b.v[i], c.v[i]) : __builtin_fma(a.v[i], b.v[i], c.v[i]);
+      return r;
+    }
+#else
+    else return a.v * b.v + c.v;
+#endif
+  }
+  FS_INLINE friend Vec abs(Vec a) {
+    if constexpr (is_float_lane<T>) {
+      constexpr lane_int<T> kMagnitude = static_cast<lane_int<T>>(~(uint64_t{1} << (8 * sizeof(T) - 1)));
+      return Vec((Native)((native_t<lane_int<T>>)a.v & kMagnitude));
+    } else if constexpr (static_cast<T>(-1) > static_cast<T>(0)) {
+      return a;
+    } else {
+      return select(a < Vec(T{0}), -a, a);
+    }
+  }
+
+#if defined(__AVX512F__)
+#define FS_VEC_ROUND(name, mode, builtin)                                                              \
+  FS_INLINE friend Vec name(Vec a) {                                                                   \
+    if constexpr (same_type<T, float>) return _mm512_roundscale_ps(a.v, (mode) | _MM_FROUND_NO_EXC);   \
+    else if constexpr (same_type<T, double>) return _mm512_roundscale_pd(a.v, (mode) | _MM_FROUND_NO_EXC); \
+    else return a;                                                                                     \
+  }
+#elif defined(__AVX2__)
+#define FS_VEC_ROUND(name, mode, builtin)                                                       \
+  FS_INLINE friend Vec name(Vec a) {                                                            \
+    if constexpr (same_type<T, float>) return _mm256_round_ps(a.v, (mode) | _MM_FROUND_NO_EXC); \
+    else if constexpr (same_type<T, double>) return _mm256_round_pd(a.v, (mode) | _MM_FROUND_NO_EXC); \
+    else return a;                                                                              \
+  }
+#elif defined(__SSE4_1__)
+#define FS_VEC_ROUND(name, mode, builtin)                                                    \
+  FS_INLINE friend Vec name(Vec a) {                                                         \
+    if constexpr (same_type<T, float>) return _mm_round_ps(a.v, (mode) | _MM_FROUND_NO_EXC); \
+    else if constexpr (same_type<T, double>) return _mm_round_pd(a.v, (mode) | _MM_FROUND_NO_EXC); \
+    else return a;                                                                           \
+  }
+#else
+#define FS_VEC_ROUND(name, mode, builtin)                                    \
+  FS_INLINE friend Vec name(Vec a) {                                         \
+    if constexpr (is_float_lane<T>) {                                        \
+      for (int i = 0; i < kSize; ++i) a.v[i] = static_cast<T>(builtin(a.v[i])); \
+    }                                                                        \
+    return a;                                                                \
+  }
+#endif
+  FS_VEC_ROUND(floor, _MM_FROUND_TO_NEG_INF, __builtin_floor)
+  FS_VEC_ROUND(ceil, _MM_FROUND_TO_POS_INF, __builtin_ceil)
+  FS_VEC_ROUND(trunc, _MM_FROUND_TO_ZERO, __builtin_trunc)
+  FS_VEC_ROUND(nearbyint, _MM_FROUND_TO_NEAREST_INT, __builtin_nearbyint)
+#undef FS_VEC_ROUND
+
+  FS_INLINE friend Vec sqrt(Vec a) {
+    static_assert(is_float_lane<T>);
+#if defined(__AVX512F__)
+    if constexpr (same_type<T, float>) return _mm512_sqrt_ps(a.v);
+    else return _mm512_sqrt_pd(a.v);
+#elif defined(__AVX2__)
+    if constexpr (same_type<T, float>) return _mm256_sqrt_ps(a.v);
+    else return _mm256_sqrt_pd(a.v);
+#elif defined(__SSE4_1__)
+    if constexpr (same_type<T, float>) return _mm_sqrt_ps(a.v);
+    else return _mm_sqrt_pd(a.v);
+#else
+    for (int i = 0; i < kSize; ++i)
+      a.v[i] = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(a.v[i]))) : static_cast<T>(__builtin_sqrt(a.v[i]));
+    return a;
+#endif
+  }
+  // The smaller / larger; b where the two are unordered.
+  FS_INLINE friend Vec min(Vec a, Vec b) {
+#if defined(__AVX512F__)
+    if constexpr (same_type<T, float>) return _mm512_min_ps(a.v, b.v);
+    else if constexpr (same_type<T, double>) return _mm512_min_pd(a.v, b.v);
+    else
+#elif defined(__AVX2__)
+    if constexpr (same_type<T, float>) return _mm256_min_ps(a.v, b.v);
+    else if constexpr (same_type<T, double>) return _mm256_min_pd(a.v, b.v);
+    else
+#elif defined(__SSE4_1__)
+    if constexpr (same_type<T, float>) return _mm_min_ps(a.v, b.v);
+    else if constexpr (same_type<T, double>) return _mm_min_pd(a.v, b.v);
+    else
+#endif
+      return Vec(a.v < b.v ? a.v : b.v);
+  }
+  FS_INLINE friend Vec max(Vec a, Vec b) {
+#if defined(__AVX512F__)
+    if constexpr (same_type<T, float>) return _mm512_max_ps(a.v, b.v);
+    else if constexpr (same_type<T, double>) return _mm512_max_pd(a.v, b.v);
+    else
+#elif defined(__AVX2__)
+    if constexpr (same_type<T, float>) return _mm256_max_ps(a.v, b.v);
+    else if constexpr (same_type<T, double>) return _mm256_max_pd(a.v, b.v);
+    else
+#elif defined(__SSE4_1__)
+    if constexpr (same_type<T, float>) return _mm_max_ps(a.v, b.v);
+    else if constexpr (same_type<T, double>) return _mm_max_pd(a.v, b.v);
+    else
+#endif
+      return Vec(a.v > b.v ? a.v : b.v);
+  }
+  // NaN where either is NaN.
+  FS_INLINE friend Vec minimum(Vec a, Vec b) {
+    if constexpr (is_float_lane<T>) return select(a != a, a, min(a, b));
+    else return min(a, b);
+  }
+  FS_INLINE friend Vec maximum(Vec a, Vec b) {
+    if constexpr (is_float_lane<T>) return select(a != a, a, max(a, b));
+    else return max(a, b);
+  }
+
+  // Reductions over the lanes by halves: lane i with lane i + w, w = kSize/2 … 1.
+  FS_INLINE friend T reduce_add(Vec a) {
+    return fold(a, [](Vec x, Vec y) [[gnu::always_inline]] { return x + y; });
+  }
+  FS_INLINE friend T reduce_max(Vec a) {
+    return fold(a, [](Vec x, Vec y) [[gnu::always_inline]] { return maximum(x, y); });
+  }
+  FS_INLINE friend T reduce_min(Vec a) {
+    return fold(a, [](Vec x, Vec y) [[gnu::always_inline]] { return minimum(x, y); });
+  }
+
+ private:
+  template <int kWidth, size_t... kI>
+  FS_INLINE static Vec rotated(Vec a, std::index_sequence<kI...>) {
+    using Index = native_t<lane_int<T>>;
+    return __builtin_shuffle(a.v, Index{static_cast<lane_int<T>>((kI + kWidth) % kSize)...});
+  }
+  template <int kWidth = kSize / 2, class F>
+  FS_INLINE static T fold(Vec a, F f) {
+    if constexpr (kWidth == 0) {
+      return a.v[0];
+    } else {
+      return fold<kWidth / 2>(f(a, rotated<kWidth>(a, std::make_index_sequence<kSize>())), f);
+    }
+  }
+};
+
+FS_INLINE void stream_fence() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+// Value conversion between lane types of the same size (float <-> int32, double <-> int64); floats truncate.
+template <class To, class T>
+FS_INLINE Vec<To> convert(Vec<T> a) {
+  static_assert(sizeof(To) == sizeof(T));
+  return Vec<To>(__builtin_convertvector(a.v, native_t<To>));
+}
+// The same bits read as another lane type.
+template <class To, class T>
+FS_INLINE Vec<To> bit_cast_to(Vec<T> a) {
+  return Vec<To>((native_t<To>)a.v);
+}
+
+// ---- float, float16 and bfloat16 memory as Vec<float> --------------------------------------------------------
+
+using VecF = Vec<float>;
+using VecD = Vec<double>;
+
+namespace detail_half {
+constexpr int kN = VecF::kSize;
+typedef uint16_t U16 __attribute__((vector_size(kN * 2)));
+using U32 = native_t<uint32_t>;
+
+FS_INLINE U16 load_u16(const void* p) {
+  U16 h;
+  __builtin_memcpy(&h, p, sizeof h);
+  return h;
+}
+FS_INLINE U16 load_u16(const void* p, int n) {
+#if defined(__AVX512F__)
+  return (U16)_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1), p);
+#else
+  uint16_t lanes[kN] = {};
+  const uint16_t* s = static_cast<const uint16_t*>(p);
+  for (int i = 0; i < n; ++i) lanes[i] = s[i];
+  return load_u16(lanes);
+#endif
+}
+FS_INLINE void store_u16(void* p, U16 h) { __builtin_memcpy(p, &h, sizeof h); }
+FS_INLINE void store_u16(void* p, U16 h, int n) {
+#if defined(__AVX512F__)
+  _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << n) - 1), (__m256i)h);
+#else
+  uint16_t* d = static_cast<uint16_t*>(p);
+  for (int i = 0; i < n; ++i) d[i] = h[i];
+#endif
+}
+FS_INLINE U32 widen(U16 h) {
+#if defined(__AVX512F__)
+  return (U32)_mm512_cvtepu16_epi32((__m256i)h);
+#elif defined(__AVX2__)
+  return (U32)_mm256_cvtepu16_epi32((__m128i)h);
+#else
+  return __builtin_convertvector(h, U32);
+#endif
+}
+FS_INLINE U16 narrow(U32 w) {  // lanes below 2^16
+#if defined(__AVX512F__)
+  return (U16)_mm512_cvtepi32_epi16((__m512i)w);
+#elif defined(__AVX2__)
+  const __m256i packed = _mm256_packus_epi32((__m256i)w, (__m256i)w);
+  return (U16)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
+#else
+  return __builtin_convertvector(w, U16);
+#endif
+}
+
+FS_INLINE VecF to_float(U16 h, const bfloat16*) { return VecF((native_t<float>)(widen(h) << 16)); }
+FS_INLINE U16 from_float(VecF x, const bfloat16*) {
+  const U32 u = (U32)x.v;
+  const U32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  const VecF nan_or = where(x == x, VecF((native_t<float>)rounded), VecF((native_t<float>)(U32{} + 0x7fc0u)));
+  return narrow((U32)nan_or.v);
+}
+
+FS_INLINE VecF to_float(U16 h, const float16*) {
+#if defined(__AVX512F__)
+  return VecF(_mm512_cvtph_ps((__m256i)h));
+#elif defined(__F16C__)
+  return VecF(_mm256_cvtph_ps((__m128i)h));
+#else
+  // Scaling by 2^112 moves the exponent's bias and normalises subnormals; infinities and NaN get their exponent back.
+  const U32 w = widen(h), sign = (w & 0x8000u) << 16, magnitude = (w & 0x7fffu) << 13;
+  const VecF scaled = VecF((native_t<float>)magnitude) * VecF(5.192296858534828e33f);
+  const U32 special = (U32)(magnitude >= 0x0f800000u) & 0x7f800000u;
+  return VecF((native_t<float>)((U32)scaled.v | special | sign));
+#endif
+}
+FS_INLINE U16 from_float(VecF x, const float16*) {
+#if defined(__AVX512F__)
+  return (U16)_mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(__F16C__)
+  return (U16)_mm256_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+  // As float16(float) in base/half.h, lane by lane.
+  const U32 u = (U32)x.v, sign = (u >> 16) & 0x8000u, a = u & 0x7fffffffu;
+  const U32 normal = (a + 0xfffu + ((a >> 13) & 1u) - 0x38000000u) >> 13;
+  const U32 subnormal = (U32)((VecF((native_t<float>)a) + VecF(0.5f)).v) - 0x3f000000u;
+  U32 r = (a < 0x38800000u) ? subnormal : normal;
+  r = (a >= 0x477ff000u) ? (U32{} + 0x7c00u) : r;
+  r = (a > 0x7f800000u) ? (U32{} + 0x7e00u) : r;
+  return narrow(r | sign);
+#endif
+}
+}  // namespace detail_half
+
+// kSize elements of S = float, float16 or bfloat16 as float lanes, and back (round to nearest even).
+FS_INLINE VecF load_float(const float* p) { return VecF::load(p); }
+FS_INLINE VecF load_float(const float* p, int n) { return VecF::load(p, n); }
+FS_INLINE void store_float(float* p, VecF x) { x.store(p); }
+FS_INLINE void store_float(float* p, VecF x, int n) { x.store(p, n); }
+FS_INLINE VecF load_float(const float16* p) { return detail_half::to_float(detail_half::load_u16(p), p); }
+FS_INLINE VecF load_float(const float16* p, int n) { return detail_half::to_float(detail_half::load_u16(p, n), p); }
+FS_INLINE void store_float(float16* p, VecF x) { detail_half::store_u16(p, detail_half::from_float(x, p)); }
+FS_INLINE void store_float(float16* p, VecF x, int n) { detail_half::store_u16(p, detail_half::from_float(x, p), n); }
+FS_INLINE VecF load_float(const bfloat16* p) { return detail_half::to_float(detail_half::load_u16(p), p); }
+FS_INLINE VecF load_float(const bfloat16* p, int n) { return detail_half::to_float(detail_half::load_u16(p, n), p); }
+FS_INLINE void store_float(bfloat16* p, VecF x) { detail_half::store_u16(p, detail_half::from_float(x, p)); }
+FS_INLINE void store_float(bfloat16* p, VecF x, int n) { detail_half::store_u16(p, detail_half::from_float(x, p), n); }
+
+}  // namespace fireseed::cpu::FS_ISA
