@@ -1,0 +1,52 @@
+// Attributes of ops that move elements around: cat, flip, roll, triangles, padding, unfold.
+#pragma once
+
+#include <cstdint>
+
+#include "base/shape.h"
+#include "tensor/attrs/index.h"
+
+namespace fireseed {
+
+struct CatAttrs {
+  int64_t dim = 0;
+};
+
+struct FlipAttrs {
+  int64_t mask = 0;  // bit d: dimension d is reversed
+};
+
+struct RollAttrs {
+  Dims shifts;  // one for each dimension, in [0, size)
+};
+
+struct RepeatAttrs {
+  Dims repeats;  // one for each dimension of the output
+};
+
+struct TriAttrs {
+  int64_t diagonal = 0;
+};
+
+// before[d]: elements added in front of dimension d (negative: cut off); what follows is given by the output's size.
+struct ConstantPadAttrs {
+  Dims before;
+  FillValue value;
+};
+
+enum class PadMode : int64_t { kReflect, kReplicate, kCircular };
+
+struct ModePadAttrs {
+  Dims before;  // one for each dimension; negative: cut off
+  PadMode mode = PadMode::kReflect;
+};
+
+// unfold (im2col) and fold (col2im): [height, width].
+struct UnfoldAttrs {
+  int64_t kernel[2] = {1, 1};
+  int64_t dilation[2] = {1, 1};
+  int64_t padding[2] = {0, 0};
+  int64_t stride[2] = {1, 1};
+};
+
+}  // namespace fireseed
