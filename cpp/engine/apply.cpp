@@ -1,0 +1,223 @@
+// apply: infer -> allocate -> kernel -> record; and its in-place form.
+#include "engine/apply.h"
+
+#include "engine/mode.h"
+
+namespace fireseed {
+
+void (*node_created)(Node*) = nullptr;
+EngineOps engine_ops;
+
+namespace {
+
+constexpr int kFewOperands = 8;
+
+// Strides of x read as `sizes`: 0 where it is broadcast.
+void broadcast_strides(const TensorImpl* x, const int64_t* sizes, int ndim, int64_t* strides) {
+  const int lead = ndim - x->ndim;
+  for (int i = 0; i < lead; ++i) strides[i] = 0;
+  for (int i = lead; i < ndim; ++i) {
+    strides[i] = x->sizes[i - lead] == 1 && sizes[i] != 1 ? 0 : x->strides[i - lead];
+  }
+}
+
+bool same_sizes(const TensorImpl* a, const TensorImpl* b) {
+  if (a->ndim != b->ndim) return false;
+  for (int i = 0; i < a->ndim; ++i)
+    if (a->sizes[i] != b->sizes[i]) return false;
+  return true;
+}
+
+void run_pointwise(const Op& op, Kernel kernel, Inputs in, const void* attrs, const Tensor* out) {
+  TensorView in_views[kFewOperands], out_views[2];
+  int64_t strides[kFewOperands][kMaxRank];
+  const TensorImpl* o = out[0].impl();
+  for (int i = 0; i < op.num_outputs; ++i) out_views[i] = out[i].view();
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (!in[i].defined()) continue;
+    in_views[i] = in[i].view();
+    if (!same_sizes(in[i].impl(), o)) {
+      broadcast_strides(in[i].impl(), o->sizes, o->ndim, strides[i]);
+      in_views[i].sizes = o->sizes;
+      in_views[i].strides = strides[i];
+      in_views[i].ndim = o->ndim;
+      in_views[i].numel = o->numel;
+      in_views[i].contiguous = false;
+    }
+  }
+  kernel(KernelArgs{in_views, out_views, static_cast<int32_t>(in.size()), op.num_outputs, attrs});
+}
+
+void run(const Op& op, Inputs in, const void* attrs, const Tensor* out) {
+  Device device;
+  for (const Tensor& t : in)
+    if (t.defined() && !t.device().is_cpu()) device = t.device();
+  const Kernel kernel = device.is_cpu() ? op.cpu : op.cuda;
+  FS_CHECK_KIND(kernel, ErrorKind::kNotImplemented, op.name, ": no kernel for device ", device);
+  if (op.has(kPointwise)) return run_pointwise(op, kernel, in, attrs, out);
+  if (in.size() <= kFewOperands && op.num_outputs <= kFewOperands) {
+    TensorView in_views[kFewOperands], out_views[kFewOperands];
+    for (size_t i = 0; i < in.size(); ++i)
+      if (in[i].defined()) in_views[i] = in[i].view();
+    for (int i = 0; i < op.num_outputs; ++i)
+      if (out[i].defined()) out_views[i] = out[i].view();
+    kernel(KernelArgs{in_views, out_views, static_cast<int32_t>(in.size()), op.num_outputs, attrs});
+    return;
+  }
+  std::vector<TensorView> in_views(in.size()), out_views(static_cast<size_t>(op.num_outputs));
+  for (size_t i = 0; i < in.size(); ++i)
+    if (in[i].defined()) in_views[i] = in[i].view();
+  for (size_t i = 0; i < out_views.size(); ++i)
+    if (out[i].defined()) out_views[i] = out[i].view();
+  kernel(KernelArgs{in_views.data(), out_views.data(), static_cast<int32_t>(in.size()), op.num_outputs, attrs});
+}
+
+bool wants_gradient(const Op& op, Inputs in) {
+  if (!mode.grad_enabled || op.has(kNotDifferentiable)) return false;
+  for (const Tensor& t : in)
+    if (t.defined() && t.requires_grad()) return true;
+  return false;
+}
+
+// Which of Op::saves are really kept for these inputs.
+uint32_t saves_for(const Op& op, Inputs in) {
+  uint32_t mask = op.saves;
+  if (op.has(kBilinear)) {
+    if (!(in[1].defined() && in[1].requires_grad())) mask &= ~save_input(0);
+    if (!in[0].requires_grad()) mask &= ~save_input(1);
+  }
+  return mask;
+}
+
+Node* make_node(const Op& op, Inputs in, const void* attrs, const Tensor* out, const Tensor* inplace_original) {
+  const uint32_t mask = saves_for(op, in);
+  Node* n = Node::make(&op, nullptr, static_cast<int>(in.size()), out, op.num_outputs, __builtin_popcount(mask), attrs,
+                       op.attrs_size);
+  n->saved_mask = mask;
+  for (size_t i = 0; i < in.size(); ++i)
+    if (in[i].defined() && (in[i].requires_grad() || in[i].is_view())) set_edge(n->edges()[i], gradient_edge(in[i]));
+  Saved* s = n->saved();
+  for (uint32_t rest = mask; rest; rest &= rest - 1, ++s) {
+    const int bit = __builtin_ctz(rest);
+    if (bit < 16) {
+      if (static_cast<size_t>(bit) >= in.size()) continue;
+      const Tensor& t = bit == 0 && inplace_original ? *inplace_original : in[static_cast<size_t>(bit)];
+      if (!t.defined()) continue;
+      s->tensor = t.impl();
+      ref_inc(s->tensor);
+    } else {
+      // A handle of its own: the output owns the node, so the node must not own the output.
+      s->tensor = detached_alias(out[bit - 16]).release();
+    }
+    s->version = s->tensor->storage->version;
+  }
+  if (op.has(kSavesSizes)) {
+    auto* sizes = new int64_t[in.size() * (kMaxRank + 1)];
+    for (size_t i = 0; i < in.size(); ++i) {
+      int64_t* p = sizes + i * (kMaxRank + 1);
+      p[0] = in[i].defined() ? in[i].dim() : 0;
+      for (int64_t j = 0; j < p[0]; ++j) p[1 + j] = in[i].size(j);
+    }
+    n->input_sizes_ = sizes;
+  }
+  if (__builtin_expect(mode.anomaly, false) && node_created) node_created(n);
+  return n;
+}
+
+void record(const Op& op, Inputs in, const void* attrs, Tensor* out) {
+  bool any = false;
+  for (int i = 0; i < op.num_outputs; ++i) any |= out[i].defined() && out[i].is_floating();
+  if (!any) return;
+  Node* n = make_node(op, in, attrs, out, nullptr);
+  for (int i = 0; i < op.num_outputs; ++i)
+    if (out[i].defined() && out[i].is_floating()) set_history(out[i], n, i);
+  ref_dec(n);
+}
+
+void note_view(const Tensor& out, const Tensor& in) {
+  if (!mode.grad_enabled || !in.is_floating()) return;
+  TensorImpl* base = in.impl()->base ? in.impl()->base : in.impl();
+  ref_inc(base);
+  out.impl()->base = base;
+  out.impl()->history = base->history;
+}
+
+}  // namespace
+
+void apply(const Op& op, Inputs in, const void* attrs, Tensor* out) {
+  op.infer(in, attrs, out);
+  if (op.has(kView)) {
+    note_view(out[0], in[0]);
+  } else {
+    bool any = op.has(kMutatesInputs);
+    for (int i = 0; i < op.num_outputs; ++i) {
+      if (!out[i].defined()) continue;
+      if (!out[i].impl()->storage) allocate_shell(out[i]);
+      any |= out[i].numel() != 0;
+    }
+    if (any) run(op, in, attrs, out);
+  }
+  if (wants_gradient(op, in)) record(op, in, attrs, out);
+}
+
+void check_inplace(const Tensor& x, const char* op_name) {
+  FS_CHECK(!(x.requires_grad() && x.is_leaf() && mode.grad_enabled && !x.is_view()), op_name,
+           ": a leaf Variable that requires grad is being used in an in-place operation. Wrap the update in "
+           "`with no_grad():` or use an out-of-place op");
+  if (x.is_view() && mode.grad_enabled) {
+    const TensorImpl* b = x.impl()->base;
+    FS_CHECK(!(b->has(TensorImpl::kRequiresGrad) && !b->grad_fn), op_name,
+             ": a view of a leaf Variable that requires grad is being used in an in-place operation. Wrap the update in "
+             "`with no_grad():` or use an out-of-place op");
+  }
+  if (!x.is_contiguous())
+    for (int64_t i = 0; i < x.dim(); ++i)
+      FS_CHECK(!(x.stride(i) == 0 && x.size(i) > 1), op_name,
+               ": unsupported operation: more than one element of the written-to tensor refers to a single memory "
+               "location. Please clone() the tensor before performing the operation (shape ", x.sizes(), ", strides ",
+               x.strides(), ")");
+}
+
+void apply_inplace(const Op& op, Inputs in, const void* attrs) {
+  const Tensor& x = in[0];
+  check_inplace(x, op.name);
+  Tensor shell;
+  op.infer(in, attrs, &shell);
+  FS_CHECK(shell.same_shape(x), op.name, "_: output with shape ", x.sizes(), " doesn't match the broadcast shape ",
+           shell.sizes());
+  const bool grad = wants_gradient(op, in) && x.is_floating();
+  Tensor original;  // the value before the write, where the gradient needs it
+  if (grad && (saves_for(op, in) & save_input(0))) {
+    GradMode off(false);
+    original = engine_ops.clone(x);
+  }
+  const DType got = shell.dtype(), want = x.dtype();
+  // Some other operand may lie across x's memory shifted: then, too, the result is made apart.
+  bool overlaps = false;
+  for (size_t i = 1; i < in.size(); ++i)
+    overlaps |= in[i].defined() && in[i].impl()->storage == x.impl()->storage && !in[i].is_wrapped_number() &&
+                !(in[i].impl()->data == x.impl()->data && in[i].same_shape(x) && in[i].strides() == x.strides());
+  if (got == want && op.has(kInPlaceOk) && !overlaps) {
+    if (x.numel()) {
+      Tensor out = Tensor::share(x.impl());
+      run(op, in, attrs, &out);
+    }
+  } else {
+    FS_CHECK(!(fireseed::is_floating(got) && !fireseed::is_floating(want)) && !(got != DType::kBool && want == DType::kBool),
+             op.name, "_: result type ", dtype_name(got), " can't be cast to the desired output type ", dtype_name(want));
+    GradMode off(false);
+    Tensor out = shell;
+    allocate_shell(out);
+    if (out.numel()) run(op, in, attrs, &out);
+    engine_ops.copy_(Tensor::share(x.impl()), out);
+  }
+  x.bump_version();
+  if (grad) {
+    Tensor out = x;
+    Node* n = make_node(op, in, attrs, &out, original.defined() ? &original : nullptr);
+    rebase_history(x, n);
+    ref_dec(n);
+  }
+}
+
+}  // namespace fireseed
