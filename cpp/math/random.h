@@ -1,0 +1,101 @@
+// The CPU random number generator: mt19937 with PyTorch's seeding, draws and 5056-byte state.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fireseed {
+
+// Note [Random streams]
+// For the same seed the CPU kernels give PyTorch's numbers. Three things make a stream: the 32-bit words of
+// Matsumoto and Nishimura's mt19937 (seeded with the low 32 bits of the seed), how many words an element takes
+// (one for float32 and halves, two for double precision), and the transformation from words to a number. Elements
+// are drawn in memory order. Bulk kernels (cpu/random_stream.h) advance the same state many words at a time.
+class Generator {
+ public:
+  static constexpr int kWords = 624;   // words of state
+  static constexpr int kOffset = 397;  // the recurrence's middle word
+  static constexpr size_t kStateBytes = 5056;
+
+  explicit Generator(uint64_t seed_value) { manual_seed(seed_value); }
+
+  void manual_seed(uint64_t seed_value);
+  uint64_t seed();  // seeds from the operating system's entropy (53 bits) and returns the seed
+  uint64_t initial_seed() const { return seed_; }
+
+  uint32_t random() {  // next 32-bit word
+    if (left_ == 1) refill();
+    --left_;
+    return temper(state_[next_++]);
+  }
+  uint64_t random64() {  // two words, the first one high
+    const uint64_t high = random();
+    return high << 32 | random();
+  }
+  double uniform() { return static_cast<double>(random64() & kMask53) * 0x1p-53; }  // [0, 1), 53 bits
+  // Box-Muller on two 53-bit uniforms; the sine half is kept for the next call.
+  double normal();
+
+  // State in PyTorch's layout (torch.get_rng_state): exactly kStateBytes bytes. set_state throws on a bad one.
+  void get_state(void* bytes) const;
+  void set_state(const void* bytes, size_t size);
+
+  // Mutual exclusion of kernels that draw from the same generator on several threads.
+  void lock();
+  void unlock();
+
+  // For bulk kernels: the current block of raw (untempered) words and how many of them are used up.
+  [[gnu::always_inline]] uint32_t* words() { return state_; }
+  [[gnu::always_inline]] int used() const { return left_ == 1 && next_ == 0 ? kWords : next_; }
+  [[gnu::always_inline]] void set_used(int used) {
+    next_ = used;
+    left_ = kWords + 1 - used;
+  }
+
+  static constexpr uint64_t kMask53 = (uint64_t{1} << 53) - 1;
+  static constexpr uint32_t kMask24 = (1u << 24) - 1;
+
+  [[gnu::always_inline]] static uint32_t temper(uint32_t y) {
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c5680u;
+    y ^= (y << 15) & 0xefc60000u;
+    return y ^ (y >> 18);
+  }
+  // The recurrence: word i + 624 from words i, i + 1 and i + 397.
+  static uint32_t twist(uint32_t u, uint32_t v, uint32_t middle) {
+    return middle ^ (((u & 0x80000000u) | (v & 0x7fffffffu)) >> 1) ^ ((0u - (v & 1u)) & 0x9908b0dfu);
+  }
+
+ private:
+  void refill();
+
+  uint32_t state_[kWords];
+  uint64_t seed_ = 0;
+  // As in PyTorch's state: words left before a refill, plus one, and the next word to give out.
+  int32_t left_ = 1;
+  int32_t next_ = 0;
+  bool has_normal_ = false;        // normal_ holds the second number of a Box-Muller pair
+  bool has_float_normal_ = false;  // kept for round trips of PyTorch's state; nothing here sets it
+  double normal_ = 0;
+  float float_normal_ = 0;
+  int busy_ = 0;
+};
+
+// Holds a generator's lock while in scope.
+class GeneratorGuard {
+ public:
+  [[gnu::always_inline]] explicit GeneratorGuard(Generator& generator) : generator_(generator) { generator_.lock(); }
+  [[gnu::always_inline]] ~GeneratorGuard() { generator_.unlock(); }
+  GeneratorGuard(const GeneratorGuard&) = delete;
+  GeneratorGuard& operator=(const GeneratorGuard&) = delete;
+
+ private:
+  Generator& generator_;
+};
+
+// The generator that is used where none is named; seeded from the operating system's entropy at first use.
+Generator& default_generator();
+// 53 bits from the operating system.
+uint64_t nondeterministic_seed();
+
+}  // namespace fireseed
