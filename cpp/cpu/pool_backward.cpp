@@ -1,0 +1,246 @@
+// Backward passes of max and average pooling; each adds the pooled gradient back to the entries it came from.
+#include "cpu/pool_util.h"
+
+namespace fireseed::cpu::FS_ISA {
+namespace {
+
+// Taps of one output plane over a whole-plane phase split of every depth slice.
+int64_t plane_taps(const PoolAttrs& a, const PoolShape& s, const PhasePlan& plan, int64_t od, PoolTap* taps) {
+  int64_t d0, d1, n = 0;
+  valid_taps(od, a.stride[0], a.padding[0], a.dilation[0], a.kernel[0], s.in[0], d0, d1);
+  for (int64_t z = d0; z < d1; ++z) {
+    const int64_t slice = od * a.stride[0] - a.padding[0] + z * a.dilation[0];
+    for (int64_t y = 0; y < plan.kh; ++y)
+      for (int64_t x = 0; x < plan.kw; ++x)
+        taps[n++] = {slice * plan.slice + plan.tap_offset(y, x), 0, (z * plan.kh + y) * plan.kw + x};
+  }
+  return n;
+}
+
+// gx of planes in the phase layout. lanes(od, p, off, g, code) fills one output plane's gradient (and window numbers)
+// at the phases' pitch; entry l then goes to every tap, or to the one whose number is code[l].
+template <class T, bool kByWindow, class Fill>
+void spread_planes(const PoolAttrs& a, const PoolShape& s, T* image, Fill&& fill) {
+  using C = compute_type<T>;
+  using I = lane_int<C>;
+  constexpr int kV = Vec<C>::kSize;
+  const PhasePlan plan(a, s, s.out[1]);
+  const int64_t lanes = plan.band * plan.pitch, padded = div_up(lanes, kV) * kV;
+  const int64_t work = plan.slice * s.in[0];
+  parallel_for(s.planes, max_of(1, kMoveChunk / max_of(1, work)), [&](int64_t begin, int64_t end) {
+    const MoveScratch<C> phases(work + 2 * kV), g(padded), line(s.in[2] + kV);
+    const MoveScratch<I> code(kByWindow ? padded : 0);
+    const MoveScratch<PoolTap> taps(a.kernel[0] * plan.kh * plan.kw);
+    // The columns between the output's width and the pitch take no part, nor does the last register's rest.
+    for (int64_t i = 0; i < padded; ++i) g[i] = C(0);
+    for (int64_t i = 0; i < padded && kByWindow; ++i) code[i] = I(-1);
+    for (int64_t p = begin; p < end; ++p) {
+      int64_t off[2];
+      s.lead.offsets(p, off);
+      __builtin_memset(phases.data(), 0, static_cast<size_t>(work) * sizeof(C));
+      for (int64_t od = 0; od < s.out[0]; ++od) {
+        fill(od, off[1] + od * s.os[0], plan.pitch, g.data(), code.data());
+        const int64_t num_taps = plane_taps(a, s, plan, od, taps.data());
+        for (int64_t t = 0; t < num_taps; ++t) {
+          C* to = phases.data() + taps[t].offset;
+          const auto add = [&](int64_t l) [[gnu::always_inline]] {
+            Vec<C> v = Vec<C>::load(g.data() + l);
+            if constexpr (kByWindow) {
+              const auto mine = Vec<I>::load(code.data() + l) == Vec<I>(static_cast<I>(taps[t].code));
+              v = where(mask_cast<C>(mine), v, Vec<C>(C(0)));
+            }
+            return v;
+          };
+          int64_t l = 0;
+          for (; l + kV <= lanes; l += kV) (Vec<C>::load(to + l) + add(l)).store(to + l);
+          if (l < lanes) {
+            const int n = static_cast<int>(lanes - l);
+            (Vec<C>::load(to + l, n) + add(l)).store(to + l, n);
+          }
+        }
+      }
+      for (int64_t z = 0; z < s.in[0]; ++z)
+        for (int64_t y = 0; y < s.in[1]; ++y)
+          plan.merge_row(image + off[0] + z * s.xs[0] + y * s.xs[1], s.xs[2], phases.data() + z * plan.slice, y, line.data());
+    }
+  });
+}
+
+}  // namespace
+
+// in: g, int64 indices of max_pool_with_indices (g's shape); out: gx of the input's shape.
+void max_pool_backward(const KernelArgs& args) {
+  const PoolAttrs& a = args.attrs<PoolAttrs>();
+  const TensorView &g = args.in[0], &indices = args.in[1], &out = args.out[0];
+  if (out.numel == 0) return;
+  zero_view(out);
+  if (g.numel == 0) return;
+  dispatch_float(out.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_type<T>;
+    const int front = out.ndim - static_cast<int>(a.spatial);
+    int64_t plane = 1, pooled = 1;
+    for (int d = front; d < out.ndim; ++d) {
+      plane *= out.sizes[d];
+      pooled *= g.sizes[d];
+    }
+    // Channels last (2-d lead, channel stride 1): a pixel's channels are neighbours; plane entries lie `step` apart.
+    const auto linear = [&](const TensorView& v, int64_t& step) {
+      step = v.sizes[v.ndim - 1] > 1 || a.spatial == 1 ? v.strides[v.ndim - 1] : 0;
+      int64_t expect = 0;
+      for (int d = v.ndim - 1; d >= front; --d) {
+        if (v.sizes[d] == 1) continue;
+        if (expect == 0) step = expect = v.strides[d];
+        if (v.strides[d] != expect) return false;
+        expect = v.strides[d] * v.sizes[d];
+      }
+      if (expect == 0) step = 1;
+      return true;
+    };
+    int64_t xs, gs, is;
+    if (linear(out, xs) && linear(g, gs) && linear(indices, is)) {
+      Loop<3> lead;
+      for (int d = 0; d < front; ++d) lead.dim(out.sizes[d], {out.strides[d], g.strides[d], indices.strides[d]});
+      const int64_t chunk = max_of(1, kMoveChunk / plane);
+      parallel_for(lead.numel, chunk, [&](int64_t begin, int64_t end) {
+        for (int64_t p = begin; p < end; ++p) {
+          int64_t off[3];
+          lead.offsets(p, off);
+          T* x = out.ptr<T>() + off[0];
+          const T* gp = g.ptr<const T>() + off[1];
+          const int64_t* at = indices.ptr<const int64_t>() + off[2];
+          for (int64_t i = 0; i < pooled; ++i) {
+            T& to = x[at[i * is] * xs];
+            to = static_cast<T>(static_cast<C>(to) + static_cast<C>(gp[i * gs]));
+          }
+        }
+      });
+      return;
+    }
+    const PackedOut<T> target(out);
+    const Packed<T> gp(g);
+    const Packed<int64_t> at(indices);
+    if (!out.contiguous) zero_bytes(target.data(), out.numel * static_cast<int64_t>(sizeof(T)));
+    parallel_for(out.numel / plane, max_of(1, kMoveChunk / plane), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin * pooled; i < end * pooled; ++i) {
+        T& to = target.data()[i / pooled * plane + at.data()[i]];
+        to = static_cast<T>(static_cast<C>(to) + static_cast<C>(gp.data()[i]));
+      }
+    });
+    target.flush();
+  });
+}
+
+// in: g, uint8 window numbers of max_pool_with_window (g's shape); out: gx of the input's shape.
+void max_pool_window_backward(const KernelArgs& args) {
+  const PoolAttrs& a = args.attrs<PoolAttrs>();
+  const TensorView &g = args.in[0], &window = args.in[1], &out = args.out[0];
+  if (out.numel == 0) return;
+  if (g.numel == 0) return zero_view(out);
+  dispatch_float(out.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_type<T>;
+    using I = lane_int<C>;
+    const PoolShape s(out, g, a.spatial), sw(out, window, a.spatial);
+    if (s.channels_last && sw.channels_last) {
+      zero_view(out);
+      constexpr int kV = Vec<C>::kSize;
+      const int64_t blocks = div_up(s.channels, 4 * kV);
+      parallel_for(s.batch * blocks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) {
+          const int64_t b = task / blocks, c0 = task % blocks * 4 * kV, c1 = min_of(s.channels, c0 + 4 * kV);
+          for (int64_t od = 0; od < s.out[0]; ++od)
+            for (int64_t oh = 0; oh < s.out[1]; ++oh)
+              for (int64_t ow = 0; ow < s.out[2]; ++ow) {
+                const T* gp = g.ptr<const T>() + b * s.o_batch + od * s.os[0] + oh * s.os[1] + ow * s.os[2];
+                const uint8_t* wp = window.ptr<const uint8_t>() + b * sw.o_batch + od * sw.os[0] + oh * sw.os[1] + ow * sw.os[2];
+                T* x = out.ptr<T>() + b * s.x_batch;
+                for (int64_t c = c0; c < c1; ++c) {
+                  const int64_t t = wp[c], kx = t % a.kernel[2], ky = t / a.kernel[2] % a.kernel[1], kz = t / (a.kernel[2] * a.kernel[1]);
+                  const int64_t at = (od * a.stride[0] - a.padding[0] + kz * a.dilation[0]) * s.xs[0] +
+                                     (oh * a.stride[1] - a.padding[1] + ky * a.dilation[1]) * s.xs[1] +
+                                     (ow * a.stride[2] - a.padding[2] + kx * a.dilation[2]) * s.xs[2] + c;
+                  x[at] = static_cast<T>(static_cast<C>(x[at]) + static_cast<C>(gp[c]));
+                }
+              }
+        }
+      });
+      return;
+    }
+    const Packed<uint8_t> codes(window);
+    const Packed<T> packed(g);
+    const Dims strides = contiguous_strides(g.shape());
+    TensorView dense = g;
+    dense.strides = strides.d;
+    dense.data = packed.mutable_data();
+    const PoolShape ds(out, dense, a.spatial);
+    const int64_t oh = ds.out[1], ow = ds.out[2];
+    spread_planes<T, true>(a, ds, out.ptr<T>(), [&](int64_t, int64_t at, int64_t pitch, C* gl, I* code) {
+      for (int64_t y = 0; y < oh; ++y) {
+        load_row(gl + y * pitch, packed.data() + at + y * ow, 1, ow);
+        const uint8_t* from = codes.data() + at + y * ow;
+        I* to = code + y * pitch;
+        for (int64_t x = 0; x < ow; ++x) to[x] = from[x];
+      }
+    });
+  });
+}
+
+// in: g; out: gx of the input's shape, g over the window's divisor on each entry of the window.
+void avg_pool_backward(const KernelArgs& args) {
+  const PoolAttrs& a = args.attrs<PoolAttrs>();
+  const TensorView &g = args.in[0], &out = args.out[0];
+  if (out.numel == 0) return;
+  if (g.numel == 0) return zero_view(out);
+  dispatch_float(out.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_type<T>;
+    using I = lane_int<C>;
+    const PoolShape s(out, g, a.spatial);
+    const PoolDivisors<C> divisors(a, s);
+    const T* gp = g.ptr<const T>();
+    if (s.channels_last) {
+      zero_view(out);
+      constexpr int kV = Vec<C>::kSize;
+      const int64_t blocks = div_up(s.channels, 4 * kV);
+      parallel_for(s.batch * blocks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) {
+          const int64_t b = task / blocks, c0 = task % blocks * 4 * kV, c1 = min_of(s.channels, c0 + 4 * kV);
+          for (int64_t od = 0; od < s.out[0]; ++od)
+            for (int64_t oh = 0; oh < s.out[1]; ++oh)
+              for (int64_t ow = 0; ow < s.out[2]; ++ow) {
+                int64_t t0[3], t1[3];
+                const int64_t o[3] = {od, oh, ow};
+                for (int i = 0; i < 3; ++i) valid_taps(o[i], a.stride[i], a.padding[i], 1, a.kernel[i], s.in[i], t0[i], t1[i]);
+                const T* from = gp + b * s.o_batch + od * s.os[0] + oh * s.os[1] + ow * s.os[2];
+                const Vec<C> divisor(divisors.at(od, oh, ow));
+                T* x = out.ptr<T>() + b * s.x_batch + (od * a.stride[0] - a.padding[0]) * s.xs[0] +
+                       (oh * a.stride[1] - a.padding[1]) * s.xs[1] + (ow * a.stride[2] - a.padding[2]) * s.xs[2];
+                for (int64_t c = c0; c < c1; c += kV) {
+                  const int n = static_cast<int>(min_of(kV, c1 - c));
+                  const Vec<C> v = (n == kV ? load_as<C>(from + c) : load_as<C>(from + c, n)) / divisor;
+                  for (int64_t z = t0[0]; z < t1[0]; ++z)
+                    for (int64_t y = t0[1]; y < t1[1]; ++y)
+                      for (int64_t k = t0[2]; k < t1[2]; ++k) {
+                        T* to = x + z * s.xs[0] + y * s.xs[1] + k * s.xs[2] + c;
+                        store_as<C>(to, (n == kV ? load_as<C>(to) : load_as<C>(to, n)) + v, n);
+                      }
+                }
+              }
+        }
+      });
+      return;
+    }
+    const int64_t oh = s.out[1], ow = s.out[2];
+    spread_planes<T, false>(a, s, out.ptr<T>(), [&](int64_t od, int64_t at, int64_t pitch, C* gl, I*) {
+      for (int64_t y = 0; y < oh; ++y) {
+        C* row = gl + y * pitch;
+        load_row(row, gp + at + y * s.os[1], s.os[2], ow);
+        const C rows = divisors.part(od, y);
+        for (int64_t x = 0; x < ow; ++x) row[x] /= rows * divisors.width(x);
+      }
+    });
+  });
+}
+
+}  // namespace fireseed::cpu::FS_ISA
