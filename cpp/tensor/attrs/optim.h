@@ -1,0 +1,38 @@
+// Attributes of the optimizer steps and of the operations over lists of tensors.
+#pragma once
+
+#include <cstdint>
+
+namespace fireseed {
+
+// Note [Optimizer steps]
+// One kernel call updates all tensors of a parameter group. Inputs, in this order:
+//   in[0]                   hyperparameters, float64, in the order of the kernel's comment: they are read at run
+//                           time, so that a captured step follows a scheduler;
+//   count times each group  parameters, gradients, then (all but sgd and lion) the 0-dim float32 or float64 `step`
+//                           tensors, which the kernel increments, then the state tensors.
+// Parameters and states are updated in place, in their own memory; a tensor's gradient and states have its shape and
+// dtype, but for the 0-dim states that a kernel's comment names.
+struct OptimAttrs {
+  int64_t count = 0;  // tensors
+  int64_t flags = 0;  // OptimFlags, or-ed
+};
+
+enum OptimFlags : int64_t {
+  kMaximize = 1,        // ascend: the gradient changes its sign
+  kNesterov = 2,        // sgd
+  kMomentum = 4,        // sgd, rmsprop: has a momentum state
+  kFirstStep = 8,       // sgd: the momentum state is not yet set
+  kAmsgrad = 16,        // adam: has the running maximum
+  kDecoupled = 32,      // weight decay scales the parameter and leaves the gradient alone
+  kCentered = 64,       // rmsprop: has the mean of the gradient
+};
+
+struct ForeachNormAttrs {
+  double order = 2;  // the vector norm's p; infinity for the largest magnitude
+};
+struct ForeachClampAttrs {
+  double low = 0, high = 0;
+};
+
+}  // namespace fireseed
