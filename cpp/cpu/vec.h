@@ -444,6 +444,74 @@ struct Vec {
   }
 };
 
+#if defined(__AVX512F__)
+// Primitives of math/exp_log.h and math/special.h that AVX-512 has as instructions; the generic forms are there.
+// x * 2^n for integral n, rounded once.
+FS_INLINE Vec<float> scale2(Vec<float> x, Vec<float> n) { return _mm512_scalef_ps(x.v, n.v); }
+FS_INLINE Vec<double> scale2(Vec<double> x, Vec<double> n) { return _mm512_scalef_pd(x.v, n.v); }
+// x = m * 2^e with m in [0.75, 1.5): m = 1, e = -inf / inf for 0 / inf; m = NaN for x < 0 and NaN.
+FS_INLINE Vec<float> log_split(Vec<float> x, Vec<float>& e) {
+  const Vec<float> m = _mm512_getmant_ps(x.v, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+  const Vec<float> whole = _mm512_getexp_ps(x.v);
+  e = _mm512_mask_add_ps(whole.v, (m < Vec<float>(1)).m, whole.v, Vec<float>(1).v);
+  return m;
+}
+FS_INLINE Vec<double> log_split(Vec<double> x, Vec<double>& e) {
+  const Vec<double> m = _mm512_getmant_pd(x.v, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+  const Vec<double> whole = _mm512_getexp_pd(x.v);
+  e = _mm512_mask_add_pd(whole.v, (m < Vec<double>(1)).m, whole.v, Vec<double>(1).v);
+  return m;
+}
+// table[i mod 16] lane by lane.
+FS_INLINE Vec<float> lookup16(const float* table, Vec<int32_t> i) {
+  return _mm512_permutexvar_ps((__m512i)i.v, _mm512_loadu_ps(table));
+}
+#elif defined(__AVX2__)
+FS_INLINE Vec<float> lookup16(const float* table, Vec<int32_t> i) {
+  const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), (__m256i)i.v);
+  const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), (__m256i)i.v);
+  return where(Mask<float>(((i & 8) != 0).m), Vec<float>(high), Vec<float>(low));
+}
+#endif
+
+// The lower / upper half of the lanes in double, and back.
+FS_INLINE Vec<double> widen_low(Vec<float> x) {
+#if defined(__AVX512F__)
+  return _mm512_cvtps_pd(_mm512_castps512_ps256(x.v));
+#elif defined(__AVX2__)
+  return _mm256_cvtps_pd(_mm256_castps256_ps128(x.v));
+#else
+  Vec<double> r;
+  for (int i = 0; i < Vec<double>::kSize; ++i) r.v[i] = x.v[i];
+  return r;
+#endif
+}
+FS_INLINE Vec<double> widen_high(Vec<float> x) {
+#if defined(__AVX512F__)
+  return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.v, 1));
+#elif defined(__AVX2__)
+  return _mm256_cvtps_pd(_mm256_extractf128_ps(x.v, 1));
+#else
+  Vec<double> r;
+  for (int i = 0; i < Vec<double>::kSize; ++i) r.v[i] = x.v[i + Vec<double>::kSize];
+  return r;
+#endif
+}
+FS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
+#if defined(__AVX512F__)
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low.v)), _mm512_cvtpd_ps(high.v), 1);
+#elif defined(__AVX2__)
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(low.v)), _mm256_cvtpd_ps(high.v), 1);
+#else
+  Vec<float> r;
+  for (int i = 0; i < Vec<double>::kSize; ++i) {
+    r.v[i] = static_cast<float>(low.v[i]);
+    r.v[i + Vec<double>::kSize] = static_cast<float>(high.v[i]);
+  }
+  return r;
+#endif
+}
+
 FS_INLINE void stream_fence() {
 #if defined(__SSE2__)
   _mm_sfence();
