@@ -1,0 +1,380 @@
+// Resampling kernels: nearest, linear and cubic in one to three dimensions, with antialiasing, and their gradients.
+#include "tensor/attrs/interpolate.h"
+
+#include "cpu/pool_util.h"
+
+namespace fireseed::cpu::FS_ISA {
+namespace {
+
+// Note [Separable taps]
+// Every mode is out[o] = sum over t of weight[t][o] * in[index[t][o]] along each dimension in turn. The gradient has
+// the same form with the table transposed, so one routine serves both passes.
+template <class C>
+struct Taps {
+  int64_t count = 0, size = 0;  // taps of each output, outputs
+  MoveScratch<int32_t> index;   // [tap][output]
+  MoveScratch<C> weight;
+  Taps(int64_t taps, int64_t n) : count(taps), size(n), index(taps * n + 64), weight(taps * n + 64) {
+    for (int64_t i = 0; i < taps * n + 64; ++i) {
+      index[i] = 0;
+      weight[i] = C(0);
+    }
+  }
+  bool plain() const { return count == 1; }
+};
+
+template <class C>
+C source_scale(int64_t in, int64_t out, double scale, bool align) {
+  if (align) return out > 1 ? static_cast<C>(in - 1) / static_cast<C>(out - 1) : C(0);
+  return scale > 0 ? static_cast<C>(1.0 / scale) : static_cast<C>(in) / static_cast<C>(out);
+}
+
+template <class C>
+C floor_of(C x) {
+  if constexpr (sizeof(C) == 4) return __builtin_floorf(x);
+  else return __builtin_floor(x);
+}
+
+// Keys' cubic kernel with A = -0.75 at distance t in [0, 1] from the second of four points.
+template <class C>
+void cubic_weights(C t, C (&w)[4]) {
+  const C a = static_cast<C>(-0.75);
+  const auto near = [a](C x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
+  const auto far = [a](C x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
+  w[0] = far(t + 1);
+  w[1] = near(t);
+  w[2] = near(1 - t);
+  w[3] = far(2 - t);
+}
+
+// The filter of antialiased resizing: triangle, or Keys with a = -0.5 (as PIL).
+template <class C>
+C aa_filter(C x, bool cubic) {
+  x = x < C(0) ? -x : x;
+  if (!cubic) return x < C(1) ? C(1) - x : C(0);
+  const C a = static_cast<C>(-0.5);
+  if (x < C(1)) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < C(2)) return (((x - 5) * x + 8) * x - 4) * a;
+  return C(0);
+}
+
+// Number of taps of forward tables.
+template <class C>
+int64_t tap_count(const InterpolateAttrs& a, int i) {
+  if (a.in[i] == a.out[i] && a.scale[i] == 0 && i < 3 - a.spatial) return 1;
+  switch (a.mode) {
+    case InterpolateMode::kNearest:
+    case InterpolateMode::kNearestExact: return 1;
+    default: break;
+  }
+  const bool cubic = a.mode == InterpolateMode::kCubic;
+  if (!a.antialias) return cubic ? 4 : 2;
+  const C scale = source_scale<C>(a.in[i], a.out[i], a.scale[i], a.align_corners);
+  const C half = static_cast<C>(cubic ? 2 : 1) * (scale >= C(1) ? scale : C(1));
+  return static_cast<int64_t>(2 * half) + 3;
+}
+
+template <class C>
+void fill_forward(const InterpolateAttrs& a, int i, Taps<C>& taps) {
+  const int64_t in = a.in[i], out = a.out[i];
+  const auto set = [&](int64_t t, int64_t o, int64_t from, C w) {
+    taps.index[t * out + o] = static_cast<int32_t>(max_of(0, min_of(in - 1, from)));
+    taps.weight[t * out + o] = w;
+  };
+  if (i < 3 - a.spatial) return set(0, 0, 0, C(1));
+  const C scale = source_scale<C>(in, out, a.scale[i], a.align_corners);
+  for (int64_t o = 0; o < out; ++o) {
+    switch (a.mode) {
+      case InterpolateMode::kNearest: {
+        // Exact multiples are mapped in integers; otherwise float arithmetic, as PyTorch's.
+        const float s = a.scale[i] > 0 ? static_cast<float>(1.0 / a.scale[i]) : static_cast<float>(in) / static_cast<float>(out);
+        const int64_t from = out == in ? o : out == 2 * in ? o >> 1 : static_cast<int64_t>(__builtin_floorf(static_cast<float>(o) * s));
+        set(0, o, from, C(1));
+        break;
+      }
+      case InterpolateMode::kNearestExact: {
+        const float s = a.scale[i] > 0 ? static_cast<float>(1.0 / a.scale[i]) : static_cast<float>(in) / static_cast<float>(out);
+        set(0, o, static_cast<int64_t>(__builtin_floorf((static_cast<float>(o) + 0.5f) * s)), C(1));
+        break;
+      }
+      case InterpolateMode::kLinear:
+      case InterpolateMode::kCubic: {
+        const bool cubic = a.mode == InterpolateMode::kCubic;
+        if (a.antialias) {
+          const C half = static_cast<C>(cubic ? 2 : 1), support = scale >= C(1) ? half * scale : half;
+          const C inverse = scale >= C(1) ? C(1) / scale : C(1), center = scale * (static_cast<C>(o) + static_cast<C>(0.5));
+          const int64_t first = max_of(0, static_cast<int64_t>(center - support + static_cast<C>(0.5)));
+          const int64_t last = min_of(in, static_cast<int64_t>(center + support + static_cast<C>(0.5)));
+          C total = C(0);
+          for (int64_t j = first; j < last && j - first < taps.count; ++j) {
+            const C w = aa_filter((static_cast<C>(j) - center + static_cast<C>(0.5)) * inverse, cubic);
+            set(j - first, o, j, w);
+            total += w;
+          }
+          for (int64_t j = 0; j < taps.count; ++j) {
+            if (j >= last - first) set(j, o, first, C(0));
+            else if (total != C(0)) taps.weight[j * out + o] /= total;
+          }
+          break;
+        }
+        C at = a.align_corners ? scale * static_cast<C>(o) : scale * (static_cast<C>(o) + static_cast<C>(0.5)) - static_cast<C>(0.5);
+        if (!cubic) {
+          if (in == out && scale == C(1)) {
+            set(0, o, o, C(1));
+            set(1, o, o, C(0));
+            break;
+          }
+          if (at < C(0)) at = C(0);
+          const int64_t low = min_of(static_cast<int64_t>(at), in - 1);
+          C t = at - static_cast<C>(low);
+          t = t < C(0) ? C(0) : t > C(1) ? C(1) : t;
+          set(0, o, low, C(1) - t);
+          set(1, o, low + (low < in - 1), t);
+        } else {
+          const C low = floor_of(at);
+          C w[4];
+          cubic_weights(at - low, w);
+          for (int64_t j = 0; j < 4; ++j) set(j, o, static_cast<int64_t>(low) - 1 + j, w[j]);
+        }
+        break;
+      }
+    }
+  }
+}
+
+// Most outputs that read one input.
+template <class C>
+int64_t transposed_count(const Taps<C>& taps, int64_t in) {
+  const MoveScratch<int32_t> uses(in);
+  for (int64_t i = 0; i < in; ++i) uses[i] = 0;
+  for (int64_t o = 0; o < taps.size; ++o)
+    for (int64_t t = 0; t < taps.count; ++t) ++uses[taps.index[t * taps.size + o]];
+  int64_t most = 1;
+  for (int64_t i = 0; i < in; ++i) most = max_of(most, uses[i]);
+  return most;
+}
+// Into `back` (outputs: the forward inputs), in order of forward output; taps on one (input, output) pair are added.
+template <class C>
+void transpose_taps(const Taps<C>& taps, int64_t in, Taps<C>& back) {
+  const MoveScratch<int32_t> used(in);
+  for (int64_t i = 0; i < in; ++i) used[i] = 0;
+  for (int64_t o = 0; o < taps.size; ++o)
+    for (int64_t t = 0; t < taps.count; ++t) {
+      const int64_t i = taps.index[t * taps.size + o];
+      const C w = taps.weight[t * taps.size + o];
+      if (used[i] > 0 && back.index[(used[i] - 1) * in + i] == o) {
+        back.weight[(used[i] - 1) * in + i] += w;
+      } else if (w != C(0)) {
+        back.index[used[i] * in + i] = static_cast<int32_t>(o);
+        back.weight[used[i] * in + i] = w;
+        ++used[i];
+      }
+    }
+  // Unused taps read a neighbour, so that a register's indices stay close together.
+  for (int64_t i = 0; i < in; ++i)
+    for (int64_t t = used[i]; t < back.count; ++t) {
+      back.index[t * in + i] = used[i] > 0 ? back.index[i] : i > 0 ? back.index[(t < used[i - 1] ? t : 0) * in + i - 1] : 0;
+      back.weight[t * in + i] = C(0);
+    }
+}
+
+// The horizontal pass of one row: registers of outputs read two neighbouring registers of inputs and pick lanes, which
+// serves every scale down to about one half; other blocks go entry by entry.
+template <class C>
+class RowMap {
+ public:
+  explicit RowMap(const Taps<C>& taps) : taps_(taps), blocks_(div_up(taps.size, kV)), base_(blocks_), lanes_(blocks_ * kV * taps.count) {
+    for (int64_t b = 0; b < blocks_; ++b) {
+      const int64_t n = min_of(kV, taps.size - b * kV);
+      int64_t low = INT64_MAX, high = 0;
+      for (int64_t t = 0; t < taps.count; ++t)
+        for (int64_t j = 0; j < n; ++j) {
+          const int64_t i = taps.index[t * taps.size + b * kV + j];
+          low = min_of(low, i);
+          high = max_of(high, i);
+        }
+      base_[b] = high - low < 2 * kV ? low : -1;
+      for (int64_t t = 0; t < taps.count; ++t)
+        for (int64_t j = 0; j < kV; ++j)
+          lanes_[(b * taps.count + t) * kV + j] =
+              j < n && base_[b] >= 0 ? static_cast<lane_int<C>>(taps.index[t * taps.size + b * kV + j] - low) : 0;
+    }
+  }
+  // src has 2 * kV readable entries beyond its end.
+  void run(const C* src, C* dst) const {
+    using Index = native_t<lane_int<C>>;
+    for (int64_t b = 0; b < blocks_; ++b) {
+      const int64_t o = b * kV;
+      if (base_[b] < 0) {
+        for (int64_t j = o; j < min_of(taps_.size, o + kV); ++j) {
+          C sum = C(0);
+          for (int64_t t = 0; t < taps_.count; ++t) sum += taps_.weight[t * taps_.size + j] * src[taps_.index[t * taps_.size + j]];
+          dst[j] = sum;
+        }
+        continue;
+      }
+      const Vec<C> lo = Vec<C>::load(src + base_[b]), hi = Vec<C>::load(src + base_[b] + kV);
+      Vec<C> sum(C(0));
+      for (int64_t t = 0; t < taps_.count; ++t) {
+        const Index pick = Vec<lane_int<C>>::load(lanes_.data() + (b * taps_.count + t) * kV).v;
+        // weight[] has room past its last entry for this read
+        sum = fma(Vec<C>::load(taps_.weight.data() + t * taps_.size + o), Vec<C>(__builtin_shuffle(lo.v, hi.v, pick)), sum);
+      }
+      sum.store(dst + o);  // dst has room for whole registers
+    }
+  }
+
+ private:
+  static constexpr int64_t kV = Vec<C>::kSize;
+  const Taps<C>& taps_;
+  int64_t blocks_;
+  MoveScratch<int64_t> base_;
+  MoveScratch<lane_int<C>> lanes_;
+};
+
+template <class T> struct resample_type_of { using type = compute_type<T>; };
+template <> struct resample_type_of<uint8_t> { using type = float; };
+
+template <class T, class C>
+inline void store_resampled(T* dst, int64_t step, const C* src, int64_t n) {
+  if constexpr (same_type<T, uint8_t>) {
+    for (int64_t i = 0; i < n; ++i) {
+      const float r = __builtin_rintf(src[i]);
+      dst[i * step] = static_cast<uint8_t>(r < 0 ? 0 : r > 255 ? 255 : r);
+    }
+  } else {
+    store_row(dst, step, src, n);
+  }
+}
+
+template <class T, class C>
+void resample(const TensorView& in, const TensorView& out, int64_t spatial, const Taps<C>& depth, const Taps<C>& height,
+              const Taps<C>& width) {
+  const PoolShape s(in, out, spatial);
+  const RowMap<C> map(width);
+  constexpr int64_t kV = Vec<C>::kSize;
+  const int64_t rows = s.out[0] * s.out[1], w_in = s.in[2], w_out = s.out[2];
+  const T* px = in.ptr<const T>();
+  T* po = out.ptr<T>();
+  const int64_t cost = w_out * width.count + w_in * height.count * depth.count;
+  parallel_for(s.planes * rows, max_of(1, kMoveChunk / max_of(1, cost)), [&](int64_t begin, int64_t end) {
+    const MoveScratch<C> blended(w_in + 3 * kV), line(w_in + 3 * kV), result(w_out + kV);
+    for (int64_t i = 0; i < w_in + 3 * kV; ++i) blended[i] = C(0);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t oh = task % s.out[1], od = task / s.out[1] % s.out[0];
+      int64_t off[2];
+      s.lead.offsets(task / rows, off);
+      bool first = true;
+      for (int64_t z = 0; z < depth.count; ++z)
+        for (int64_t y = 0; y < height.count; ++y) {
+          const C w = depth.weight[z * depth.size + od] * height.weight[y * height.size + oh];
+          if (w == C(0) && !(z == 0 && y == 0)) continue;
+          const T* row = px + off[0] + depth.index[z * depth.size + od] * s.xs[0] + height.index[y * height.size + oh] * s.xs[1];
+          const C* src = line.data();
+          bool ready = false;
+          if constexpr (same_type<C, T>) {
+            if (s.xs[2] == 1) {
+              src = row;
+              ready = true;
+            }
+          }
+          if (!ready) load_row(line.data(), row, s.xs[2], w_in);
+          C* to = blended.data();
+          if (first) {
+            for (int64_t x = 0; x < w_in; ++x) to[x] = w * src[x];
+          } else {
+            for (int64_t x = 0; x < w_in; ++x) to[x] += w * src[x];
+          }
+          first = false;
+        }
+      map.run(blended.data(), result.data());
+      store_resampled(po + off[1] + od * s.os[0] + oh * s.os[1], s.os[2], result.data(), w_out);
+    }
+  });
+}
+
+// Nearest modes, forward: elements move as they are, in any dtype.
+template <class T>
+void pick(const TensorView& in, const TensorView& out, int64_t spatial, const Taps<float>& depth, const Taps<float>& height,
+          const Taps<float>& width) {
+  const PoolShape s(in, out, spatial);
+  const int64_t rows = s.out[0] * s.out[1], w = s.out[2];
+  const T* px = in.ptr<const T>();
+  T* po = out.ptr<T>();
+  const int32_t* at = width.index.data();
+  parallel_for(s.planes, max_of(1, kMoveChunk / max_of(1, rows * w)), [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      int64_t off[2];
+      s.lead.offsets(p, off);
+      for (int64_t od = 0; od < s.out[0]; ++od) {
+        int32_t last = -1;
+        for (int64_t oh = 0; oh < s.out[1]; ++oh) {
+          T* o = po + off[1] + od * s.os[0] + oh * s.os[1];
+          if (s.os[2] == 1 && height.index[oh] == last) {  // the same source row once more
+            copy_run(o, 1, static_cast<const T*>(o - s.os[1]), 1, w);
+            continue;
+          }
+          last = height.index[oh];
+          const T* x = px + off[0] + depth.index[od] * s.xs[0] + height.index[oh] * s.xs[1];
+          if (s.xs[2] == 1 && s.os[2] == 1) {
+            for (int64_t i = 0; i < w; ++i) o[i] = x[at[i]];
+          } else {
+            for (int64_t i = 0; i < w; ++i) o[i * s.os[2]] = x[at[i] * s.xs[2]];
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+// in: (N, C, [D, [H,]] W) of sizes attrs.in; out: the same with sizes attrs.out.
+void interpolate(const KernelArgs& args) {
+  const InterpolateAttrs& a = args.attrs<InterpolateAttrs>();
+  const TensorView &in = args.in[0], &out = args.out[0];
+  if (out.numel == 0) return;
+  if (a.mode == InterpolateMode::kNearest || a.mode == InterpolateMode::kNearestExact) {
+    Taps<float> depth(1, a.out[0]), height(1, a.out[1]), width(1, a.out[2]);
+    fill_forward(a, 0, depth);
+    fill_forward(a, 1, height);
+    fill_forward(a, 2, width);
+    dispatch_size(out.dtype, [&](auto tag) { pick<typename decltype(tag)::type>(in, out, a.spatial, depth, height, width); });
+    return;
+  }
+  const auto run = [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = typename resample_type_of<T>::type;
+    Taps<C> depth(tap_count<C>(a, 0), a.out[0]), height(tap_count<C>(a, 1), a.out[1]), width(tap_count<C>(a, 2), a.out[2]);
+    fill_forward(a, 0, depth);
+    fill_forward(a, 1, height);
+    fill_forward(a, 2, width);
+    resample<T, C>(in, out, a.spatial, depth, height, width);
+  };
+  if (in.dtype == DType::kUInt8) run(TypeTag<uint8_t>{});
+  else dispatch_float(in.dtype, run);
+}
+
+// in: g of sizes attrs.out; out: gx of sizes attrs.in.
+void interpolate_backward(const KernelArgs& args) {
+  const InterpolateAttrs& a = args.attrs<InterpolateAttrs>();
+  const TensorView &g = args.in[0], &out = args.out[0];
+  if (out.numel == 0) return;
+  if (g.numel == 0) return zero_view(out);
+  dispatch_float(out.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_type<T>;
+    Taps<C> depth(tap_count<C>(a, 0), a.out[0]), height(tap_count<C>(a, 1), a.out[1]), width(tap_count<C>(a, 2), a.out[2]);
+    fill_forward(a, 0, depth);
+    fill_forward(a, 1, height);
+    fill_forward(a, 2, width);
+    Taps<C> back_depth(transposed_count(depth, a.in[0]), a.in[0]), back_height(transposed_count(height, a.in[1]), a.in[1]),
+        back_width(transposed_count(width, a.in[2]), a.in[2]);
+    transpose_taps(depth, a.in[0], back_depth);
+    transpose_taps(height, a.in[1], back_height);
+    transpose_taps(width, a.in[2], back_width);
+    resample<T, C>(g, out, a.spatial, back_depth, back_height, back_width);
+  });
+}
+
+}  // namespace fireseed::cpu::FS_ISA
