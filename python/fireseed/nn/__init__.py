@@ -1,0 +1,15 @@
+"""Neural networks: PyTorch's torch.nn."""
+from . import functional, init, parameter  # noqa: F401
+from .modules import *  # noqa: F401,F403
+from .modules import __all__ as _layers
+from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
+
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional", "init", "utils",
+           *_layers]
+
+
+def __getattr__(name):
+    if name == "utils":
+        import importlib
+        return importlib.import_module(".utils", __name__)
+    raise AttributeError(f"module 'fireseed.nn' has no attribute '{name}'")

@@ -1,0 +1,1 @@
+"""The parts of nn.functional that are composed in Python, by subject."""

@@ -1,0 +1,2 @@
+"""PyTorch's import path of ChannelShuffle."""
+from .shape import ChannelShuffle  # noqa: F401

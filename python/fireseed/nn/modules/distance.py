@@ -1,0 +1,2 @@
+"""PyTorch's import path of CosineSimilarity, PairwiseDistance."""
+from .shape import CosineSimilarity, PairwiseDistance  # noqa: F401

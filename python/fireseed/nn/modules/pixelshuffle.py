@@ -1,0 +1,2 @@
+"""PyTorch's import path of PixelShuffle, PixelUnshuffle."""
+from .shape import PixelShuffle, PixelUnshuffle  # noqa: F401

@@ -1,0 +1,2 @@
+"""PyTorch's import path of Upsample, UpsamplingBilinear2d, UpsamplingNearest2d."""
+from .shape import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d  # noqa: F401

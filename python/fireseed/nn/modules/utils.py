@@ -1,0 +1,22 @@
+"""Small helpers for the arguments of layers."""
+
+
+def _ntuple(n, name):
+    def parse(x):
+        if isinstance(x, (tuple, list)):
+            return tuple(x)
+        return (x,) * n
+
+    parse.__name__ = name
+    return parse
+
+
+_single = _ntuple(1, "_single")
+_pair = _ntuple(2, "_pair")
+_triple = _ntuple(3, "_triple")
+_quadruple = _ntuple(4, "_quadruple")
+
+
+def _reverse_repeat_tuple(t, n):
+    """(a, b) -> (b, b, a, a) for n = 2: per-dimension amounts in the order F.pad wants them."""
+    return tuple(x for x in reversed(t) for _ in range(n))

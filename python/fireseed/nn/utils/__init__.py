@@ -1,0 +1,1 @@
+"""Utilities for parameters and sequences."""
