@@ -13,7 +13,7 @@ namespace fireseed::cpu::FS_ISA {
 
 template <class C>
 struct VarState {
-  Vec<C> mean, m2;
+  Vec<C> shift, mean, m2;  // shift: the first row; mean is relative to it, so that large offsets cost no digits
 };
 
 inline void merge_moments(Part& a, const Part& b) {
@@ -78,22 +78,23 @@ FS_INLINE void add_moments_cols(VarState<compute_type<T>>* st, const void* const
   const V inverse = C(1) / nb, shift = nb / (na + nb), weight = na * (nb / (na + nb));
   Base::each_group(ncols, [&](int64_t g, int64_t c, int n) __attribute__((always_inline)) {
     V mean, m2;
+    const V base = count ? st[g].shift : Base::at(rows[0], c, n);
     if (nrows == kRowGroup) {
       V x[kRowGroup];
 #pragma GCC unroll 8
-      for (int r = 0; r < kRowGroup; ++r) x[r] = Base::at(rows[r], c, n);
+      for (int r = 0; r < kRowGroup; ++r) x[r] = Base::at(rows[r], c, n) - base;
       mean = (((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]))) * inverse;
 #pragma GCC unroll 8
       for (int r = 0; r < kRowGroup; ++r) x[r] -= mean;
       m2 = fma(x[0], x[0], x[1] * x[1]) + fma(x[2], x[2], x[3] * x[3]) +
            (fma(x[4], x[4], x[5] * x[5]) + fma(x[6], x[6], x[7] * x[7]));
     } else {
-      mean = Base::at(rows[0], c, n);
-      for (int r = 1; r < nrows; ++r) mean += Base::at(rows[r], c, n);
+      mean = Base::at(rows[0], c, n) - base;
+      for (int r = 1; r < nrows; ++r) mean += Base::at(rows[r], c, n) - base;
       mean *= inverse;
       m2 = C(0);
       for (int r = 0; r < nrows; ++r) {
-        const V d = Base::at(rows[r], c, n) - mean;
+        const V d = Base::at(rows[r], c, n) - base - mean;
         m2 = fma(d, d, m2);
       }
     }
@@ -102,6 +103,7 @@ FS_INLINE void add_moments_cols(VarState<compute_type<T>>* st, const void* const
       st[g].mean = fma(d, shift, st[g].mean);
       st[g].m2 += fma(d * d, weight, m2);
     } else {
+      st[g].shift = base;
       st[g].mean = mean;
       st[g].m2 = m2;
     }
@@ -114,7 +116,7 @@ FS_INLINE void merge_moments_cols(VarState<C>* x, const VarState<C>* y, int64_t 
   const double na = static_cast<double>(count_a), nb = static_cast<double>(count_b);
   const Vec<C> shift = nb / (na + nb), weight = na * nb / (na + nb);
   for (int64_t g = 0; g < groups; ++g) {
-    const Vec<C> d = y[g].mean - x[g].mean;
+    const Vec<C> d = (y[g].shift - x[g].shift) + (y[g].mean - x[g].mean);
     x[g].mean = fma(d, shift, x[g].mean);
     x[g].m2 += fma(d * d, weight, y[g].m2);
   }
@@ -162,8 +164,8 @@ struct VarReducer : ReducerBase<T, compute_type<T>, VarState<compute_type<T>>, T
       if (n == kW) store_as(static_cast<T*>(out0) + c, x);
       else store_as(static_cast<T*>(out0) + c, x, n);
       if constexpr (kTwo) {
-        if (n == kW) store_as(static_cast<T*>(out1) + c, st[g].mean);
-        else store_as(static_cast<T*>(out1) + c, st[g].mean, n);
+        if (n == kW) store_as(static_cast<T*>(out1) + c, st[g].shift + st[g].mean);
+        else store_as(static_cast<T*>(out1) + c, st[g].shift + st[g].mean, n);
       }
     });
   }

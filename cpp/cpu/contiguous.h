@@ -1,0 +1,69 @@
+// Contiguous<T>: an operand as a row-major array, copied to scratch memory only where it is not one already.
+#pragma once
+
+#include "base/parallel.h"
+#include "cpu/reduce.h"
+#include "cpu/scratch.h"
+
+namespace fireseed::cpu::FS_ISA {
+
+// Copies a strided view to row-major memory.
+template <class T>
+void copy_to_contiguous(const TensorView& v, T* to) {
+  if (v.numel == 0) return;
+  const T* from = v.ptr<T>();
+  if (v.ndim == 0) {
+    *to = *from;
+    return;
+  }
+  const int64_t n = v.sizes[v.ndim - 1], step = v.strides[v.ndim - 1], rows = v.numel / n;
+  parallel_for(rows, larger(1, 16384 / n), [&](int64_t b, int64_t e) {
+    for (int64_t r = b; r < e; ++r) {
+      int64_t off = 0, i = r;
+      for (int d = v.ndim - 2; d >= 0; --d) {
+        off += i % v.sizes[d] * v.strides[d];
+        i /= v.sizes[d];
+      }
+      const T* p = from + off;
+      T* q = to + r * n;
+      if (step == 1) __builtin_memcpy(q, p, static_cast<size_t>(n) * sizeof(T));
+      else
+        for (int64_t k = 0; k < n; ++k) q[k] = p[k * step];
+    }
+  });
+}
+
+template <class T>
+class Contiguous {
+ public:
+  explicit Contiguous(const TensorView& v) {
+    if (v.contiguous || !v.defined()) {
+      data_ = v.ptr<T>();
+      return;
+    }
+    copy_.reset(v.numel);
+    copy_to_contiguous(v, copy_.data());
+    data_ = copy_.data();
+  }
+  const T* data() const { return data_; }
+
+ private:
+  Scratch<T> copy_;
+  const T* data_;
+};
+
+// A row-major array seen from one of its dimensions: [outer, n, inner].
+struct AxisShape {
+  int64_t outer = 1, n = 1, inner = 1;
+};
+inline AxisShape axis_shape(const TensorView& v, int64_t dim) {
+  AxisShape s;
+  for (int d = 0; d < v.ndim; ++d) {
+    if (d < dim) s.outer *= v.sizes[d];
+    else if (d == dim) s.n = v.sizes[d];
+    else s.inner *= v.sizes[d];
+  }
+  return s;
+}
+
+}  // namespace fireseed::cpu::FS_ISA
