@@ -15,18 +15,17 @@ namespace fireseed {
 // dtype, but for the 0-dim states that a kernel's comment names.
 struct OptimAttrs {
   int64_t count = 0;  // tensors
-  int64_t flags = 0;  // OptimFlags, or-ed
+  int64_t flags = 0;  // of those below, or-ed
 };
 
-enum OptimFlags : int64_t {
-  kMaximize = 1,        // ascend: the gradient changes its sign
-  kNesterov = 2,        // sgd
-  kMomentum = 4,        // sgd, rmsprop: has a momentum state
-  kFirstStep = 8,       // sgd: the momentum state is not yet set
-  kAmsgrad = 16,        // adam: has the running maximum
-  kDecoupled = 32,      // weight decay scales the parameter and leaves the gradient alone
-  kCentered = 64,       // rmsprop: has the mean of the gradient
-};
+// OptimAttrs::flags.
+inline constexpr int64_t kMaximize = 1;     // ascend: the gradient changes its sign
+inline constexpr int64_t kNesterov = 2;     // sgd
+inline constexpr int64_t kMomentum = 4;     // sgd, rmsprop: has a momentum state
+inline constexpr int64_t kFirstStep = 8;    // sgd: the momentum state is not yet set
+inline constexpr int64_t kAmsgrad = 16;     // adam: has the running maximum
+inline constexpr int64_t kDecoupled = 32;   // weight decay scales the parameter and leaves the gradient alone
+inline constexpr int64_t kCentered = 64;    // rmsprop: has the mean of the gradient
 
 struct ForeachNormAttrs {
   double order = 2;  // the vector norm's p; infinity for the largest magnitude
