@@ -199,7 +199,7 @@ namespace {
 
 struct UnfoldPlan {
   int64_t h, w, oh, ow;  // image and grid of windows
-  UnfoldPlan(const UnfoldAttrs& a, int64_t height, int64_t width) : h(height), w(width) {
+  UnfoldPlan(const Im2colAttrs& a, int64_t height, int64_t width) : h(height), w(width) {
     oh = (h + 2 * a.padding[0] - a.dilation[0] * (a.kernel[0] - 1) - 1) / a.stride[0] + 1;
     ow = (w + 2 * a.padding[1] - a.dilation[1] * (a.kernel[1] - 1) - 1) / a.stride[1] + 1;
   }
@@ -215,7 +215,7 @@ struct UnfoldPlan {
 
 // in: (N, C, H, W); out: (N, C * kh * kw, L): the windows of the image as columns, zeros outside it.
 void im2col(const KernelArgs& args) {
-  const UnfoldAttrs& a = args.attrs<UnfoldAttrs>();
+  const Im2colAttrs& a = args.attrs<Im2colAttrs>();
   const TensorView &in = args.in[0], &out = args.out[0];
   if (out.numel == 0) return;
   const UnfoldPlan plan(a, in.sizes[2], in.sizes[3]);
@@ -250,7 +250,7 @@ void im2col(const KernelArgs& args) {
 
 // in: (N, C * kh * kw, L); out: (N, C, H, W), each pixel the sum of the window entries that cover it.
 void col2im(const KernelArgs& args) {
-  const UnfoldAttrs& a = args.attrs<UnfoldAttrs>();
+  const Im2colAttrs& a = args.attrs<Im2colAttrs>();
   const TensorView &in = args.in[0], &out = args.out[0];
   if (out.numel == 0) return;
   const UnfoldPlan plan(a, out.sizes[2], out.sizes[3]);

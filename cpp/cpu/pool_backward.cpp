@@ -131,6 +131,29 @@ void max_pool_backward(const KernelArgs& args) {
   });
 }
 
+// in: uint8 window numbers of max_pool_with_window; out: int64, the positions in the flattened plane that they mean.
+void max_pool_window_indices(const KernelArgs& args) {
+  const PoolAttrs& a = args.attrs<PoolAttrs>();
+  const TensorView &window = args.in[0], &out = args.out[0];
+  if (out.numel == 0) return;
+  const PoolShape s(out, window, a.spatial);  // both sides have the pooled shape here
+  const int64_t rows = s.out[0] * s.out[1];
+  parallel_for(s.planes * rows, max_of(1, kMoveChunk / s.out[2]), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t oh = row % s.out[1], od = row / s.out[1] % s.out[0];
+      int64_t off[2];
+      s.lead.offsets(row / rows, off);
+      int64_t* o = out.ptr<int64_t>() + off[0] + od * s.xs[0] + oh * s.xs[1];
+      const uint8_t* w = window.ptr<const uint8_t>() + off[1] + od * s.os[0] + oh * s.os[1];
+      for (int64_t ow = 0; ow < s.out[2]; ++ow) {
+        const int64_t t = w[ow * s.os[2]], kx = t % a.kernel[2], ky = t / a.kernel[2] % a.kernel[1], kz = t / (a.kernel[2] * a.kernel[1]);
+        const int64_t z = od * a.stride[0] - a.padding[0] + kz * a.dilation[0], y = oh * a.stride[1] - a.padding[1] + ky * a.dilation[1];
+        o[ow * s.xs[2]] = (z * a.in[1] + y) * a.in[2] + ow * a.stride[2] - a.padding[2] + kx * a.dilation[2];
+      }
+    }
+  });
+}
+
 // in: g, uint8 window numbers of max_pool_with_window (g's shape); out: gx of the input's shape.
 void max_pool_window_backward(const KernelArgs& args) {
   const PoolAttrs& a = args.attrs<PoolAttrs>();

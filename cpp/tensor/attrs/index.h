@@ -37,6 +37,11 @@ struct IndexFillAttrs {
   FillValue value;
 };
 
+// nonzero, masked_select: number of entries, from nonzero_count.
+struct CountAttrs {
+  int64_t count = 0;
+};
+
 struct MaskedFillAttrs {
   FillValue value;
 };

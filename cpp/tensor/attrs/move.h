@@ -24,14 +24,23 @@ struct RepeatAttrs {
   Dims repeats;  // one for each dimension of the output
 };
 
+struct RepeatInterleaveAttrs {
+  int64_t total = 0;  // sum of the repeats
+};
+
+struct OneHotAttrs {
+  int64_t num_classes = 0;
+};
+
 struct TriAttrs {
   int64_t diagonal = 0;
 };
 
-// before[d]: elements added in front of dimension d (negative: cut off); what follows is given by the output's size.
+// before[d], after[d]: elements added in front of and behind dimension d (negative: cut off).
 struct ConstantPadAttrs {
   Dims before;
   FillValue value;
+  Dims after;
 };
 
 enum class PadMode : int64_t { kReflect, kReplicate, kCircular };
@@ -39,14 +48,16 @@ enum class PadMode : int64_t { kReflect, kReplicate, kCircular };
 struct ModePadAttrs {
   Dims before;  // one for each dimension; negative: cut off
   PadMode mode = PadMode::kReflect;
+  Dims after;
 };
 
 // unfold (im2col) and fold (col2im): [height, width].
-struct UnfoldAttrs {
+struct Im2colAttrs {
   int64_t kernel[2] = {1, 1};
   int64_t dilation[2] = {1, 1};
   int64_t padding[2] = {0, 0};
   int64_t stride[2] = {1, 1};
+  int64_t image[2] = {0, 0};  // col2im: height and width of the result
 };
 
 }  // namespace fireseed
