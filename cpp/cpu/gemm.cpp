@@ -1,0 +1,288 @@
+// Blocked matrix product: small calls run straight on the operands, large ones through packed panels.
+#include "cpu/gemm.h"
+
+#include "base/parallel.h"
+#include "cpu/gemm_pack.h"
+
+namespace fireseed::cpu::FS_ISA {
+namespace {
+
+// Note [Blocked product]
+// C is cut into tiles of up to kMaxRows x kTileCols, each the work of one micro-kernel call, and K into blocks of
+// about kBlockK. For each K block, what does not already lie well is packed: B into panels of kTileCols columns,
+// A into panels of kMaxRows rows with short strides. Then tasks (a group of row panels x a block of column panels)
+// are claimed by the threads. A row panel stays in L1 while it meets the column panels of the block, which stay in
+// L2. The cut depends on m, n, k and the strides alone, and each element of C is summed in order by one thread at a
+// time: the bits do not depend on the number of threads.
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Rows of A: m cut into near-equal panels of at most kMaxRows.
+struct RowPanels {
+  explicit RowPanels(int64_t m) : count(ceil_div(m, kMaxRows)), base(m / count), extra(m % count) {}
+  int64_t begin(int64_t i) const { return i * base + least(i, extra); }
+  int rows(int64_t i) const { return static_cast<int>(base + (i < extra)); }
+  int64_t count, base, extra;
+};
+
+template <class T>
+TileStore<T> tile_store(const GemmCall<T>& g, int64_t i, int64_t j, int cols) {
+  return {g.c + i * g.c_row + j, g.c_row, g.alpha, g.beta, g.bias_col ? g.bias_col + j : nullptr,
+          g.bias_row ? g.bias_row + i : nullptr, g.relu, cols};
+}
+
+// Whole product on this thread, B's full panels read where they lie. A must have a unit stride.
+template <class T>
+void gemm_small(const GemmCall<T>& g) {
+  constexpr int kV = Vec<T>::kSize, kW = kTileCols<T>;
+  const bool row_a = g.a_col == 1;
+  const int64_t a_step = row_a ? g.a_row : g.a_col;
+  const RowPanels panels(g.m);
+  const bool direct = g.b_col == 1;
+  SmallScratch<T, 16384 / sizeof(T)> packed(direct && g.n % kV == 0 ? 0 : g.k * kW);
+  for (int64_t j = 0; j < g.n; j += kW) {
+    const int cols = static_cast<int>(least(kW, g.n - j));
+    const int width = panel_width<T>(cols);
+    const T* b = g.b + j * g.b_col;
+    int64_t b_step = g.b_row;
+    if (!direct || cols != width) {
+      pack_b<T>(packed.data(), b, g.b_row, g.b_col, g.k, cols);
+      b = packed.data();
+      b_step = width;
+    }
+    for (int64_t p = 0; p < panels.count; ++p) {
+      const int64_t i = panels.begin(p);
+      tile_kernel_for<T>(panels.rows(p), width / kV, row_a)(g.k, g.a + i * (row_a ? g.a_row : 1), a_step, b, b_step,
+                                                            tile_store(g, i, j, cols));
+    }
+  }
+}
+
+// Bytes between rows that fall onto few cache sets.
+template <class T>
+bool bad_step(int64_t step) {
+  return (step * static_cast<int64_t>(sizeof(T))) % 1024 == 0;
+}
+
+template <class S>
+void gemm_blocked(const GemmCall<S>& g) {
+  using T = compute_type<S>;
+  constexpr int kV = Vec<T>::kSize, kW = kTileCols<T>;
+  constexpr bool kSame = same_type<S, T>;
+  const RowPanels panels(g.m);
+  const int64_t col_panels = ceil_div(g.n, kW);
+  const int64_t k_blocks = most(1, (g.k + kBlockK<T> / 4) / kBlockK<T>);
+  const int64_t kc = ceil_div(ceil_div(g.k, k_blocks), 8) * 8;
+
+  // What needs packing. A panel of B is read once per row panel, one of A once per column panel.
+  const bool row_a = g.a_col == 1 || g.a_row != 1;
+  const bool pack_a = !kSame || (g.a_col != 1 && g.a_row != 1) ||
+                      (row_a ? g.n > 4 * kW && (bad_step<S>(g.a_row) || g.a_row * kMaxRows > (1 << 14))
+                             : g.n > 4 * kW && (bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16)));
+  const bool packs_b = !kSame || g.b_col != 1 || (g.m > 4 * kMaxRows && g.b_row * kc > (1 << 16));
+  const bool tail_b = !packs_b && g.n % kV != 0;  // the last panel must hold whole vectors
+  const int64_t a_step = pack_a ? kc + 16 : g.a_row;
+
+  // Tasks: about half a million products each, at most 64 of them in each direction, all of the same size.
+  const int64_t want = least(256, most(1, g.m * g.n * least(g.k, kc) / 400000));
+  int64_t col_blocks = ceil_div(col_panels * kW, kBlockCols);
+  const int64_t row_groups = least(panels.count, ceil_div(want, col_blocks));
+  if (row_groups * col_blocks < want) col_blocks = least(col_panels, ceil_div(want, row_groups));
+
+  Scratch<T> a_pack(pack_a ? (row_a ? g.m * a_step : g.m * kc) : 0);
+  Scratch<T> b_pack(packs_b ? col_panels * kW * kc : tail_b ? kW * kc : 0);
+
+  for (int64_t k0 = 0; k0 < g.k; k0 += kc) {
+    const int64_t kn = least(kc, g.k - k0);
+    const bool first = k0 == 0, last = k0 + kn == g.k;
+    const int64_t jobs_b = packs_b ? col_panels : tail_b ? 1 : 0, jobs_a = pack_a ? panels.count : 0;
+    if (jobs_a + jobs_b > 0) {
+      parallel_for(jobs_a + jobs_b, most(1, 16384 / (kn * kW)), [&](int64_t begin, int64_t end) {
+        for (int64_t job = begin; job < end; ++job) {
+          if (job < jobs_b) {
+            const int64_t p = packs_b ? job : col_panels - 1, j = p * kW;
+            pack_b<T>(b_pack.data() + (packs_b ? p * kW * kc : 0), g.b + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col,
+                      kn, static_cast<int>(least(kW, g.n - j)));
+          } else {
+            const int64_t p = job - jobs_b, i = panels.begin(p);
+            const S* src = g.a + i * g.a_row + k0 * g.a_col;
+            if (row_a) pack_a_rows<T>(a_pack.data() + i * a_step, a_step, src, g.a_row, g.a_col, panels.rows(p), kn);
+            else pack_a_cols<T>(a_pack.data() + i * kc, src, g.a_col, panels.rows(p), kn);
+          }
+        }
+      });
+    }
+    parallel_for(row_groups * col_blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t rg = task % row_groups, cb = task / row_groups;
+        const int64_t p_end = piece_begin(panels.count, row_groups, rg + 1);
+        const int64_t q_begin = piece_begin(col_panels, col_blocks, cb), q_end = piece_begin(col_panels, col_blocks, cb + 1);
+        for (int64_t p = piece_begin(panels.count, row_groups, rg); p < p_end; ++p) {
+          const int64_t i = panels.begin(p);
+          const int rows = panels.rows(p);
+          const T* a;
+          int64_t step;
+          if (pack_a) {
+            a = a_pack.data() + (row_a ? i * a_step : i * kc);
+            step = row_a ? a_step : rows;
+          } else {
+            a = reinterpret_cast<const T*>(g.a) + i * g.a_row + k0 * g.a_col;
+            step = row_a ? g.a_row : g.a_col;
+          }
+          for (int64_t q = q_begin; q < q_end; ++q) {
+            const int64_t j = q * kW;
+            const int cols = static_cast<int>(least(kW, g.n - j));
+            const int width = panel_width<T>(cols);
+            const bool packed = packs_b || (tail_b && q == col_panels - 1);
+            const T* b = packs_b  ? b_pack.data() + q * kW * kc
+                         : packed ? b_pack.data()
+                                  : reinterpret_cast<const T*>(g.b) + k0 * g.b_row + j;
+            const TileStore<T> store = {g.c + i * g.c_row + j,
+                                        g.c_row,
+                                        g.alpha,
+                                        first ? g.beta : T(1),
+                                        last && g.bias_col ? g.bias_col + j : nullptr,
+                                        last && g.bias_row ? g.bias_row + i : nullptr,
+                                        last && g.relu,
+                                        cols};
+            tile_kernel_for<T>(rows, width / kV, row_a)(kn, a, step, b, packed ? width : g.b_row, store);
+          }
+        }
+      }
+    });
+  }
+}
+
+// K cut into a fixed number of pieces, each a product of its own into scratch; then their sum in order.
+template <class S>
+void gemm_split_k(const GemmCall<S>& g, int64_t pieces) {
+  using T = compute_type<S>;
+  Scratch<T> parts(pieces * g.m * g.n);
+  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t k0 = piece_begin(g.k, pieces, p);
+      GemmCall<S> part = g;
+      part.k = piece_begin(g.k, pieces, p + 1) - k0;
+      part.a = g.a + k0 * g.a_col;
+      part.b = g.b + k0 * g.b_row;
+      part.c = parts.data() + p * g.m * g.n;
+      part.c_row = g.n;
+      part.c_col = 1;
+      part.alpha = 1;
+      part.beta = 0;
+      part.bias_col = part.bias_row = nullptr;
+      part.relu = false;
+      gemm_blocked(part);
+    }
+  });
+  gemm_combine(g, parts.data(), pieces);
+}
+
+template <class S>
+GemmCall<S> transposed(const GemmCall<S>& g) {
+  GemmCall<S> t = g;
+  t.m = g.n;
+  t.n = g.m;
+  t.a = g.b;
+  t.a_row = g.b_col;
+  t.a_col = g.b_row;
+  t.b = g.a;
+  t.b_row = g.a_col;
+  t.b_col = g.a_row;
+  t.c_row = g.c_col;
+  t.c_col = g.c_row;
+  t.bias_col = g.bias_row;
+  t.bias_row = g.bias_col;
+  return t;
+}
+
+template <class S>
+void gemm_any(GemmCall<S> g) {
+  using T = compute_type<S>;
+  if (g.m <= 0 || g.n <= 0) return;
+  if (g.k <= 0) return gemm_combine(g, static_cast<const T*>(nullptr), 0);
+  // An axis of one element has no stride: pick the convenient one.
+  if (g.k == 1) g.a_col = g.b_row = 1;
+  if (g.m == 1) g.a_row = g.k, g.c_row = g.n;
+  if (g.n == 1) g.b_col = 1;
+  if (g.m <= g.n && g.m <= kMaxSkinnyRows && gemm_skinny(g)) return;
+  if (g.n < g.m && g.n <= kMaxSkinnyRows && gemm_skinny(transposed(g))) return;
+  if (g.n == 1) g.c_col = 1;
+  if (g.c_col != 1) {
+    if (g.c_row == 1) return gemm_any(transposed(g));
+    Scratch<T> dense(g.m * g.n);  // C with no unit stride: rare
+    GemmCall<S> inner = g;
+    inner.c = dense.data();
+    inner.c_row = g.n;
+    inner.c_col = 1;
+    inner.alpha = 1;
+    inner.beta = 0;
+    inner.bias_col = inner.bias_row = nullptr;
+    inner.relu = false;
+    gemm_any(inner);
+    return gemm_combine(g, dense.data(), 1);
+  }
+  if constexpr (same_type<S, T>) {
+    if (g.m * g.n * g.k <= kSerialProducts && (g.a_col == 1 || g.a_row == 1)) return gemm_small(g);
+  }
+  const int64_t tiles = ceil_div(g.m, kMaxRows) * ceil_div(g.n, kTileCols<T>);
+  if (tiles <= 32 && g.k >= 4096 && g.k >= 8 * most(g.m, g.n)) return gemm_split_k(g, least(16, g.k / 1024));
+  gemm_blocked(g);
+}
+
+}  // namespace
+
+template <class S>
+void gemm_combine(const GemmCall<S>& g, const compute_type<S>* parts, int64_t count) {
+  using T = compute_type<S>;
+  parallel_for(g.m, most(1, 8192 / most(1, g.n * count)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t j = 0; j < g.n; ++j) {
+        T sum = 0;
+        for (int64_t p = 0; p < count; ++p) sum += parts[(p * g.m + i) * g.n + j];
+        T& c = g.c[i * g.c_row + j * g.c_col];
+        T r = g.alpha * sum;
+        if (g.beta != T(0)) r += g.beta * c;
+        if (g.bias_col) r += g.bias_col[j];
+        if (g.bias_row) r += g.bias_row[i];
+        c = g.relu && r < T(0) ? T(0) : r;
+      }
+  });
+}
+
+template void gemm_combine(const GemmCall<float>&, const float*, int64_t);
+template void gemm_combine(const GemmCall<double>&, const double*, int64_t);
+template void gemm_combine(const GemmCall<float16>&, const float*, int64_t);
+template void gemm_combine(const GemmCall<bfloat16>&, const float*, int64_t);
+
+void gemm(const GemmCall<float>& call) { gemm_any(call); }
+void gemm(const GemmCall<double>& call) { gemm_any(call); }
+void gemm(const GemmCall<float16>& call) { gemm_any(call); }
+void gemm(const GemmCall<bfloat16>& call) { gemm_any(call); }
+
+template <class S>
+void gemm_batched(const GemmCall<S>& first, int64_t batch, int64_t a_batch, int64_t b_batch, int64_t c_batch) {
+  const auto one = [&](int64_t i) {
+    GemmCall<S> g = first;
+    g.a += i * a_batch;
+    g.b += i * b_batch;
+    g.c += i * c_batch;
+    gemm(g);
+  };
+  const int64_t products = most(1, first.m * first.n * first.k);
+  if (batch == 1 || products > 64 * kSerialProducts) {
+    for (int64_t i = 0; i < batch; ++i) one(i);
+    return;
+  }
+  parallel_for(batch, most(1, kSerialProducts / products), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) one(i);
+  });
+}
+template void gemm_batched(const GemmCall<float>&, int64_t, int64_t, int64_t, int64_t);
+template void gemm_batched(const GemmCall<double>&, int64_t, int64_t, int64_t, int64_t);
+template void gemm_batched(const GemmCall<float16>&, int64_t, int64_t, int64_t, int64_t);
+template void gemm_batched(const GemmCall<bfloat16>&, int64_t, int64_t, int64_t, int64_t);
+
+}  // namespace fireseed::cpu::FS_ISA
