@@ -1,1 +1,26 @@
-"""Utilities for parameters and sequences."""
+"""Utilities for parameters, gradients and sequences."""
+_WHERE = {
+    "clip_grad": ("clip_grad_norm_", "clip_grad_norm", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"),
+    "convert_parameters": ("parameters_to_vector", "vector_to_parameters"),
+    "fusion": ("fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"),
+    "_weight_norm": ("remove_weight_norm", "spectral_norm"),
+    "rnn": (), "parametrize": (), "parametrizations": (),
+}
+_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
+
+
+def weight_norm(module, name="weight", dim=0):
+    """w = g v / |v| with parameters <name>_g and <name>_v (Salimans and Kingma 2016)."""
+    from ._weight_norm import old_weight_norm
+    return old_weight_norm(module, name, dim)
+
+
+def __getattr__(name):
+    import importlib
+    if name in _MODULE_OF:
+        value = getattr(importlib.import_module("." + _MODULE_OF[name], __name__), name)
+        globals()[name] = value
+        return value
+    if name in _WHERE:
+        return importlib.import_module("." + name, __name__)
+    raise AttributeError(f"module 'fireseed.nn.utils' has no attribute '{name}'")

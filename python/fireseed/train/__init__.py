@@ -1,0 +1,8 @@
+"""The training loop: Trainer, callbacks, History."""
+from .callbacks import Callback, EarlyStopping, ModelCheckpoint
+from .history import History
+from .metrics import accuracy, mean_absolute_error, mean_squared_error
+from .trainer import Trainer, l1_penalty, l2_penalty
+
+__all__ = ["Callback", "EarlyStopping", "History", "ModelCheckpoint", "Trainer", "accuracy", "l1_penalty", "l2_penalty",
+           "mean_absolute_error", "mean_squared_error"]
