@@ -1,0 +1,75 @@
+# The library under test as `lib` (and its nn.functional as `F`): fireseed, or whatever FIRESEED_TEST_LIB names.
+#
+# FIRESEED_TEST_LIB=torch runs the same files against PyTorch, which shows that what they expect is PyTorch's
+# behaviour. The tests themselves never need it.
+import contextlib
+import importlib
+import os
+
+import numpy as np
+import pytest
+
+LIB_NAME = os.environ.get("FIRESEED_TEST_LIB", "fireseed")
+IS_FIRESEED = LIB_NAME == "fireseed"
+lib = importlib.import_module(LIB_NAME)
+F = importlib.import_module(LIB_NAME + ".nn.functional")
+nn = importlib.import_module(LIB_NAME + ".nn")
+
+FLOAT = ("float64", "float32", "float16", "bfloat16")
+INT = ("int64", "int32", "int16", "int8", "uint8")
+NUM = FLOAT + INT
+ALL = NUM + ("bool",)
+
+
+def resolve(path):
+    """The callable behind "softmax", "nn.functional.gelu" or "Tensor.add_"."""
+    if path.startswith("Tensor."):
+        name = path[len("Tensor."):]
+        if not callable(getattr(lib.Tensor, name)):  # a missing method fails here, with its name
+            return lambda x: getattr(x, name)  # a property
+        return lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)
+    here = F if path.startswith("nn.functional.") else lib
+    for part in path.removeprefix("nn.functional.").split("."):
+        here = getattr(here, part)
+    return here
+
+
+def dtype_of(name):
+    return getattr(lib, name)
+
+
+def dtype_name(x):
+    """"float32" for a tensor or a dtype."""
+    return str(getattr(x, "dtype", x)).split(".")[-1]
+
+
+def tensor(array, dtype=None, requires_grad=False):
+    """A tensor that owns its memory, from a numpy array, list or number."""
+    array = np.array(array)
+    dtype = dtype_of(dtype or str(array.dtype))
+    if array.ndim == 0 or array.size == 0:
+        x = lib.tensor(array.tolist(), dtype=dtype)
+    else:
+        x = lib.tensor(array).to(dtype)
+    if array.size == 0:
+        x = x.reshape(tuple(array.shape))
+    return x.requires_grad_() if requires_grad else x
+
+
+def to_numpy(x):
+    """A numpy copy; halves come as float32 (numpy has no bfloat16)."""
+    x = x.detach()
+    if dtype_name(x) in ("float16", "bfloat16"):
+        x = x.to(lib.float32)
+    return np.array(x.numpy() if IS_FIRESEED else x.numpy(force=True))
+
+
+@contextlib.contextmanager
+def raises_with(error, *fragments):
+    """pytest.raises(error), whose text must hold every fragment (when fireseed is under test: PyTorch's texts differ)."""
+    with pytest.raises(error) as info:
+        yield info
+    if IS_FIRESEED:
+        text = str(info.value)
+        missing = [f for f in fragments if f not in text]
+        assert not missing, f"the text {text!r} does not mention {missing}"
