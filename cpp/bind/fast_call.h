@@ -14,7 +14,7 @@
 #include "tensor/tensor.h"
 
 namespace fireseed {
-struct Generator;
+class Generator;
 }
 
 namespace fireseed::bind {
@@ -153,9 +153,20 @@ PyObject* guarded(F&& f) noexcept {
   }
 }
 
+// The Python object: one handle, and room for attributes and weak references.
+struct PyTensor {
+  PyObject_HEAD
+  Tensor tensor;
+  PyObject* dict;
+  PyObject* weakrefs;
+};
+extern PyTypeObject* tensor_type;
+
+inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_type || PyType_IsSubtype(Py_TYPE(o), tensor_type); }
 // The Tensor behind a Python object, or null where it is none.
-const Tensor* as_tensor(PyObject* o);
-bool is_tensor(PyObject* o);
+inline const Tensor* as_tensor(PyObject* o) {
+  return o && is_tensor(o) ? &reinterpret_cast<PyTensor*>(o)->tensor : nullptr;
+}
 // Raised by code that has already set the Python error.
 struct PythonError {};
 

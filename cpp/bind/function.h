@@ -1,0 +1,48 @@
+// What a bound function is: its name, overloads, handlers.
+#pragma once
+
+#include "bind/fast_call.h"
+
+#include <string>
+
+namespace fireseed::bind {
+
+inline constexpr size_t kMaxParams = 24;
+
+enum class Kind : uint8_t {
+  kTensor, kOperand, kTensorList, kInt, kFloat, kBool, kScalar, kIntList, kDType, kDevice, kStr, kGenerator, kObject
+};
+
+struct Param {
+  std::string name;
+  PyObject* interned = nullptr;
+  PyObject* fallback = nullptr;  // the default, or null where the argument is required
+  Kind kind = Kind::kObject;
+  bool optional = false;         // takes None
+  bool keyword_only = false;
+  bool varargs = false;
+};
+
+struct Signature {
+  std::string text;
+  std::vector<Param> params;
+  int num_positional = 0;
+  int num_required = 0;          // up to and including the last parameter without default
+  Handler handler = nullptr;
+  bool has_varargs() const { return num_positional && params[static_cast<size_t>(num_positional - 1)].varargs; }
+};
+
+struct Function {
+  std::string name;
+  std::vector<Signature> signatures;
+  std::string doc;
+  bool allow_out = true;
+  bool inplace = false;          // the generic in-place form: copy the result into self
+};
+
+Signature parse_signature(const char* text, std::string& name);
+std::string kind_name(const Param& p);
+PyObject* call(const Function& f, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames);
+void run_registrars();
+
+}  // namespace fireseed::bind

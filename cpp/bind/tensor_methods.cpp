@@ -1,0 +1,304 @@
+// Metadata, conversion and copying: the methods every tensor has.
+#include <cstring>
+
+#include "bind/python_types.h"
+#include "bind/registry.h"
+#include "engine/mode.h"
+#include "ops/copy.h"
+#include "ops/creation.h"
+#include "ops/shape.h"
+
+namespace fireseed::bind {
+
+void resize_(const Tensor& x, const Dims& sizes) {
+  TensorImpl* t = x.impl();
+  const int64_t n = numel_of(sizes);
+  const size_t need = static_cast<size_t>(t->offset + n) * x.itemsize();
+  if (need > t->storage->nbytes) {
+    t->storage->resize(need);
+    t->data = static_cast<char*>(t->storage->data) + t->offset * static_cast<int64_t>(x.itemsize());
+  }
+  const Dims strides = contiguous_strides(sizes);
+  t->ndim = static_cast<int8_t>(sizes.n);
+  for (int64_t i = 0; i < sizes.n; ++i) {
+    t->sizes[i] = sizes[i];
+    t->strides[i] = strides[i];
+  }
+  t->refresh_contiguous();
+}
+
+namespace {
+
+Tensor to_device_dtype(const Tensor& x, Device device, DType dtype, bool copy) {
+  FS_CHECK(device.is_cpu(), "to: device ", device, " is not available in this build");
+  if (dtype == DType::kUndefined) dtype = x.dtype();
+  return dtype == x.dtype() ? (copy ? clone(x) : x) : to(x, dtype);
+}
+
+// x takes over y's metadata and storage: the in-place view methods (unsqueeze_, t_, …).
+void become(const Tensor& x, const Tensor& y, const char* name) {
+  FS_CHECK(!(x.requires_grad() && x.is_leaf() && mode.grad_enabled), name,
+           ": a leaf Variable that requires grad is being used in an in-place operation.");
+  TensorImpl *t = x.impl(), *s = y.impl();
+  t->ndim = s->ndim;
+  for (int i = 0; i < s->ndim; ++i) {
+    t->sizes[i] = s->sizes[i];
+    t->strides[i] = s->strides[i];
+  }
+  t->offset = s->offset;
+  t->data = s->data;
+  t->refresh_contiguous();
+  if (s->grad_fn) set_history(x, s->grad_fn, s->output_nr);
+}
+
+template <class F>
+PyObject* become_view(Args& a, F&& f) {
+  const Tensor x = a.tensor(0);
+  Tensor y = f(x);
+  become(x, y, a.function().name.c_str());
+  return a.self();
+}
+
+Dims list_arg(Args& a, int i) { return a.dims(i); }
+
+}  // namespace
+
+FS_BINDINGS(tensor_methods) {
+  def("size(Tensor self, int? dim=None)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    if (!a.given(1)) return to_python(x.sizes());
+    FS_CHECK_INDEX(x.dim() > 0, "Dimension specified as ", a.i64(1), " but tensor has no dimensions");
+    return to_python(x.size(wrap_dim(a.i64(1), x.dim(), "size")));
+  });
+  def("stride(Tensor self, int? dim=None)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    if (a.given(1)) return to_python(x.stride(wrap_dim(a.i64(1), x.dim(), "stride")));
+    PyObject* r = PyTuple_New(static_cast<Py_ssize_t>(x.dim()));
+    for (int64_t i = 0; i < x.dim(); ++i) PyTuple_SET_ITEM(r, static_cast<Py_ssize_t>(i), PyLong_FromLongLong(x.stride(i)));
+    return r;
+  });
+  def("dim(Tensor self)", kMethod, [](Args& a) { return a.tensor(0).dim(); });
+  def("ndimension(Tensor self)", kMethod, [](Args& a) { return a.tensor(0).dim(); });
+  def("numel(Tensor input)", kFunction | kMethod, [](Args& a) { return a.tensor(0).numel(); });
+  def("nelement(Tensor self)", kMethod, [](Args& a) { return a.tensor(0).numel(); });
+  def("element_size(Tensor self)", kMethod, [](Args& a) { return static_cast<int64_t>(a.tensor(0).itemsize()); });
+  def("storage_offset(Tensor self)", kMethod, [](Args& a) { return a.tensor(0).impl()->offset; });
+  def("data_ptr(Tensor self)", kMethod, [](Args& a) { return PyLong_FromVoidPtr(a.tensor(0).impl()->data); });
+  def("is_contiguous(Tensor self, *, object memory_format=None)", kMethod, [](Args& a) -> bool {
+    const Tensor& x = a.tensor(0);
+    if (!a.given(1)) return x.is_contiguous();
+    PyObject* text = PyObject_Str(a.object(1));
+    const char* s = text ? PyUnicode_AsUTF8(text) : "";
+    const bool last = s && std::strstr(s, "channels_last");
+    Py_XDECREF(text);
+    if (!last) return x.is_contiguous();
+    if (x.dim() < 4) return false;
+    // (N, C, spatial…) lying as (N, spatial…, C)
+    Dims p{0};
+    for (int64_t i = 2; i < x.dim(); ++i) p.push_back(i);
+    p.push_back(1);
+    int64_t step = 1;
+    for (int64_t i = p.n - 1; i >= 0; --i) {
+      if (x.size(p[i]) != 1 && x.stride(p[i]) != step) return false;
+      step *= x.size(p[i]);
+    }
+    return true;
+  });
+  def("is_floating_point(Tensor input)", kFunction | kMethod, [](Args& a) { return a.tensor(0).is_floating(); });
+  def("is_complex(Tensor input)", kFunction | kMethod, [](Args& a) { a.tensor(0); return false; });
+  def("is_signed(Tensor self)", kMethod, [](Args& a) {
+    const DType t = a.tensor(0).dtype();
+    return t != DType::kBool && t != DType::kUInt8;
+  });
+  def("is_same_size(Tensor self, Tensor other)", kMethod, [](Args& a) { return a.tensor(0).same_shape(a.tensor(1)); });
+  def("is_set_to(Tensor self, Tensor tensor)", kMethod, [](Args& a) {
+    const Tensor &x = a.tensor(0), &y = a.tensor(1);
+    return x.impl()->data == y.impl()->data && x.sizes() == y.sizes() && x.strides() == y.strides();
+  });
+  def("get_device(Tensor self)", kMethod, [](Args& a) -> int64_t { return a.tensor(0).device().is_cpu() ? -1 : a.tensor(0).device().index; });
+  def("item(Tensor self)", kMethod, [](Args& a) { return item(a.tensor(0)); });
+  def("tolist(Tensor self)", kMethod, [](Args& a) { return tensor_to_list(a.tensor(0)); });
+  def("numpy(Tensor self, *, bool force=False)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    if (x.requires_grad()) {
+      FS_CHECK(a.boolean(1), "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
+      PyObject* d = wrap(detach(x));
+      PyObject* r = tensor_to_numpy(d);
+      Py_DECREF(d);
+      return r;
+    }
+    return tensor_to_numpy(a.object(0));
+  });
+  def("__array__(Tensor self, object dtype=None, object copy=None)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    FS_CHECK(!x.requires_grad(), "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
+    PyObject* r = tensor_to_numpy(a.object(0));
+    if (!r || !a.given(1)) return r;
+    PyObject* c = PyObject_CallMethod(r, "astype", "O", a.object(1));
+    Py_DECREF(r);
+    return c;
+  });
+  def("clone(Tensor input, *, object memory_format=None)", kFunction | kMethod, [](Args& a) { return clone(a.tensor(0)); });
+  def("contiguous(Tensor self, object memory_format=None)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    return x.is_contiguous() ? a.self() : wrap(clone(x));
+  });
+  def("to(Tensor self, dtype dtype, bool non_blocking=False, bool copy=False)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    const DType t = a.dtype(1);
+    if (t == x.dtype() && !a.boolean(3)) return a.self();
+    return wrap(to_device_dtype(x, x.device(), t, a.boolean(3)));
+  });
+  def("to(Tensor self, device? device=None, dtype? dtype=None, bool non_blocking=False, bool copy=False)", kMethod,
+      [](Args& a) -> PyObject* {
+        const Tensor& x = a.tensor(0);
+        Tensor y = to_device_dtype(x, a.given(1) ? a.opt_device(1) : x.device(), a.opt_dtype(2), a.boolean(4));
+        return y.impl() == x.impl() ? a.self() : wrap(y);
+      });
+  def("to(Tensor self, Tensor other, bool non_blocking=False, bool copy=False)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    Tensor y = to_device_dtype(x, a.tensor(1).device(), a.tensor(1).dtype(), a.boolean(3));
+    return y.impl() == x.impl() ? a.self() : wrap(y);
+  });
+  def("type_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return to(a.tensor(0), a.tensor(1).dtype()); });
+  def("cpu(Tensor self)", kMethod, [](Args& a) { return a.self(); });
+  def("cuda(Tensor self, object device=None)", kMethod, [](Args& a) -> PyObject* {
+    a.tensor(0);
+    fail(ErrorKind::kRuntime, "cuda: this build of fireseed has no CUDA plugin; check fireseed.cuda.is_available()");
+  });
+#define FS_CAST(name, type)                                                   \
+  def(name "(Tensor self)", kMethod, [](Args& a) -> PyObject* {              \
+    const Tensor& x = a.tensor(0);                                            \
+    return x.dtype() == type ? a.self() : wrap(to(x, type));                  \
+  })
+  FS_CAST("float", DType::kFloat32);
+  FS_CAST("double", DType::kFloat64);
+  FS_CAST("half", DType::kFloat16);
+  FS_CAST("bfloat16", DType::kBFloat16);
+  FS_CAST("long", DType::kInt64);
+  FS_CAST("int", DType::kInt32);
+  FS_CAST("short", DType::kInt16);
+  FS_CAST("char", DType::kInt8);
+  FS_CAST("byte", DType::kUInt8);
+  FS_CAST("bool", DType::kBool);
+#undef FS_CAST
+  def("copy_(Tensor self, Operand other, bool non_blocking=False)", kMethod, [](Args& a) {
+    copy_(a.tensor(0), a.tensor(1));
+    return a.self();
+  });
+  def("fill_(Tensor self, Scalar value)", kMethod, [](Args& a) {
+    const Tensor x = a.tensor(0);
+    if (const Tensor* v = as_tensor(a.object(1)); v && v->requires_grad()) {
+      FS_CHECK(v->dim() == 0, "fill_ only supports 0-dimension value tensor but got tensor with ", v->dim(), " dimensions.");
+      copy_(x, *v);
+    } else {
+      fill_(x, a.scalar(1));
+    }
+    return a.self();
+  });
+  def("zero_(Tensor self)", kMethod, [](Args& a) {
+    zero_(a.tensor(0));
+    return a.self();
+  });
+  def("resize_(Tensor self, int... size)", kMethod, [](Args& a) {
+    FS_CHECK(!a.tensor(0).requires_grad(), "cannot resize variables that require grad");
+    resize_(a.tensor(0), a.dims(1));
+    return a.self();
+  });
+  def("resize_as_(Tensor self, Tensor the_template)", kMethod, [](Args& a) {
+    FS_CHECK(!a.tensor(0).requires_grad(), "cannot resize variables that require grad");
+    resize_(a.tensor(0), a.tensor(1).sizes());
+    return a.self();
+  });
+  def("set_(Tensor self, Tensor source)", kMethod, [](Args& a) -> PyObject* {
+    if (PyObject_SetAttrString(a.object(0), "data", a.object(1)) < 0) return nullptr;
+    return a.self();
+  });
+  def("is_pinned(Tensor self)", kMethod, [](Args&) { return false; });
+  def("pin_memory(Tensor self)", kMethod, [](Args& a) { return a.self(); });
+  def("is_shared(Tensor self)", kMethod, [](Args&) { return false; });
+  def("share_memory_(Tensor self)", kMethod, [](Args& a) { return a.self(); });
+  def("_storage_id(Tensor self)", kMethod, [](Args& a) { return PyLong_FromVoidPtr(a.tensor(0).impl()->storage); });
+  def("_storage_nbytes(Tensor self)", kMethod, [](Args& a) { return static_cast<int64_t>(a.tensor(0).impl()->storage->nbytes); });
+
+  // Views
+  def("view(Tensor self, dtype dtype)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    const DType t = a.dtype(1);
+    FS_CHECK(dtype_size(t) == x.itemsize(), "view(dtype): element sizes must agree: ", dtype_name(x.dtype()), " to ", dtype_name(t));
+    Tensor y = detached_alias(x);
+    y.impl()->dtype = t;
+    return wrap(y);
+  });
+  def("view(Tensor self, int... size)", kMethod, [](Args& a) { return view(a.tensor(0), list_arg(a, 1)); });
+  def("view_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return view_as(a.tensor(0), a.tensor(1)); });
+  def("reshape(Tensor input, int... shape)", kMethod, [](Args& a) { return reshape(a.tensor(0), a.dims(1)); });
+  def("reshape(Tensor input, int[] shape)", kFunction, [](Args& a) { return reshape(a.tensor(0), a.dims(1)); });
+  def("reshape_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return reshape(a.tensor(0), a.tensor(1).sizes()); });
+  def("ravel(Tensor input)", kFunction | kMethod, [](Args& a) { return reshape(a.tensor(0), Dims{-1}); });
+  def("flatten(Tensor input, int start_dim=0, int end_dim=-1)", kFunction | kMethod,
+      [](Args& a) { return flatten(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("unflatten(Tensor input, int dim, int[] sizes)", kFunction | kMethod,
+      [](Args& a) { return unflatten(a.tensor(0), a.i64(1), a.dims(2)); });
+  def("squeeze(Tensor input)", kFunction | kMethod, [](Args& a) { return squeeze(a.tensor(0)); });
+  def("squeeze(Tensor input, int[] dim)", kFunction | kMethod, [](Args& a) { return squeeze(a.tensor(0), a.dims(1)); });
+  def("unsqueeze(Tensor input, int dim)", kFunction | kMethod, [](Args& a) { return unsqueeze(a.tensor(0), a.i64(1)); });
+  def("permute(Tensor input, int... dims)", kMethod, [](Args& a) { return permute(a.tensor(0), a.dims(1)); });
+  def("permute(Tensor input, int[] dims)", kFunction, [](Args& a) { return permute(a.tensor(0), a.dims(1)); });
+  for (const char* s : {"transpose(Tensor input, int dim0, int dim1)", "swapaxes(Tensor input, int axis0, int axis1)",
+                        "swapdims(Tensor input, int dim0, int dim1)"})
+    def(s, kFunction | kMethod, [](Args& a) { return transpose(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("t(Tensor input)", kFunction | kMethod, [](Args& a) { return t(a.tensor(0)); });
+  def("adjoint(Tensor input)", kFunction | kMethod, [](Args& a) { return matrix_transpose(a.tensor(0)); });
+  for (const char* s : {"movedim(Tensor input, int[] source, int[] destination)",
+                        "moveaxis(Tensor input, int[] source, int[] destination)"})
+    def(s, kFunction | kMethod, [](Args& a) { return movedim(a.tensor(0), a.dims(1), a.dims(2)); });
+  def("expand(Tensor self, int... size)", kMethod, [](Args& a) { return expand(a.tensor(0), a.dims(1)); });
+  def("expand_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return expand(a.tensor(0), a.tensor(1).sizes()); });
+  def("broadcast_to(Tensor input, int[] size)", kFunction | kMethod, [](Args& a) { return broadcast_to(a.tensor(0), a.dims(1)); });
+  def("select(Tensor input, int dim, int index)", kFunction | kMethod,
+      [](Args& a) { return select(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("narrow(Tensor input, int dim, int start, int length)", kFunction | kMethod,
+      [](Args& a) { return narrow(a.tensor(0), a.i64(1), a.i64(2), a.i64(3)); });
+  def("diagonal(Tensor input, int offset=0, int dim1=0, int dim2=1)", kFunction | kMethod,
+      [](Args& a) { return diagonal(a.tensor(0), a.i64(1), a.i64(2), a.i64(3)); });
+  def("diagonal(Tensor A, *, int offset=0, int dim1=-2, int dim2=-1)", kLinalg,
+      [](Args& a) { return diagonal(a.tensor(0), a.i64(1), a.i64(2), a.i64(3)); });
+  def("unfold(Tensor self, int dimension, int size, int step)", kMethod,
+      [](Args& a) { return unfold(a.tensor(0), a.i64(1), a.i64(2), a.i64(3)); });
+  def("as_strided(Tensor input, int[] size, int[] stride, int? storage_offset=None)", kFunction | kMethod,
+      [](Args& a) { return as_strided(a.tensor(0), a.dims(1), a.dims(2), a.opt_i64(3)); });
+  def("unbind(Tensor input, int dim=0)", kFunction | kMethod, [](Args& a) { return unbind(a.tensor(0), a.i64(1)); });
+  def("split(Tensor tensor, int split_size_or_sections, int dim=0)", kFunction, [](Args& a) { return split(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("split(Tensor self, int split_size, int dim=0)", kMethod, [](Args& a) { return split(a.tensor(0), a.i64(1), a.i64(2)); });
+  auto sections = [](Args& a) {
+    const Dims d = a.dims(1);
+    return split_with_sizes(a.tensor(0), std::vector<int64_t>(d.begin(), d.end()), a.i64(2));
+  };
+  def("split(Tensor tensor, int[] split_size_or_sections, int dim=0)", kFunction, sections);
+  def("split(Tensor self, int[] split_size, int dim=0)", kMethod, sections);
+  def("split_with_sizes(Tensor input, int[] split_sizes, int dim=0)", kFunction | kMethod, sections);
+  def("chunk(Tensor input, int chunks, int dim=0)", kFunction | kMethod, [](Args& a) { return chunk(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("tensor_split(Tensor input, int indices_or_sections, int dim=0)", kFunction | kMethod,
+      [](Args& a) { return tensor_split(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("tensor_split(Tensor input, int[] indices_or_sections, int dim=0)", kFunction | kMethod, [](Args& a) {
+    const Dims d = a.dims(1);
+    return tensor_split(a.tensor(0), std::vector<int64_t>(d.begin(), d.end()), a.i64(2));
+  });
+  def("_alias(Tensor self)", kMethod, [](Args& a) { return alias_view(a.tensor(0)); });
+  // In-place views
+  def("unsqueeze_(Tensor self, int dim)", kMethod,
+      [](Args& a) { return become_view(a, [&](const Tensor& x) { return unsqueeze(x, a.i64(1)); }); });
+  def("squeeze_(Tensor self)", kMethod, [](Args& a) { return become_view(a, [&](const Tensor& x) { return squeeze(x); }); });
+  def("squeeze_(Tensor self, int[] dim)", kMethod,
+      [](Args& a) { return become_view(a, [&](const Tensor& x) { return squeeze(x, a.dims(1)); }); });
+  def("t_(Tensor self)", kMethod, [](Args& a) { return become_view(a, [&](const Tensor& x) { return t(x); }); });
+  for (const char* s : {"transpose_(Tensor self, int dim0, int dim1)", "swapaxes_(Tensor self, int axis0, int axis1)",
+                        "swapdims_(Tensor self, int dim0, int dim1)"})
+    def(s, kMethod, [](Args& a) { return become_view(a, [&](const Tensor& x) { return transpose(x, a.i64(1), a.i64(2)); }); });
+  def("as_strided_(Tensor self, int[] size, int[] stride, int? storage_offset=None)", kMethod, [](Args& a) {
+    return become_view(a, [&](const Tensor& x) { return as_strided(x, a.dims(1), a.dims(2), a.opt_i64(3)); });
+  });
+}
+
+}  // namespace fireseed::bind

@@ -1,0 +1,93 @@
+// Records of copy and fill, their in-place forms, and what the engine borrows from ops/.
+#include "ops/copy.h"
+
+#include "engine/mode.h"
+#include "ops/creation.h"
+#include "ops/pointwise.h"
+#include "ops/records.h"
+#include "ops/shape.h"
+#include "tensor/attrs/copy.h"
+
+namespace fireseed {
+namespace {
+
+void copy_infer(Inputs in, const void* attrs, Tensor* out) {
+  const TensorImpl* x = in[0].impl();
+  out[0] = make_shell(x->sizes, x->ndim, static_cast<DType>(static_cast<const CopyAttrs*>(attrs)->dtype), x->device);
+}
+void copy_vjp(const Vjp&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }  // the engine casts it to the input's dtype
+
+// In place: in = {dst, src}; the recorded op whose input 0 gets no gradient.
+void copy_into_infer(Inputs in, const void*, Tensor* out) {
+  const TensorImpl* x = in[0].impl();
+  const Dims b = broadcast_shapes(in[0].sizes(), in[1].sizes(), "copy_");
+  FS_CHECK(b == in[0].sizes(), "copy_: output with shape ", in[0].sizes(), " doesn't match the broadcast shape ", b,
+           " (source shape ", in[1].sizes(), ")");
+  out[0] = make_shell(x->sizes, x->ndim, x->dtype, x->device);
+}
+void copy_into_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
+  if (c.needs(1)) gx[1] = g[0];
+}
+
+// fill: in = {x}, out = x's shape holding the value; only ever run in place.
+void fill_infer(Inputs in, const void*, Tensor* out) {
+  const TensorImpl* x = in[0].impl();
+  out[0] = make_shell(x->sizes, x->ndim, x->dtype, x->device);
+}
+void fill_vjp(const Vjp&, const Tensor*, Tensor*) {}  // the old value no longer matters: a zero gradient
+
+bool fill_engine_ops() {
+  engine_ops.add = [](const Tensor& a, const Tensor& b) { return add(a, b); };
+  engine_ops.add_ = [](const Tensor& a, const Tensor& b) { add_(a, b); };
+  engine_ops.sum_to = sum_to;
+  engine_ops.cast = to;
+  engine_ops.clone = clone;
+  engine_ops.zeros = [](const Dims& s, DType t, Device d) { return zeros(s, t, d); };
+  engine_ops.ones = [](const Dims& s, DType t, Device d) { return ones(s, t, d); };
+  engine_ops.copy_ = copy_;
+  engine_ops.as_strided = [](const Tensor& x, const Dims& sizes, const Dims& strides, int64_t offset) {
+    return as_strided(x, sizes, strides, offset);
+  };
+  return true;
+}
+[[maybe_unused]] const bool filled = fill_engine_ops();
+
+}  // namespace
+
+constinit Op op::copy{.name = "copy", .attrs_size = sizeof(CopyAttrs), .infer = copy_infer, .vjp = copy_vjp};
+constinit Op op::copy_into{
+    .name = "copy_into", .flags = kPointwise | kInPlaceOk, .infer = copy_into_infer, .vjp = copy_into_vjp};
+constinit Op op::fill{.name = "fill",
+                      .flags = kPointwise | kInPlaceOk,
+                      .attrs_size = sizeof(FillAttrs),
+                      .infer = fill_infer,
+                      .vjp = fill_vjp};
+
+Tensor to(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(dtype)});
+}
+
+Tensor clone(const Tensor& x) { return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(x.dtype())}); }
+
+Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
+
+void copy_(const Tensor& dst, const Tensor& src) {
+  if (dst.impl() == src.impl()) return;
+  // A source on the same memory but seen otherwise: copy it first.
+  const bool overlaps = dst.impl()->storage == src.impl()->storage;
+  // PyTorch drops leading 1s of the source that the destination has no room for.
+  Tensor s = overlaps ? clone(src) : src;
+  while (s.dim() > dst.dim() && s.size(0) == 1) s = select(s, 0, 0);
+  const Tensor in[] = {dst, s};
+  apply_inplace(op::copy_into, in, nullptr);
+}
+
+void fill_(const Tensor& x, Scalar value) {
+  const Tensor in[] = {x};
+  const FillAttrs a{value};
+  apply_inplace(op::fill, in, &a);
+}
+void zero_(const Tensor& x) { fill_(x, Scalar(int64_t{0})); }
+
+}  // namespace fireseed
