@@ -507,4 +507,7 @@ void scatter(const KernelArgs& args) {
   });
 }
 
+// The same kernel: the op differs in what its gradient needs.
+void scatter_reduce(const KernelArgs& args) { scatter(args); }
+
 }  // namespace fireseed::cpu::FS_ISA
