@@ -1,4 +1,4 @@
-// Contiguous<T>: an operand as a row-major array, copied to scratch memory only where it is not one already.
+// Row-major operands: Contiguous<T> copies to scratch what is not one already; loops over vectors with a tail.
 #pragma once
 
 #include "base/parallel.h"
@@ -64,6 +64,25 @@ inline AxisShape axis_shape(const TensorView& v, int64_t dim) {
     else s.inner *= v.sizes[d];
   }
   return s;
+}
+
+// Calls f(i, lanes) for the vectors that cover [0, n).
+template <class C, class F>
+FS_INLINE void each_vec(int64_t n, F&& f) {
+  constexpr int kW = Vec<C>::kSize;
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) f(i, kW);
+  if (i < n) f(i, static_cast<int>(n - i));
+}
+// lanes elements of memory as C, zeros beyond; and back.
+template <class C, class T>
+FS_INLINE Vec<C> take(const T* p, int n) {
+  return n == Vec<C>::kSize ? load_as<C>(p) : load_as<C>(p, n, C(0));
+}
+template <class T, class C>
+FS_INLINE void put(T* p, Vec<C> x, int n) {
+  if (n == Vec<C>::kSize) store_as(p, x);
+  else store_as(p, x, n);
 }
 
 }  // namespace fireseed::cpu::FS_ISA

@@ -9,23 +9,6 @@ namespace {
 // Columns of one task where the dimension is not the last: so many vectors side by side.
 constexpr int kColVecs = 4;
 
-template <class C, class F>
-FS_INLINE void each_vec(int64_t n, F&& f) {
-  constexpr int kW = Vec<C>::kSize;
-  int64_t i = 0;
-  for (; i + kW <= n; i += kW) f(i, kW);
-  if (i < n) f(i, static_cast<int>(n - i));
-}
-template <class C, class T>
-FS_INLINE Vec<C> take(const T* p, int n) {
-  return n == Vec<C>::kSize ? load_as<C>(p) : load_as<C>(p, n, C(0));
-}
-template <class T, class C>
-FS_INLINE void put(T* p, Vec<C> x, int n) {
-  if (n == Vec<C>::kSize) store_as(p, x);
-  else store_as(p, x, n);
-}
-
 // y = exp(x - max) / Σ exp(x - max), or x - log Σ exp(x), over n contiguous elements.
 template <bool kLog, class T>
 void softmax_row(const T* x, T* y, int64_t n) {
