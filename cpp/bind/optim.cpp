@@ -197,6 +197,23 @@ bool run_plans(Args& a) {
   return true;
 }
 
+// zero_grad(set_to_none=True): forgets the gradients of all parameters of a list of groups.
+void clear_grads(Args& a) {
+  PyObject* groups = a.object(0);
+  FS_CHECK_TYPE(PyList_Check(groups), "zero_grad: param_groups must be a list of dicts");
+  static PyObject* const key = PyUnicode_InternFromString("params");
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(groups); ++i) {
+    FS_CHECK_TYPE(PyDict_Check(PyList_GET_ITEM(groups, i)), "zero_grad: param_groups must be a list of dicts");
+    PyObject* params = lookup(PyList_GET_ITEM(groups, i), key);
+    FS_CHECK_TYPE(PyList_Check(params), "zero_grad: a group's params must be a list");
+    for (Py_ssize_t k = 0; k < PyList_GET_SIZE(params); ++k) {
+      const Tensor* p = as_tensor(PyList_GET_ITEM(params, k));
+      FS_CHECK_TYPE(p, "zero_grad: a group's params must be tensors");
+      if (p->impl()->grad) p->set_grad(Tensor());
+    }
+  }
+}
+
 }  // namespace
 
 FS_BINDINGS(optim) {
@@ -204,6 +221,7 @@ FS_BINDINGS(optim) {
       "Tensor[] absent)",
       kPrivate, [](Args& a) { return make_plan(a); });
   def("_optim_run(object plans)", kPrivate, [](Args& a) { return run_plans(a); });
+  def("_clear_grads(object groups)", kPrivate, [](Args& a) { clear_grads(a); });
   def("_foreach_total_norm(Tensor[] tensors, float order)", kPrivate,
       [](Args& a) { return foreach_norm(a.tensors(0), a.f64(1)); });
   def("_foreach_scale_(Tensor[] tensors, Tensor factor)", kPrivate,
