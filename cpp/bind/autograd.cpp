@@ -134,9 +134,9 @@ Py_hash_t node_hash(PyObject* a) {
 PyObject* tensor_tuple(const std::vector<Tensor>& v) { return to_python(v); }
 
 PyObject* make_handle(PyObject* owner, int64_t id, const char* kind) {
-  PyObject* m = PyImport_ImportModule("fireseed.utils.hooks");
+  PyObject* m = PyImport_ImportModule("fireseed.autograd._handle");
   if (!m) return nullptr;
-  PyObject* r = PyObject_CallMethod(m, "_EngineHandle", "OLs", owner, static_cast<long long>(id), kind);
+  PyObject* r = PyObject_CallMethod(m, "EngineHandle", "OLs", owner, static_cast<long long>(id), kind);
   Py_DECREF(m);
   return r;
 }

@@ -1,0 +1,92 @@
+// Methods of Tensor whose work is done in Python: pickling, copying, formatting.
+#include "bind/python_types.h"
+#include "bind/registry.h"
+#include "engine/mode.h"
+#include "ops/copy.h"
+#include "ops/shape.h"
+
+namespace fireseed::bind {
+
+namespace {
+
+PyObject* python_function(const char* module, const char* name) {
+  PyObject* m = PyImport_ImportModule(module);
+  if (!m) throw PythonError{};
+  PyObject* f = PyObject_GetAttrString(m, name);
+  Py_DECREF(m);
+  if (!f) throw PythonError{};
+  return f;
+}
+
+PyObject* call_python(const char* module, const char* name, std::initializer_list<PyObject*> args) {
+  PyObject* f = python_function(module, name);
+  PyObject* r = PyObject_Vectorcall(f, args.begin(), args.size(), nullptr);
+  Py_DECREF(f);
+  return r;
+}
+
+const char* type_name(DType t) {
+  switch (t) {
+    case DType::kBool: return "BoolTensor";
+    case DType::kUInt8: return "ByteTensor";
+    case DType::kInt8: return "CharTensor";
+    case DType::kInt16: return "ShortTensor";
+    case DType::kInt32: return "IntTensor";
+    case DType::kInt64: return "LongTensor";
+    case DType::kFloat16: return "HalfTensor";
+    case DType::kBFloat16: return "BFloat16Tensor";
+    case DType::kFloat64: return "DoubleTensor";
+    default: return "FloatTensor";
+  }
+}
+
+}  // namespace
+
+FS_BINDINGS(python_methods) {
+  def("__reduce_ex__(Tensor self, int protocol)", kMethod,
+      [](Args& a) { return call_python("fireseed._pickle", "reduce_tensor", {a.object(0)}); });
+  def("__deepcopy__(Tensor self, object memo)", kMethod,
+      [](Args& a) { return call_python("fireseed._pickle", "deepcopy_tensor", {a.object(0), a.object(1)}); });
+  def("__copy__(Tensor self)", kMethod, [](Args& a) { return call_python("fireseed._pickle", "copy_tensor", {a.object(0)}); });
+  def("__format__(Tensor self, str spec)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    if (x.dim() == 0 && PyUnicode_GET_LENGTH(a.object(1)) > 0) {
+      PyObject* number = to_python(item(x));
+      PyObject* r = number ? PyObject_Format(number, a.object(1)) : nullptr;
+      Py_XDECREF(number);
+      return r;
+    }
+    if (PyUnicode_GET_LENGTH(a.object(1)) == 0) return x.dim() == 0 ? PyObject_Str(to_python(item(x))) : PyObject_Str(a.object(0));
+    fail(ErrorKind::kType, "unsupported format string passed to Tensor.__format__: only tensors with one element and no "
+         "dimension take one, this one has shape ", x.sizes());
+  });
+  def("__contains__(Tensor self, object element)", kMethod, [](Args& a) -> PyObject* {
+    PyObject* same = PyObject_RichCompare(a.object(0), a.object(1), Py_EQ);
+    if (!same) return nullptr;
+    PyObject* any = PyObject_CallMethod(same, "any", nullptr);
+    Py_DECREF(same);
+    if (!any) return nullptr;
+    const int r = PyObject_IsTrue(any);
+    Py_DECREF(any);
+    return r < 0 ? nullptr : PyBool_FromLong(r);
+  });
+  def("type(Tensor self, object dtype=None, bool non_blocking=False)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    if (!a.given(1)) return PyUnicode_FromFormat("fireseed.%s", type_name(x.dtype()));
+    if (is_dtype(a.object(1))) return wrap(to(x, dtype_from(a.object(1))));
+    PyObject* name = PyUnicode_Check(a.object(1)) ? Py_NewRef(a.object(1)) : PyObject_GetAttrString(a.object(1), "__name__");
+    if (!name) return nullptr;
+    std::string s = PyUnicode_AsUTF8(name);
+    Py_DECREF(name);
+    s = s.substr(s.rfind('.') == std::string::npos ? 0 : s.rfind('.') + 1);
+    for (int i = 0; i < kNumDTypes; ++i)
+      if (s == type_name(static_cast<DType>(i))) return wrap(to(x, static_cast<DType>(i)));
+    fail(ErrorKind::kValue, "type(): invalid type: '", s, "'");
+  });
+  def("_to_bytes(Tensor self)", kPrivate, [](Args& a) -> PyObject* {
+    const Tensor x = contiguous(a.tensor(0));
+    return PyBytes_FromStringAndSize(x.impl()->data, static_cast<Py_ssize_t>(x.numel() * static_cast<int64_t>(x.itemsize())));
+  }, "The elements' bytes, row-major.");
+}
+
+}  // namespace fireseed::bind

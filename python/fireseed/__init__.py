@@ -1,0 +1,65 @@
+"""fireseed: a small, fast training engine with PyTorch's API (`import fireseed as torch`).
+
+Only the compiled engine loads at import; nn, optim, utils and the rest load when they are first used.
+"""
+from . import _C
+from ._C import (  # noqa: F401
+    Generator, Size, Tensor, bfloat16, bool, default_generator, device, double, dtype, enable_grad, float, float16,
+    float32, float64, half, inference_mode, int, int8, int16, int32, int64, long, no_grad, set_grad_enabled, short, uint8)
+
+__version__ = _C.__version__
+
+globals().update({_name: getattr(_C, _name) for _name in _C._function_names})
+del _name  # noqa: F821
+
+# Modules that load when they are first named.
+_MODULES = frozenset((
+    "nn", "optim", "utils", "autograd", "train", "linalg", "special", "random", "cuda", "distributions", "func", "backends",
+    "serialization", "testing", "jit", "amp", "datasets", "version", "types", "return_types", "multiprocessing", "hub",
+    "_tensor_str", "fft", "onnx", "compiler", "overrides"))
+# Names that live in a module of their own, loaded with it.
+_LAZY = {
+    "save": "serialization", "load": "serialization",
+    "manual_seed": "random", "seed": "random", "initial_seed": "random", "get_rng_state": "random",
+    "set_rng_state": "random", "fork_rng": "random",
+    "set_printoptions": "_tensor_str",
+    "finfo": "_python_api", "iinfo": "_python_api", "is_tensor": "_python_api", "typename": "_python_api",
+    "strided": "_python_api", "sparse_coo": "_python_api", "layout": "_python_api", "memory_format": "_python_api",
+    "contiguous_format": "_python_api", "preserve_format": "_python_api", "channels_last": "_python_api",
+    "channels_last_3d": "_python_api", "compile": "_python_api", "is_storage": "_python_api",
+    "set_default_device": "_python_api", "get_default_device": "_python_api", "set_default_tensor_type": "_python_api",
+    "use_deterministic_algorithms": "_python_api", "are_deterministic_algorithms_enabled": "_python_api",
+    "set_float32_matmul_precision": "_python_api", "get_float32_matmul_precision": "_python_api",
+    "FloatTensor": "_python_api", "DoubleTensor": "_python_api", "HalfTensor": "_python_api",
+    "BFloat16Tensor": "_python_api", "LongTensor": "_python_api", "IntTensor": "_python_api",
+    "ShortTensor": "_python_api", "CharTensor": "_python_api", "ByteTensor": "_python_api", "BoolTensor": "_python_api",
+    "inf": "_python_api", "nan": "_python_api", "pi": "_python_api", "e": "_python_api", "newaxis": "_python_api",
+    "Node": "_python_api", "get_file_path": "_python_api",
+    "_rebuild_tensor": "_pickle", "_rebuild_parameter": "_pickle",
+}
+
+
+def __getattr__(name):
+    from importlib import import_module
+    if name in _LAZY:
+        value = getattr(import_module("." + _LAZY[name], __name__), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        try:
+            return import_module("." + name, __name__)
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+    if name in _C._nn.__dict__:  # torch.conv2d, torch.layer_norm and the like
+        value = getattr(_C._nn, name)
+        globals()[name] = value
+        return value
+    if name.startswith(("complex", "sparse", "quantize", "qint", "quint", "view_as_complex", "view_as_real")):
+        raise NotImplementedError(f"fireseed.{name}: complex, sparse and quantised tensors are not part of fireseed; "
+                                  "use dense real tensors")
+    raise AttributeError(f"module 'fireseed' has no attribute '{name}'")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(_LAZY) | _MODULES)

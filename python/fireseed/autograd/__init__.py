@@ -1,0 +1,48 @@
+"""Gradients: backward, grad, Function, modes, anomaly detection; gradcheck and functional load when used."""
+from .. import _C
+from .function import Function, FunctionCtx  # noqa: F401
+from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: F401
+
+Variable = _C.Tensor
+
+_PARTS = ("functional", "gradcheck", "grad_mode", "function", "graph", "profiler", "anomaly_mode")
+
+
+def __getattr__(name):
+    from importlib import import_module
+    if name in ("gradcheck", "gradgradcheck"):
+        return getattr(import_module(".gradcheck", __name__), name)
+    if name in ("detect_anomaly", "set_detect_anomaly"):
+        return getattr(import_module(".anomaly_mode", __name__), name)
+    if name in _PARTS:
+        return import_module("." + name, __name__)
+    raise AttributeError(f"module 'fireseed.autograd' has no attribute '{name}'")
+
+
+def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None, inputs=None):
+    """Adds the gradients of the sum of `tensors` (weighted by `grad_tensors`) to the .grad of the leaves."""
+    if grad_tensors is None:
+        grad_tensors = grad_variables
+    if inputs is not None and not isinstance(inputs, _C.Tensor) and len(inputs) == 0:
+        raise RuntimeError("'inputs' argument to 'backward' cannot be empty.")
+    _C._run_backward(tensors, grad_tensors, retain_graph, create_graph, inputs)
+
+
+def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, only_inputs=True, allow_unused=None,
+         is_grads_batched=False, materialize_grads=False):
+    """Gradients of the sum of `outputs` with respect to `inputs`: a tuple; .grad is left alone.
+
+    allow_unused: an input that outputs do not depend on gives None (materialize_grads: zeros) instead of an error.
+    """
+    if allow_unused is False and materialize_grads:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                         "allow_unused=False.")
+    if is_grads_batched:
+        raise NotImplementedError("autograd.grad: is_grads_batched is not supported; loop over the batch")
+    single = isinstance(inputs, _C.Tensor)
+    inputs = (inputs,) if single else tuple(inputs)
+    result = _C._run_grad(outputs, inputs, grad_outputs, retain_graph, create_graph,
+                          bool(allow_unused) or materialize_grads)
+    if materialize_grads:
+        result = tuple(_C.zeros_like(x) if g is None else g for g, x in zip(result, inputs))
+    return result
