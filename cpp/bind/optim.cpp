@@ -224,6 +224,8 @@ FS_BINDINGS(optim) {
   def("_clear_grads(object groups)", kPrivate, [](Args& a) { clear_grads(a); });
   def("_foreach_total_norm(Tensor[] tensors, float order)", kPrivate,
       [](Args& a) { return foreach_norm(a.tensors(0), a.f64(1)); });
+  def("_clip_grad_norm_(Tensor[] parameters, float max_norm, float norm_type=2.0, bool error_if_nonfinite=False)", kPrivate,
+      [](Args& a) { return clip_grad_norm_(a.tensors(0), a.f64(1), a.f64(2), a.boolean(3)); });
   def("_foreach_scale_(Tensor[] tensors, Tensor factor)", kPrivate,
       [](Args& a) { foreach_scale_(a.tensors(0), a.tensor(1)); });
   def("_foreach_clamp_(Tensor[] tensors, float low, float high)", kPrivate,

@@ -1,6 +1,7 @@
 // Records and checks of the optimizer steps and of the operations over lists of tensors.
 #include "ops/optim.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "engine/mode.h"
@@ -184,6 +185,25 @@ void foreach_clamp_(std::span<const Tensor> tensors, double low, double high) {
   const ForeachClampAttrs attrs{low, high};
   apply(op::foreach_clamp, tensors, &attrs, nullptr);
   for (const Tensor& x : tensors) x.bump_version();
+}
+
+Tensor clip_grad_norm_(std::span<const Tensor> parameters, double max_norm, double order, bool error_if_nonfinite) {
+  GradMode off(false);
+  std::vector<Tensor> grads;
+  for (const Tensor& p : parameters)
+    if (p.grad().defined()) grads.push_back(p.grad());
+  if (grads.empty()) return scalar_tensor(Scalar(0.0), default_dtype());
+  Tensor total = foreach_norm(grads, order);
+  const double norm = item(total).to_double();
+  FS_CHECK(!error_if_nonfinite || std::isfinite(norm), "The total norm of order ", order,
+           " for gradients from `parameters` is non-finite, so it cannot be clipped. To disable this error and scale the "
+           "gradients by the non-finite norm anyway, set `error_if_nonfinite=False`");
+  // In the precision of the norm, as the same formula on tensors would round.
+  double factor;
+  if (total.dtype() == DType::kFloat64) factor = 1.0 / (norm + 1e-6) * max_norm;
+  else factor = 1.0f / (static_cast<float>(norm) + 1e-6f) * static_cast<float>(max_norm);
+  if (!(factor >= 1)) foreach_scale_(grads, scalar_tensor(Scalar(factor), DType::kFloat64));
+  return total;
 }
 
 Sgd::Sgd(std::vector<Tensor> parameters, double lr_, double momentum_, double dampening_, double weight_decay_,

@@ -20,6 +20,9 @@ const Op* find_optimizer(const char* name);
 Tensor foreach_norm(std::span<const Tensor> tensors, double order = 2);
 void foreach_scale_(std::span<const Tensor> tensors, const Tensor& factor);  // factor: 0-dim
 void foreach_clamp_(std::span<const Tensor> tensors, double low, double high);
+// Scales all gradients by max_norm / (total norm + 1e-6) where that is less than 1; returns the total norm before.
+Tensor clip_grad_norm_(std::span<const Tensor> parameters, double max_norm, double order = 2,
+                       bool error_if_nonfinite = false);
 
 // Stochastic gradient descent with momentum, for C++ programs. Tensors without gradients are left alone.
 class Sgd {
