@@ -518,6 +518,68 @@ FS_INLINE void stream_fence() {
 #endif
 }
 
+// ---- bool memory (one byte a value) as masks -------------------------------------------------------------------
+
+#if !defined(__AVX512F__)
+template <int kBytes>
+struct byte_vector {
+  typedef int8_t type __attribute__((vector_size(kBytes)));
+};
+#endif
+// Mask of kSize bytes at p, true where not 0; and of the first n.
+template <class T>
+FS_INLINE Mask<T> load_mask(const uint8_t* p) {
+#if defined(__AVX512F__)
+  using Bits = typename Mask<T>::Native;
+  if constexpr (sizeof(T) == 1) {
+    const __m512i b = _mm512_loadu_si512(p);
+    return Mask<T>(static_cast<Bits>(_mm512_test_epi8_mask(b, b)));
+  } else if constexpr (sizeof(T) == 2) {
+    const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return Mask<T>(static_cast<Bits>(_mm256_test_epi8_mask(b, b)));
+  } else {
+    const __m128i b = sizeof(T) == 4 ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))
+                                     : _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return Mask<T>(static_cast<Bits>(_mm_test_epi8_mask(b, b)));
+  }
+#else
+  typename byte_vector<Mask<T>::kSize>::type b;
+  __builtin_memcpy(&b, p, sizeof b);
+  return Mask<T>(__builtin_convertvector(b != 0, typename Mask<T>::Native));
+#endif
+}
+template <class T>
+FS_INLINE Mask<T> load_mask(const uint8_t* p, int n) {
+  uint8_t bytes[Mask<T>::kSize] = {};
+  for (int i = 0; i < n; ++i) bytes[i] = p[i];
+  return load_mask<T>(bytes);
+}
+// 1 or 0 a lane.
+template <class T>
+FS_INLINE void store_mask(uint8_t* p, Mask<T> m) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 1) {
+    _mm512_storeu_si512(p, _mm512_maskz_set1_epi8(m.m, 1));
+  } else if constexpr (sizeof(T) == 2) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_maskz_set1_epi8(m.m, 1));
+  } else if constexpr (sizeof(T) == 4) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_maskz_set1_epi8(m.m, 1));
+  } else {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_maskz_set1_epi8(m.m, 1));
+  }
+#else
+  using Bytes = typename byte_vector<Mask<T>::kSize>::type;
+  const Bytes b = __builtin_convertvector(m.m, Bytes) & 1;
+  __builtin_memcpy(p, &b, sizeof b);
+#endif
+}
+template <class T>
+FS_INLINE void store_mask(uint8_t* p, Mask<T> m, int n) {
+  uint8_t bytes[Mask<T>::kSize];
+  store_mask(bytes, m);
+  for (int i = 0; i < n; ++i) p[i] = bytes[i];
+}
+
 // Value conversion between lane types of the same size (float <-> int32, double <-> int64); floats truncate.
 template <class To, class T>
 FS_INLINE Vec<To> convert(Vec<T> a) {

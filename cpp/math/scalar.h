@@ -101,6 +101,23 @@ FS_FN V floor_div(V x, V y) {
   return where(y == T(0), x / y, f);
 }
 
+// x^e for a number e: the exponents people write are a few multiplications.
+template <Lanes V>
+FS_FN V pow(V x, double e) {
+  if (e == 2.0) return x * x;
+  if (e == 0.5) return sqrt(x);
+  if (e == 3.0) return x * x * x;
+  if (e == 1.0) return x;
+  if (e == -1.0) return reciprocal(x);
+  if (e == -0.5) return rsqrt(x);
+  if (e == -2.0) return reciprocal(x * x);
+  if (e == 1.5) return x * sqrt(x);
+  if (e == 2.5) return x * x * sqrt(x);
+  if (e == 4.0) return square(x * x);
+  if (e == 0.0) return V(scalar_of<V>(1));
+  return pow(x, V(e));
+}
+
 // ---- a plain number as one operand -------------------------------------------------------------------------
 
 #define FS_MATH_MIXED(name)                               \
@@ -112,7 +129,6 @@ FS_FN V floor_div(V x, V y) {
   FS_FN V name(double x, V y) {                           \
     return name(V(x), y);                                 \
   }
-FS_MATH_MIXED(pow)
 FS_MATH_MIXED(atan2)
 FS_MATH_MIXED(fmod)
 FS_MATH_MIXED(remainder)

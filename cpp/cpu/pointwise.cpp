@@ -1,0 +1,272 @@
+// The pointwise driver: see cpu/pointwise.h.
+#include "cpu/pointwise.h"
+
+#include "base/parallel.h"
+#include "cpu/strided_loop.h"
+
+namespace fireseed::cpu::FS_ISA {
+
+namespace {
+
+constexpr int64_t kChunk = 16384;                  // elements a thread claims at once
+constexpr int64_t kBlock = 512;                    // elements converted or gathered at once: stays in L1
+constexpr int64_t kStreamBytes = 16 << 20;         // results this large bypass the caches
+constexpr int kMaxOperands = kMaxPointwiseInputs + 1;
+
+// How the core sees one operand.
+struct Operand {
+  DType half = DType::kUndefined;  // kFloat16 or kBFloat16 where it is converted
+  int64_t size = 0;                // bytes of an element in memory
+  int64_t core_size = 0;           // and for the core
+};
+
+struct Plan {
+  PointwiseCore core;
+  const void* attrs;
+  int num;                   // operands, the output first
+  bool any_half = false;
+  bool stream = false;
+  Operand operand[kMaxOperands];
+};
+
+void splat(char* to, const char* value, int64_t size) {
+  for (int64_t i = 0; i < kVecBytes; i += size) __builtin_memcpy(to + i, value, static_cast<size_t>(size));
+}
+
+template <class S>
+void widen_block(const char* from, float* to, int64_t n) {
+  const S* s = reinterpret_cast<const S*>(from);
+  int64_t i = 0;
+  for (; i + VecF::kSize <= n; i += VecF::kSize) load_float(s + i).store(to + i);
+  if (i < n) load_float(s + i, static_cast<int>(n - i)).store(to + i, static_cast<int>(n - i));
+}
+template <class S>
+void narrow_block(const float* from, char* to, int64_t n) {
+  S* d = reinterpret_cast<S*>(to);
+  int64_t i = 0;
+  for (; i + VecF::kSize <= n; i += VecF::kSize) store_float(d + i, VecF::load(from + i));
+  if (i < n) store_float(d + i, VecF::load(from + i, static_cast<int>(n - i)), static_cast<int>(n - i));
+}
+void widen(DType half, const char* from, char* to, int64_t n) {
+  float* d = reinterpret_cast<float*>(to);
+  if (half == DType::kFloat16) widen_block<float16>(from, d, n);
+  else widen_block<bfloat16>(from, d, n);
+}
+void narrow_to(DType half, const char* from, char* to, int64_t n) {
+  const float* s = reinterpret_cast<const float*>(from);
+  if (half == DType::kFloat16) narrow_block<float16>(s, to, n);
+  else narrow_block<bfloat16>(s, to, n);
+}
+
+template <class U>
+void copy_strided(const char* from, int64_t from_stride, char* to, int64_t to_stride, int64_t n) {
+  for (int64_t i = 0; i < n; ++i)
+    *reinterpret_cast<U*>(to + i * to_stride) = *reinterpret_cast<const U*>(from + i * from_stride);
+}
+void copy_strided(int64_t size, const char* from, int64_t from_stride, char* to, int64_t to_stride, int64_t n) {
+  switch (size) {
+    case 1: return copy_strided<uint8_t>(from, from_stride, to, to_stride, n);
+    case 2: return copy_strided<uint16_t>(from, from_stride, to, to_stride, n);
+    case 4: return copy_strided<uint32_t>(from, from_stride, to, to_stride, n);
+    default: return copy_strided<uint64_t>(from, from_stride, to, to_stride, n);
+  }
+}
+
+struct Buffers {
+  alignas(64) char core[kMaxOperands][kBlock * 8];  // what the core reads and writes
+  alignas(64) char raw[kBlock * 2];                 // strided halves before conversion
+};
+
+// A piece of a row: operand k starts at p[k] and has `stride[k]` bytes from element to element.
+void run_row(const Plan& plan, char* const* p, const int64_t* stride, int64_t count, Buffers& buffers) {
+  char* q[kMaxOperands];
+  int64_t step[kMaxOperands];
+  int64_t advance[kMaxOperands];  // bytes q moves on from block to block where it points into the operand itself
+  bool buffered = false;
+  for (int k = 0; k < plan.num; ++k) {
+    const Operand& o = plan.operand[k];
+    step[k] = 1;
+    advance[k] = 0;
+    if (o.half == DType::kUndefined && stride[k] == o.size) {
+      q[k] = p[k];
+      advance[k] = o.size;
+    } else {
+      q[k] = buffers.core[k];
+      if (k > 0 && stride[k] == 0) {
+        step[k] = 0;
+        if (o.half != DType::kUndefined) {
+          float value;
+          widen(o.half, p[k], reinterpret_cast<char*>(&value), 1);
+          splat(q[k], reinterpret_cast<const char*>(&value), 4);
+        } else {
+          splat(q[k], p[k], o.size);
+        }
+      } else {
+        buffered = true;
+      }
+    }
+  }
+  if (!buffered) {
+    plan.core(q, step, count, plan.attrs, plan.stream);
+    return;
+  }
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t n = count - begin < kBlock ? count - begin : kBlock;
+    for (int k = 1; k < plan.num; ++k) {
+      const Operand& o = plan.operand[k];
+      if (advance[k] || step[k] == 0) continue;
+      const char* from = p[k] + begin * stride[k];
+      if (o.half == DType::kUndefined) {
+        copy_strided(o.size, from, stride[k], buffers.core[k], o.size, n);
+      } else if (stride[k] == o.size) {
+        widen(o.half, from, buffers.core[k], n);
+      } else {
+        copy_strided(o.size, from, stride[k], buffers.raw, o.size, n);
+        widen(o.half, buffers.raw, buffers.core[k], n);
+      }
+    }
+    plan.core(q, step, n, plan.attrs, plan.stream && advance[0]);
+    if (!advance[0]) {
+      const Operand& o = plan.operand[0];
+      char* to = p[0] + begin * stride[0];
+      if (o.half == DType::kUndefined) {
+        copy_strided(o.size, buffers.core[0], o.size, to, stride[0], n);
+      } else if (stride[0] == o.size) {
+        narrow_to(o.half, buffers.core[0], to, n);
+      } else {
+        narrow_to(o.half, buffers.core[0], buffers.raw, n);
+        copy_strided(o.size, buffers.raw, o.size, to, stride[0], n);
+      }
+    }
+    for (int k = 0; k < plan.num; ++k) q[k] += advance[k] * n;
+  }
+}
+
+// Rows too short to be worth a call of the core each: elements [begin, end) are gathered block by block.
+void run_short_rows(const Plan& plan, const StridedLoop& loop, int64_t begin, int64_t end, Buffers& buffers) {
+  int64_t step[kMaxOperands];
+  char* q[kMaxOperands];
+  for (int k = 0; k < plan.num; ++k) {
+    step[k] = 1;
+    q[k] = buffers.core[k];
+  }
+  for (; begin < end; begin += kBlock) {
+    const int64_t stop = end - begin < kBlock ? end : begin + kBlock;
+    int64_t done = 0;
+    loop.for_rows(begin, stop, [&](char* const* p, int64_t count) {
+      for (int k = 1; k < plan.num; ++k) {
+        const int64_t size = plan.operand[k].size;
+        copy_strided(size, p[k], loop.row_stride(k), buffers.core[k] + done * size, size, count);
+      }
+      done += count;
+    });
+    for (int k = 1; k < plan.num; ++k) {
+      if (plan.operand[k].half == DType::kUndefined) continue;
+      __builtin_memcpy(buffers.raw, buffers.core[k], static_cast<size_t>(done) * 2);
+      widen(plan.operand[k].half, buffers.raw, buffers.core[k], done);
+    }
+    plan.core(q, step, done, plan.attrs, false);
+    const Operand& o = plan.operand[0];
+    const char* result = buffers.core[0];
+    if (o.half != DType::kUndefined) {
+      narrow_to(o.half, buffers.core[0], buffers.raw, done);
+      result = buffers.raw;
+    }
+    int64_t written = 0;
+    loop.for_rows(begin, stop, [&](char* const* p, int64_t count) {
+      copy_strided(o.size, result + written * o.size, o.size, p[0], loop.row_stride(0), count);
+      written += count;
+    });
+  }
+}
+
+[[gnu::noinline]] void run_strided(const KernelArgs& args, const Plan& plan) {
+  StridedLoop loop;
+  loop.init(args.out[0]);
+  loop.add(args.out[0]);
+  for (int k = 1; k < plan.num; ++k) loop.add(args.in[k - 1]);
+  loop.finish();
+  int64_t stride[kMaxOperands];
+  for (int k = 0; k < plan.num; ++k) stride[k] = loop.row_stride(k);
+  const bool short_rows = loop.row_size() < 32 && loop.ndim > 1;
+  parallel_for(loop.numel, kChunk, [&](int64_t begin, int64_t end) {
+    Buffers buffers;
+    if (short_rows) {
+      run_short_rows(plan, loop, begin, end, buffers);
+    } else {
+      loop.for_rows(begin, end,
+                    [&](char* const* p, int64_t count) { run_row(plan, p, stride, count, buffers); });
+      if (plan.stream) stream_fence();
+    }
+  });
+}
+
+bool is_uniform(const TensorView& v) {
+  for (int i = 0; i < v.ndim; ++i)
+    if (v.strides[i] != 0 && v.sizes[i] != 1) return false;
+  return true;
+}
+
+}  // namespace
+
+void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs) {
+  const TensorView& out = args.out[0];
+  const int64_t n = out.numel;
+  // Contiguous or single-valued operands without conversion: nothing but the core.
+  if (out.contiguous && !is_half(out.dtype)) {
+    char* p[kMaxOperands];
+    int64_t step[kMaxOperands], size[kMaxOperands];
+    alignas(64) char values[kMaxPointwiseInputs][kVecBytes];
+    p[0] = static_cast<char*>(out.data);
+    size[0] = static_cast<int64_t>(dtype_size(out.dtype));
+    bool simple = true, in_place = false;
+    for (int k = 0; k < args.num_in; ++k) {
+      const TensorView& v = args.in[k];
+      size[k + 1] = static_cast<int64_t>(dtype_size(v.dtype));
+      p[k + 1] = static_cast<char*>(v.data);
+      step[k + 1] = 1;
+      in_place |= v.data == out.data;
+      if (is_half(v.dtype)) {
+        simple = false;
+      } else if (!v.contiguous) {
+        if (!is_uniform(v)) {
+          simple = false;
+        } else {
+          step[k + 1] = 0;
+          splat(values[k], static_cast<const char*>(v.data), size[k + 1]);
+          p[k + 1] = values[k];
+        }
+      }
+    }
+    if (simple) {
+      if (n <= kChunk) return core(p, step, n, attrs, false);
+      const bool stream = n * size[0] >= kStreamBytes && !in_place;
+      parallel_for(n, kChunk, [&](int64_t begin, int64_t end) {
+        char* q[kMaxOperands];
+        q[0] = p[0] + begin * size[0];
+        for (int k = 1; k <= args.num_in; ++k) q[k] = p[k] + begin * size[k] * step[k];
+        core(q, step, end - begin, attrs, stream);
+        if (stream) stream_fence();
+      });
+      return;
+    }
+  }
+  Plan plan;
+  plan.core = core;
+  plan.attrs = attrs;
+  plan.num = args.num_in + 1;
+  plan.stream = out.contiguous && n * static_cast<int64_t>(dtype_size(out.dtype)) >= kStreamBytes;
+  for (int k = 0; k < plan.num; ++k) {
+    const TensorView& v = k ? args.in[k - 1] : out;
+    plan.stream &= k == 0 || v.data != out.data;
+    Operand& o = plan.operand[k];
+    o.size = o.core_size = static_cast<int64_t>(dtype_size(v.dtype));
+    if (is_half(v.dtype)) {
+      o.half = v.dtype;
+      o.core_size = 4;
+    }
+  }
+  run_strided(args, plan);
+}
+
+}  // namespace fireseed::cpu::FS_ISA
