@@ -15,61 +15,7 @@ from ._functional.shape import (affine_grid, bilinear, channel_shuffle, fold, gr
                                 one_hot, pad, pixel_shuffle, pixel_unshuffle, unfold, upsample, upsample_bilinear,
                                 upsample_nearest)
 
-linear = _C.linear
-dropout = _C.dropout
-
-relu = _C.relu
-relu_ = _C.relu_
-relu6 = _C.relu6
-leaky_relu = _C.leaky_relu
-leaky_relu_ = _C.leaky_relu_
-elu = _C.elu
-elu_ = _C.elu_
-selu = _C.selu
-selu_ = _C.selu_
-celu = _C.celu
-celu_ = _C.celu_
-gelu = _C.gelu
-silu = _C.silu
-mish = _C.mish
-hardswish = _C.hardswish
-hardsigmoid = _C.hardsigmoid
-hardtanh = _C.hardtanh
-hardtanh_ = _C.hardtanh_
+# The extension's own functions, under the same names and with the same signatures.
+globals().update((name, getattr(_C._nn, name)) for name in dir(_C._nn) if not name.startswith("__"))
 sigmoid = _C.sigmoid
 tanh = _C.tanh
-softplus = _C.softplus
-softshrink = _C.softshrink
-hardshrink = _C.hardshrink
-logsigmoid = _C.logsigmoid
-glu = _C.glu
-prelu = _C.prelu
-threshold = _C.threshold
-threshold_ = _C.threshold_
-
-conv1d = _C.conv1d
-conv2d = _C.conv2d
-conv3d = _C.conv3d
-conv_transpose1d = _C.conv_transpose1d
-conv_transpose2d = _C.conv_transpose2d
-conv_transpose3d = _C.conv_transpose3d
-
-max_pool1d = _C.max_pool1d
-max_pool2d = _C.max_pool2d
-max_pool3d = _C.max_pool3d
-max_pool1d_with_indices = _C.max_pool1d_with_indices
-max_pool2d_with_indices = _C.max_pool2d_with_indices
-max_pool3d_with_indices = _C.max_pool3d_with_indices
-avg_pool1d = _C.avg_pool1d
-avg_pool2d = _C.avg_pool2d
-avg_pool3d = _C.avg_pool3d
-adaptive_avg_pool1d = _C.adaptive_avg_pool1d
-adaptive_avg_pool2d = _C.adaptive_avg_pool2d
-adaptive_avg_pool3d = _C.adaptive_avg_pool3d
-adaptive_max_pool1d = _C.adaptive_max_pool1d
-adaptive_max_pool2d = _C.adaptive_max_pool2d
-adaptive_max_pool3d = _C.adaptive_max_pool3d
-
-batch_norm = _C.batch_norm
-layer_norm = _C.layer_norm
-group_norm = _C.group_norm

@@ -3,6 +3,7 @@ import math
 import warnings
 
 from ... import _C
+from . import _nn
 
 _ALPHA_PRIME = 1.7580993408473766  # SELU's scale * alpha: where alpha dropout puts the dropped values
 
@@ -18,14 +19,14 @@ def softmax(input, dim=None, _stacklevel=3, dtype=None):
     """exp(x) / sum(exp(x)) along dim, any shape; dtype: computed and returned in it."""
     if dim is None:
         dim = _softmax_dim("softmax", input.dim())
-    return _C.softmax(input, dim) if dtype is None else _C.softmax(input, dim, dtype=dtype)
+    return _nn.softmax(input, dim) if dtype is None else _nn.softmax(input, dim, dtype=dtype)
 
 
 def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     """log(softmax(x)) along dim, computed stably."""
     if dim is None:
         dim = _softmax_dim("log_softmax", input.dim())
-    return _C.log_softmax(input, dim) if dtype is None else _C.log_softmax(input, dim, dtype=dtype)
+    return _nn.log_softmax(input, dim) if dtype is None else _nn.log_softmax(input, dim, dtype=dtype)
 
 
 def softmin(input, dim=None, _stacklevel=3, dtype=None):
@@ -65,9 +66,10 @@ def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
         negative = input.detach() <= 0
         n = int(negative.sum())
         slope = _C.ones_like(input.detach())
-        slope[negative] = _C.empty(n, dtype=input.dtype, device=input.device).uniform_(lower, upper)
+        drawn = _C.empty(n, dtype=_C.float64, device=input.device).uniform_(lower, upper)  # float64, as PyTorch draws
+        slope[negative] = drawn.to(input.dtype)
         return input.mul_(slope) if inplace else input * slope
-    return _C.leaky_relu(input, (lower + upper) / 2, inplace)
+    return _nn.leaky_relu(input, (lower + upper) / 2, inplace)
 
 
 def rrelu_(input, lower=1.0 / 8, upper=1.0 / 3, training=False):

@@ -2,6 +2,7 @@
 import math
 
 from ... import _C
+from . import _nn
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None,
@@ -37,11 +38,11 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
             scores = scores + attn_mask
     if hidden is not None:
         scores = scores.masked_fill(hidden, -math.inf)
-    weights = _C.softmax(scores, -1)
+    weights = _nn.softmax(scores, -1)
     if attn_mask is not None:  # a row of -inf only: softmax gives NaN, attention gives nothing
         weights = weights.masked_fill((scores == -math.inf).all(-1, keepdim=True), 0.0)
     if dropout_p > 0.0:
-        weights = _C.dropout(weights, dropout_p, True)
+        weights = _nn.dropout(weights, dropout_p, True)
     return weights @ value
 
 
@@ -105,17 +106,17 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
         if key.shape != value.shape:
             raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")
         if key is value and query is key:
-            q, k, v = _C.linear(query, in_proj_weight, in_proj_bias).chunk(3, -1)
+            q, k, v = _nn.linear(query, in_proj_weight, in_proj_bias).chunk(3, -1)
         else:
             wq, wk, wv = in_proj_weight.chunk(3)
             bq, bk, bv = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
-            q, k, v = _C.linear(query, wq, bq), _C.linear(key, wk, bk), _C.linear(value, wv, bv)
+            q, k, v = _nn.linear(query, wq, bq), _nn.linear(key, wk, bk), _nn.linear(value, wv, bv)
     else:
         if key.shape[:2] != value.shape[:2]:
             raise AssertionError(f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}")
         bq, bk, bv = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
-        q, k, v = (_C.linear(query, q_proj_weight, bq), _C.linear(key, k_proj_weight, bk),
-                   _C.linear(value, v_proj_weight, bv))
+        q, k, v = (_nn.linear(query, q_proj_weight, bq), _nn.linear(key, k_proj_weight, bk),
+                   _nn.linear(value, v_proj_weight, bv))
     mask = _merge_masks(attn_mask, key_padding_mask, batch, num_heads, length, source, q.dtype)
     extra = 0
     if bias_k is not None and bias_v is not None:
@@ -138,9 +139,9 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
         scores = (q * math.sqrt(1.0 / head)) @ k.transpose(-2, -1)
         if mask is not None:
             scores = scores + mask
-        weights = _C.softmax(scores, -1)
+        weights = _nn.softmax(scores, -1)
         if dropout_p > 0.0:
-            weights = _C.dropout(weights, dropout_p, True)
+            weights = _nn.dropout(weights, dropout_p, True)
         out = weights @ v  # (N h, L, head)
         weights = weights.reshape(batch, num_heads, length, source)
         if average_attn_weights:
@@ -155,5 +156,5 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
         out = scaled_dot_product_attention(four(q), four(k), four(v), mask, dropout_p)
         out = out.reshape(batch * num_heads, length, head)
     out = out.transpose(0, 1).reshape(length * batch, embed)
-    out = _C.linear(out, out_proj_weight, out_proj_bias).reshape(length, batch, -1)
+    out = _nn.linear(out, out_proj_weight, out_proj_bias).reshape(length, batch, -1)
     return (out if batched else out.squeeze(1)), weights

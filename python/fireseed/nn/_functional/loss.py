@@ -3,6 +3,7 @@ import math
 import warnings
 
 from ... import _C
+from . import _nn
 
 
 def legacy_reduction(size_average, reduce):
@@ -42,9 +43,9 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     if input.shape != target.shape:
         _pair("mse_loss", input, target)
     if weight is not None:
-        loss = _C.mse_loss(input, target, reduction="none") * weight
+        loss = _nn.mse_loss(input, target, reduction="none") * weight
         return loss.sum() / weight.expand_as(loss).sum() if reduction == "mean" else _reduce(loss, reduction)
-    return _C.mse_loss(input, target, reduction=reduction)
+    return _nn.mse_loss(input, target, reduction=reduction)
 
 
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
@@ -54,9 +55,9 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     if input.shape != target.shape:
         _pair("l1_loss", input, target)
     if weight is not None:
-        loss = _C.l1_loss(input, target, reduction="none") * weight
+        loss = _nn.l1_loss(input, target, reduction="none") * weight
         return loss.sum() / weight.expand_as(loss).sum() if reduction == "mean" else _reduce(loss, reduction)
-    return _C.l1_loss(input, target, reduction=reduction)
+    return _nn.l1_loss(input, target, reduction=reduction)
 
 
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
@@ -66,8 +67,8 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     if input.shape != target.shape:
         _pair("smooth_l1_loss", input, target)
     if beta == 0.0:
-        return _C.l1_loss(input, target, reduction=reduction)
-    return _C.smooth_l1_loss(input, target, reduction=reduction, beta=beta)
+        return _nn.l1_loss(input, target, reduction=reduction)
+    return _nn.smooth_l1_loss(input, target, reduction=reduction, beta=beta)
 
 
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
@@ -75,16 +76,16 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     if input.shape != target.shape:
         _pair("huber_loss", input, target)
     if weight is not None:
-        loss = _C.huber_loss(input, target, reduction="none", delta=delta) * weight
+        loss = _nn.huber_loss(input, target, reduction="none", delta=delta) * weight
         return loss.sum() / weight.expand_as(loss).sum() if reduction == "mean" else _reduce(loss, reduction)
-    return _C.huber_loss(input, target, reduction=reduction, delta=delta)
+    return _nn.huber_loss(input, target, reduction=reduction, delta=delta)
 
 
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
     """-input[target]: log-probabilities (N, C, *), int64 classes (N, *)."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    return _C.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
+    return _nn.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
 def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean",
@@ -92,7 +93,7 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
     """-log softmax(input)[target]: logits (N, C, *); int64 classes (N, *) or probabilities (N, C, *)."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    return _C.cross_entropy(input, target, weight, ignore_index=ignore_index, reduction=reduction,
+    return _nn.cross_entropy(input, target, weight, ignore_index=ignore_index, reduction=reduction,
                             label_smoothing=label_smoothing)
 
 
@@ -103,7 +104,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     if input.shape != target.shape:
         raise ValueError(f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
                          "deprecated. Please ensure they have the same size.")
-    return _C.binary_cross_entropy(input, target, weight, reduction=reduction)
+    return _nn.binary_cross_entropy(input, target, weight, reduction=reduction)
 
 
 def binary_cross_entropy_with_logits(input, target, weight=None, size_average=None, reduce=None, reduction="mean",
@@ -113,7 +114,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, size_average=No
         reduction = legacy_reduction(size_average, reduce)
     if input.shape != target.shape:
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
-    return _C.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction, pos_weight=pos_weight)
+    return _nn.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction, pos_weight=pos_weight)
 
 
 def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
@@ -201,7 +202,7 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="m
 
 def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
     """The mean over classes of the binary cross-entropy of logits: (N, C) or (C)."""
-    loss = -(target * _C.logsigmoid(input) + (1 - target) * _C.logsigmoid(-input))
+    loss = -(target * _nn.logsigmoid(input) + (1 - target) * _nn.logsigmoid(-input))
     if weight is not None:
         loss = loss * weight
     return _reduce(loss.sum(-1) / input.shape[-1], reduction, size_average, reduce)
@@ -322,7 +323,7 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
             alpha = _C.where(dead, low, _C.where(dead, _C.ones_like(total), total).log() + top) + lp[t]
         last = alpha[-2:] if width > 1 else alpha[-1:]
         top = last.detach().max()
-        losses.append(last.sum() * 0 + math.inf if float(top) == -math.inf else -((last - top).exp().sum().log() + top))
+        losses.append(lp[0, 0] * 0 + math.inf if float(top) == -math.inf else -((last - top).exp().sum().log() + top))
     loss = _C.stack(losses)
     if zero_infinity:
         loss = _C.where(loss == math.inf, _C.zeros_like(loss), loss)

@@ -2,6 +2,7 @@
 import warnings
 
 from ... import _C
+from . import _nn
 from .shape import _pad_constant, _tuple
 
 
@@ -21,7 +22,7 @@ def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=
     var = None if running_var is None else running_var.repeat(n)
     w = None if weight is None else weight.repeat(n)
     b = None if bias is None else bias.repeat(n)
-    y = _C.batch_norm(x, mean, var, w, b, use_input_stats, momentum, eps)
+    y = _nn.batch_norm(x, mean, var, w, b, use_input_stats, momentum, eps)
     if use_input_stats:
         with _C.no_grad():
             if mean is not None:
@@ -54,11 +55,11 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     squares = (input * input).unsqueeze(1)
     pad = (size // 2, (size - 1) // 2)
     if input.dim() == 3:
-        mean = _C.avg_pool2d(_pad_constant(squares, (0, 0) + pad, 0), (size, 1), stride=1).squeeze(1)
+        mean = _nn.avg_pool2d(_pad_constant(squares, (0, 0) + pad, 0), (size, 1), stride=1).squeeze(1)
     else:
         n, c, h = input.shape[:3]
         flat = squares.reshape(n, 1, c, h, -1)
-        mean = _C.avg_pool3d(_pad_constant(flat, (0, 0, 0, 0) + pad, 0), (size, 1, 1), stride=1)
+        mean = _nn.avg_pool3d(_pad_constant(flat, (0, 0, 0, 0) + pad, 0), (size, 1, 1), stride=1)
         mean = mean.squeeze(1).reshape(input.shape)
     return input / (mean * alpha + k).pow(beta)
 
@@ -94,13 +95,13 @@ def pdist(input, p=2.0):
 
 # ---- pooling --------------------------------------------------------------------------------------------------------
 def _lp_pool(input, norm_type, kernel, stride, ceil_mode, dims):
-    pool = (_C.avg_pool1d, _C.avg_pool2d, _C.avg_pool3d)[dims - 1]
+    pool = (_nn.avg_pool1d, _nn.avg_pool2d, _nn.avg_pool3d)[dims - 1]
     kernel = _tuple(kernel, dims)
     area = 1
     for k in kernel:
         area *= k
     out = pool(input.pow(norm_type), kernel, stride, 0, ceil_mode)
-    return (_C.sign(out) * _C.relu(_C.abs(out))).mul(area).pow(1.0 / norm_type)
+    return (_C.sign(out) * _nn.relu(_C.abs(out))).mul(area).pow(1.0 / norm_type)
 
 
 def lp_pool1d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
@@ -186,7 +187,7 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
         raise NotImplementedError("embedding: sparse gradients are not supported; use sparse=False")
     if max_norm is not None:
         _renorm_rows(weight, input, max_norm, norm_type)
-    return _C.embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+    return _nn.embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq)
 
 
 def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False, mode="mean",
@@ -240,7 +241,7 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
         _renorm_rows(weight, input, max_norm, norm_type)
     ends = starts[1:] + [input.shape[0]]
     bag_of = [b for b, (s, e) in enumerate(zip(starts, ends)) for _ in range(s, e)]
-    rows = _C.embedding(input, weight, scale_grad_by_freq=scale_grad_by_freq)  # (n, E)
+    rows = _nn.embedding(input, weight, scale_grad_by_freq=scale_grad_by_freq)  # (n, E)
     if padding_idx is not None:
         keep = (input != padding_idx).tolist()
         kept = [i for i, k in enumerate(keep) if k]

@@ -6,8 +6,8 @@ from ..parameter import Parameter
 from .linear import NonDynamicallyQuantizableLinear
 from .module import Module
 
-_relu, _relu_inplace = _C.relu, _C.relu_
-_tanh, _sigmoid = _C.tanh, _C.sigmoid
+_relu, _relu_inplace = F.relu, F.relu_
+_tanh, _sigmoid = F.tanh, F.sigmoid
 
 
 def _inplace_repr(self, first=""):

@@ -1,11 +1,12 @@
 """Batch normalisation (Ioffe and Szegedy 2015) and its lazy forms."""
 from ... import _C
+from .. import functional as F
 from .. import init
 from ..parameter import Parameter, UninitializedBuffer, UninitializedParameter
 from .lazy import LazyModuleMixin
 from .module import Module
 
-_batch_norm = _C.batch_norm
+_batch_norm = F.batch_norm
 
 
 class _NormBase(Module):

@@ -1,9 +1,8 @@
 """Dropout layers (Srivastava et al. 2014): active in training only."""
-from ... import _C
 from .. import functional as F
 from .module import Module
 
-_dropout = _C.dropout
+_dropout = F.dropout
 
 
 class _DropoutNd(Module):

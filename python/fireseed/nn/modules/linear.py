@@ -8,7 +8,7 @@ from ..parameter import Parameter, UninitializedParameter, is_lazy
 from .lazy import LazyModuleMixin
 from .module import Module
 
-_linear = _C.linear
+_linear = F.linear
 
 
 class Identity(Module):

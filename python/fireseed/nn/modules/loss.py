@@ -1,10 +1,10 @@
 """Losses as layers: functional.py holds the formulas."""
-from ... import _C
 from .. import functional as F
 from .._functional.loss import legacy_reduction
 from .module import Module
+from .shape import PairwiseDistance
 
-_cross_entropy = _C.cross_entropy
+_cross_entropy = F.cross_entropy
 
 
 class _Loss(Module):
@@ -230,7 +230,7 @@ class TripletMarginWithDistanceLoss(_Loss):
         super().__init__(reduction=reduction)
         if margin <= 0:
             raise ValueError(f"TripletMarginWithDistanceLoss: expected margin to be greater than 0, got {margin} instead")
-        self.distance_function = F.pairwise_distance if distance_function is None else distance_function
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
         self.margin, self.swap = margin, swap
 
     def forward(self, anchor, positive, negative):

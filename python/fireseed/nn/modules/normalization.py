@@ -5,7 +5,7 @@ from .. import init
 from ..parameter import Parameter
 from .module import Module
 
-_layer_norm, _group_norm = _C.layer_norm, _C.group_norm
+_layer_norm, _group_norm = F.layer_norm, F.group_norm
 
 
 class LocalResponseNorm(Module):

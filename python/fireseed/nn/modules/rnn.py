@@ -3,12 +3,13 @@ import math
 import warnings
 
 from ... import _C
+from .. import functional as F
 from .. import init
 from ..parameter import Parameter
 from ..utils.rnn import PackedSequence
 from .module import Module
 
-_linear = _C.linear
+_linear = F.linear
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 
@@ -195,7 +196,7 @@ class RNNBase(Module):
                 final_c.append(c)
             x = sides[0] if directions == 1 else _C.cat(sides, -1)
             if self.dropout and self.training and layer < self.num_layers - 1:
-                x = _C.dropout(x, self.dropout, True)
+                x = F.dropout(x, self.dropout, True)
         return x, _C.stack(final_h), (None if c0 is None else _C.stack(final_c))
 
     def _call(self, input, hx):
