@@ -145,10 +145,56 @@ void bernoulli_words(const uint32_t* raw, T* dst, int64_t n, uint64_t threshold)
   }
 }
 
-double as_double(float16 x) { return static_cast<float>(x); }
-double as_double(bfloat16 x) { return static_cast<float>(x); }
-double as_double(float x) { return x; }
-double as_double(double x) { return x; }
+// Offsets of two views' elements in the memory order of the first one.
+struct PairOrder {
+  bool flat;
+  int rank = 0;
+  int64_t sizes[kMaxRank], first[kMaxRank], second[kMaxRank];
+
+  PairOrder(const TensorView& a, const TensorView& b) : flat(a.contiguous && b.contiguous) {
+    for (int i = 0; i < a.ndim; ++i) {
+      if (a.sizes[i] == 1) continue;
+      int at = rank++;
+      for (; at > 0 && first[at - 1] < a.strides[i]; --at) {
+        sizes[at] = sizes[at - 1];
+        first[at] = first[at - 1];
+        second[at] = second[at - 1];
+      }
+      sizes[at] = a.sizes[i];
+      first[at] = a.strides[i];
+      second[at] = b.strides[i];
+    }
+  }
+  void offsets(int64_t index, int64_t* of_first, int64_t* of_second) const {
+    int64_t x = 0, y = 0;
+    for (int d = rank - 1; d >= 0; --d) {
+      const int64_t j = index % sizes[d];
+      x += j * first[d];
+      y += j * second[d];
+      index /= sizes[d];
+    }
+    *of_first = x;
+    *of_second = y;
+  }
+};
+
+// 1 where a uniform (24 bits for C = float, else 53) is below the element's probability. Returns whether some
+// probability was outside [0, 1].
+template <class C, class T>
+bool below_probabilities(const uint32_t* raw, const C* p, T* dst, int64_t n) {
+  C u[kPiece];
+  if constexpr (same_type<C, float>) {
+    for (int64_t k = 0; k < n; ++k)
+      u[k] = static_cast<float>(static_cast<int32_t>(Generator::temper(raw[k]) & Generator::kMask24)) * 0x1p-24f;
+  } else {
+    uniforms53(raw, u, n);
+  }
+  int bad = 0;
+  for (int64_t k = 0; k < n; ++k) bad |= !(p[k] >= 0) | !(p[k] <= 1);
+  const T one = T(1.0f), zero = T(0.0f);
+  for (int64_t k = 0; k < n; ++k) dst[k] = u[k] < p[k] ? one : zero;
+  return bad != 0;
+}
 
 }  // namespace
 
@@ -211,59 +257,36 @@ void bernoulli(const KernelArgs& args) {
 void bernoulli_tensor(const KernelArgs& args) {
   const auto& a = args.attrs<GeneratorAttrs>();
   const TensorView &p = args.in[args.num_in - 1], &out = args.out[0];
-  const bool wide = p.dtype == DType::kFloat64;
+  const PairOrder order(out, p);
   const GeneratorGuard guard(*a.generator);
   int bad = 0;
   dispatch_float(p.dtype, [&](auto p_tag) {
     using P = typename decltype(p_tag)::type;
+    using C = compute_type<P>;
     dispatch_all(out.dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
-      const T one = T(1.0f), zero = T(0.0f);
-      const MemoryOrder order(out);
-      // p's strides in out's order of dimensions.
-      int64_t p_strides[kMaxRank] = {}, out_strides[kMaxRank] = {}, sizes[kMaxRank] = {};
-      int rank = 0;
-      for (int i = 0; i < out.ndim; ++i) {
-        if (out.sizes[i] == 1) continue;
-        int at = rank++;
-        for (; at > 0 && out_strides[at - 1] < out.strides[i]; --at) {
-          out_strides[at] = out_strides[at - 1];
-          p_strides[at] = p_strides[at - 1];
-          sizes[at] = sizes[at - 1];
-        }
-        out_strides[at] = out.strides[i];
-        p_strides[at] = p.strides[i];
-        sizes[at] = out.sizes[i];
-      }
-      const bool flat = out.contiguous && p.contiguous;
       T* const data = out.ptr<T>();
-      const P* const probability = p.ptr<P>();
-      draw(*a.generator, out.numel, wide ? 2 : 1, kRandomChunk, [&](const uint32_t* raw, int64_t begin, int64_t n) {
-        int bad_here = 0;
-        for (int64_t k = 0; k < n; ++k) {
-          int64_t at = begin + k, p_at = at;
-          if (!flat) {
-            int64_t index = at;
-            at = p_at = 0;
-            for (int d = rank - 1; d >= 0; --d) {
-              const int64_t j = index % sizes[d];
-              at += j * out_strides[d];
-              p_at += j * p_strides[d];
-              index /= sizes[d];
-            }
+      const P* const given = p.ptr<P>();
+      constexpr int kWords = sizeof(C) / 4;
+      draw(*a.generator, out.numel, kWords, kRandomChunk, [&](const uint32_t* raw, int64_t begin, int64_t n) {
+        C probability[kPiece];
+        T piece[kPiece];
+        int64_t at[kPiece], p_at;
+        for (int64_t i = 0; i < n; i += kPiece) {
+          const int64_t m = n - i < kPiece ? n - i : kPiece;
+          if (order.flat) {
+            for (int64_t k = 0; k < m; ++k) probability[k] = static_cast<C>(given[begin + i + k]);
+            if (below_probabilities(raw + i * kWords, probability, data + begin + i, m))
+              __atomic_store_n(&bad, 1, __ATOMIC_RELAXED);
+            continue;
           }
-          const double q = as_double(probability[p_at]);
-          double u;
-          if (wide) {
-            const uint64_t v = static_cast<uint64_t>(Generator::temper(raw[2 * k])) << 32 | Generator::temper(raw[2 * k + 1]);
-            u = static_cast<double>(v & Generator::kMask53) * 0x1p-53;
-          } else {
-            u = static_cast<double>(Generator::temper(raw[k]) & Generator::kMask24) * 0x1p-24;
+          for (int64_t k = 0; k < m; ++k) {
+            order.offsets(begin + i + k, &at[k], &p_at);
+            probability[k] = static_cast<C>(given[p_at]);
           }
-          bad_here |= !(q >= 0 && q <= 1);
-          data[at] = u < q ? one : zero;
+          if (below_probabilities(raw + i * kWords, probability, piece, m)) __atomic_store_n(&bad, 1, __ATOMIC_RELAXED);
+          for (int64_t k = 0; k < m; ++k) data[at[k]] = piece[k];
         }
-        if (bad_here) __atomic_store_n(&bad, 1, __ATOMIC_RELAXED);
       });
     });
   });
