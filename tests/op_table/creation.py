@@ -24,7 +24,7 @@ row("tril_indices", lambda r, c, k=0: np.stack(np.tril_indices(r, k, c)), [S(3, 
 row("triu_indices", lambda r, c, k=0: np.stack(np.triu_indices(r, k, c)), [S(3, 3), S(3, 4, 1)], dtypes=("int64",), out="int64", grad=0)
 
 for name, dtype in (("double", "float64"), ("float", "float32"), ("half", "float16"), ("bfloat16", "bfloat16")):
-    row(f"Tensor.{name}", lambda x: x, [S(t(3, 4)), S(t()), S(t(0))], dtypes=ALL, out=dtype, grad=1 if name == "double" else 0 or 1, gtol=1 if name == "double" else 1e5)
+    row(f"Tensor.{name}", lambda x: x, [S(t(3, 4)), S(t()), S(t(0))], dtypes=ALL, out=dtype, grad=2 if name == "double" else 0)
 for name, dtype in (("long", "int64"), ("int", "int32"), ("short", "int16"), ("char", "int8")):
     row(f"Tensor.{name}", np.trunc, [S(t(3, 4)), S(t())], dtypes=NUM, out=dtype, grad=0)
 row("Tensor.bool", lambda x: x != 0, [S(t(3, 4, ilo=0, ihi=2)), S(t(3, fill=[0.0, 2.0, np.nan]))], dtypes=FLOAT, out="bool", grad=0)
