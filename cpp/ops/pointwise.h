@@ -8,6 +8,8 @@
 
 namespace fireseed {
 
+struct Op;
+
 // ---- dtypes ------------------------------------------------------------------------------------------------
 
 // Common dtype: tensors with dimensions decide, then 0-dim tensors, then Python numbers (each only where its kind,
@@ -118,6 +120,8 @@ Tensor bitwise_xor(const Tensor& x, const Tensor& y);
 Tensor bitwise_left_shift(const Tensor& x, const Tensor& y);
 Tensor bitwise_right_shift(const Tensor& x, const Tensor& y);
 
+// x <- op(x) where op keeps x's dtype; ops that are defined on floats alone refuse integers as PyTorch does.
+void unary_(const Op& op, const Tensor& x, const void* attrs = nullptr, bool float_only = true);
 // In place: x takes the result, cast to its dtype where PyTorch allows that.
 void add_(const Tensor& x, const Tensor& y, Scalar alpha = 1);
 void sub_(const Tensor& x, const Tensor& y, Scalar alpha = 1);

@@ -151,13 +151,4 @@ constexpr Op compare_op(const char* name) {
   constinit Op op::name_ = unary_op<Functor, op::name_##_backward>(#name_);           \
   constinit Op op::name_##_backward = backward_op<Functor>(#name_ "_backward");
 
-// x <- op(x) for ops that keep x's dtype; float-only ops refuse integers as PyTorch does.
-template <class A>
-void apply_unary_inplace(const Op& op, const Tensor& x, const A& attrs, bool float_only) {
-  FS_CHECK(!float_only || x.is_floating(), op.name, "_: result type ", dtype_name(default_dtype()),
-           " can't be cast to the desired output type ", dtype_name(x.dtype()));
-  const Tensor in[] = {x};
-  apply_inplace(op, in, &attrs);
-}
-
 }  // namespace fireseed

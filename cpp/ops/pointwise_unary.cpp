@@ -46,6 +46,13 @@ constinit Op op::signbit = test_op("signbit");
 constinit Op op::logical_not = test_op("logical_not");
 constinit Op op::bitwise_not{.name = "bitwise_not", .flags = kPointwiseFlags | kNotDifferentiable, .infer = unary_infer};
 
+void unary_(const Op& op, const Tensor& x, const void* attrs, bool float_only) {
+  FS_CHECK(!float_only || x.is_floating(), op.name, "_: result type ", dtype_name(default_dtype()),
+           " can't be cast to the desired output type ", dtype_name(x.dtype()));
+  const Tensor in[] = {x};
+  apply_inplace(op, in, attrs);
+}
+
 Tensor as_float(const Tensor& x) { return x.is_floating() ? x : cast_operand(x, default_dtype()); }
 
 #define FS_FLOAT_FUNCTION(name) \
