@@ -1,11 +1,9 @@
-// Kernels behind view gradients and ranges: window_backward, copy_into, arange.
+// Kernels behind view gradients and ranges: window_backward, arange.
 #include "base/parallel.h"
 #include "tensor/attrs/shape.h"
 #include "tensor/view.h"
 
 namespace fireseed::cpu::FS_ISA {
-
-void copy(const KernelArgs& args);  // cpu/copy.cpp
 
 namespace {
 
@@ -84,9 +82,6 @@ void window_backward(const KernelArgs& args) {
     }
   });
 }
-
-// in = {dst, src}: dst <- src.
-void copy_into(const KernelArgs& args) { copy(KernelArgs{args.in + 1, args.out, 1, 1, nullptr}); }
 
 void arange(const KernelArgs& args) {
   const auto& a = args.attrs<RangeAttrs>();
