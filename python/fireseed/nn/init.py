@@ -41,22 +41,36 @@ def normal_(tensor, mean=0.0, std=1.0, generator=None):
         return tensor.normal_(mean, std, generator=generator)
 
 
-def _erf_cdf(x):
+def _normal_cdf(x):
     return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
 
 
 def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
-    """Fills with N(mean, std^2) cut to [a, b], by the inverse of the distribution function."""
+    """Fills with N(mean, std^2) cut to [a, b], by rejection: of normal draws, or of uniform ones where [a, b] is unlikely."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn("mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
                       "incorrect.", stacklevel=2)
     with _no_grad():
-        low, high = _erf_cdf((a - mean) / std), _erf_cdf((b - mean) / std)
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        return tensor.clamp_(min=a, max=b)
+        if _normal_cdf((b - mean) / std) - _normal_cdf((a - mean) / std) > 0.3:
+            low, high = (_C.tensor(limit, dtype=tensor.dtype).item() for limit in (a, b))
+            result = tensor.normal_(mean, std, generator=generator)
+            while True:
+                outside = (result < low) | (result > high)
+                if not bool(outside.any()):
+                    break
+                result = _C.where(outside, _C.empty_like(result).normal_(mean, std, generator=generator), result)
+        else:
+            mode = max(a, min(mean, b))
+            log_peak = -0.5 * ((mode - mean) / std) ** 2
+            log_density = lambda x: ((x - mean) / std) ** 2 * -0.5 - log_peak
+            drawn = lambda *limits: _C.empty_like(tensor).uniform_(*limits, generator=generator)
+            result = tensor.uniform_(a, b, generator=generator)
+            pending = drawn().log_() > log_density(result)
+            while bool(pending.any()):
+                candidates = drawn(a, b)
+                result = _C.where(pending, candidates, result)
+                pending = pending & (drawn().log_() > log_density(candidates))
+        return tensor if result is tensor else tensor.copy_(result)
 
 
 def constant_(tensor, val):
