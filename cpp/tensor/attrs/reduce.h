@@ -31,7 +31,6 @@ struct NormAttrs {
 // cumsum, cumprod, cummax, cummin, logcumsumexp along `dim`.
 struct ScanAttrs {
   int64_t dim = 0;
-  int64_t reverse = 0;  // from the last entry to the first
 };
 
 }  // namespace fireseed
