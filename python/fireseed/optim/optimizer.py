@@ -194,6 +194,8 @@ class Optimizer:
         defaults: options of the groups that do not give their own.
     """
 
+    _numbers = ("step",)  # states that are single numbers, whatever the parameter's shape
+
     def __init__(self, params, defaults):
         self.defaults = defaults
         self._make_hook_tables()
@@ -333,9 +335,9 @@ class Optimizer:
 
     def _cast_state(self, param, value, key=None):
         if isinstance(value, fs.Tensor):
-            if key == "step":
-                return value.clone()  # counts keep their dtype
-            return value.to(dtype=param.dtype, device=param.device).clone().detach() if param.is_floating_point() else value
+            if key in self._numbers:  # step counts and the like keep their dtype
+                return value.clone()
+            return value.to(dtype=param.dtype, device=param.device).detach().clone()
         if isinstance(value, dict):
             return {k: self._cast_state(param, v, k) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
