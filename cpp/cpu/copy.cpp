@@ -1,6 +1,7 @@
 // Kernels that move and convert elements: copy, copy_into, fill; any strides, any dtypes.
+#include "cpu/copy.h"
+
 #include "base/parallel.h"
-#include "cpu/pointwise.h"
 #include "cpu/strided_loop.h"
 #include "cpu/vec.h"
 #include "tensor/attrs/copy.h"
@@ -124,10 +125,16 @@ ConvertRow mover(int64_t size) {
 
 // ---- transposition ----
 
-// to[i][j] = from[j][i] for a kTile x kTile tile of 4-byte elements; strides in bytes. In registers: 16 x 16 by
-// interleaving pairs, quads, … of rows.
+// to[i][j] = from[j][i] for a kTile x kTile tile of 4-byte elements; strides in bytes. In registers, by interleaving
+// pairs, quads, … of rows. kStream: past the caches (rows of `to` aligned).
 #if defined(__AVX512F__)
 constexpr int64_t kTile = 16;
+template <bool kStream>
+FS_INLINE void put(char* to, __m512i v) {
+  if constexpr (kStream) _mm512_stream_si512(reinterpret_cast<__m512i*>(to), v);
+  else _mm512_storeu_si512(to, v);
+}
+template <bool kStream>
 FS_INLINE void transpose_tile(const char* from, int64_t from_stride, char* to, int64_t to_stride) {
   __m512i r[16], t[16];
   for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(from + i * from_stride);
@@ -145,14 +152,20 @@ FS_INLINE void transpose_tile(const char* from, int64_t from_stride, char* to, i
   for (int c = 0; c < 4; ++c) {
     const __m512i a = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x44), b = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x44);
     const __m512i d = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xee), e = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xee);
-    _mm512_storeu_si512(to + c * to_stride, _mm512_shuffle_i32x4(a, b, 0x88));
-    _mm512_storeu_si512(to + (4 + c) * to_stride, _mm512_shuffle_i32x4(a, b, 0xdd));
-    _mm512_storeu_si512(to + (8 + c) * to_stride, _mm512_shuffle_i32x4(d, e, 0x88));
-    _mm512_storeu_si512(to + (12 + c) * to_stride, _mm512_shuffle_i32x4(d, e, 0xdd));
+    put<kStream>(to + c * to_stride, _mm512_shuffle_i32x4(a, b, 0x88));
+    put<kStream>(to + (4 + c) * to_stride, _mm512_shuffle_i32x4(a, b, 0xdd));
+    put<kStream>(to + (8 + c) * to_stride, _mm512_shuffle_i32x4(d, e, 0x88));
+    put<kStream>(to + (12 + c) * to_stride, _mm512_shuffle_i32x4(d, e, 0xdd));
   }
 }
 #elif defined(__AVX2__)
 constexpr int64_t kTile = 8;
+template <bool kStream>
+FS_INLINE void put(char* to, __m256 v) {
+  if constexpr (kStream) _mm256_stream_ps(reinterpret_cast<float*>(to), v);
+  else _mm256_storeu_ps(reinterpret_cast<float*>(to), v);
+}
+template <bool kStream>
 FS_INLINE void transpose_tile(const char* from, int64_t from_stride, char* to, int64_t to_stride) {
   __m256 r[8], t[8];
   for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(from + i * from_stride));
@@ -167,12 +180,13 @@ FS_INLINE void transpose_tile(const char* from, int64_t from_stride, char* to, i
     r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
   }
   for (int c = 0; c < 4; ++c) {
-    _mm256_storeu_ps(reinterpret_cast<float*>(to + c * to_stride), _mm256_permute2f128_ps(r[c], r[4 + c], 0x20));
-    _mm256_storeu_ps(reinterpret_cast<float*>(to + (4 + c) * to_stride), _mm256_permute2f128_ps(r[c], r[4 + c], 0x31));
+    put<kStream>(to + c * to_stride, _mm256_permute2f128_ps(r[c], r[4 + c], 0x20));
+    put<kStream>(to + (4 + c) * to_stride, _mm256_permute2f128_ps(r[c], r[4 + c], 0x31));
   }
 }
 #else
 constexpr int64_t kTile = 4;
+template <bool kStream>
 FS_INLINE void transpose_tile(const char* from, int64_t from_stride, char* to, int64_t to_stride) {
   typedef uint32_t U4 __attribute__((vector_size(16)));
   U4 r[4];
@@ -186,26 +200,24 @@ FS_INLINE void transpose_tile(const char* from, int64_t from_stride, char* to, i
 #endif
 
 // rows x cols block of the output: element (i, j) from `from + i * size + j * from_stride` to `to + i * to_stride + j *
-// size`.
-template <class U>
+// size`. Tiles run along the source's rows, which the hardware prefetches.
+template <class U, bool kStream>
 void transpose_block(const char* from, int64_t from_stride, char* to, int64_t to_stride, int64_t rows, int64_t cols) {
   constexpr int64_t kSize = sizeof(U);
   if constexpr (kSize == 4) {
-    int64_t i = 0;
-    for (; i + kTile <= rows; i += kTile) {
-      int64_t j = 0;
-      for (; j + kTile <= cols; j += kTile)
-        transpose_tile(from + i * kSize + j * from_stride, from_stride, to + i * to_stride + j * kSize, to_stride);
-      for (; j < cols; ++j)
-        for (int64_t k = i; k < i + kTile; ++k)
-          *reinterpret_cast<U*>(to + k * to_stride + j * kSize) = *reinterpret_cast<const U*>(from + k * kSize + j * from_stride);
-    }
-    for (; i < rows; ++i)
-      move_row<U>(from + i * kSize, from_stride, to + i * to_stride, kSize, cols);
+    const int64_t whole_rows = rows / kTile * kTile;
+    int64_t j = 0;
+    for (; j + kTile <= cols; j += kTile)
+      for (int64_t i = 0; i < whole_rows; i += kTile)
+        transpose_tile<kStream>(from + i * kSize + j * from_stride, from_stride, to + i * to_stride + j * kSize, to_stride);
+    for (; j < cols; ++j)
+      for (int64_t i = 0; i < whole_rows; ++i)
+        *reinterpret_cast<U*>(to + i * to_stride + j * kSize) = *reinterpret_cast<const U*>(from + i * kSize + j * from_stride);
+    for (int64_t i = whole_rows; i < rows; ++i) move_row<U>(from + i * kSize, from_stride, to + i * to_stride, kSize, cols);
   } else {
     // Small tiles, so that the lines of both sides stay in L1.
-    for (int64_t i = 0; i < rows; i += 16)
-      for (int64_t j = 0; j < cols; j += 16) {
+    for (int64_t j = 0; j < cols; j += 16)
+      for (int64_t i = 0; i < rows; i += 16) {
         const int64_t i_end = i + 16 < rows ? i + 16 : rows, n = j + 16 < cols ? 16 : cols - j;
         for (int64_t k = i; k < i_end; ++k)
           move_row<U>(from + k * kSize + j * from_stride, from_stride, to + k * to_stride + j * kSize, kSize, n);
@@ -214,17 +226,19 @@ void transpose_block(const char* from, int64_t from_stride, char* to, int64_t to
 }
 
 // The loop's last two dimensions are swapped between the operands: operand 0 (output) runs along the last, operand 1
-// along the one before it. Blocks of 64 x 64 are spread over the threads.
+// along the one before it. Blocks are spread over the threads.
 void copy_transposed(const StridedLoop& loop, int outer_dim, int64_t size) {
-  constexpr int64_t kSide = 64;
+  constexpr int64_t kRows = 256, kCols = 64;
   const int last = loop.ndim - 1;
   const int64_t rows = loop.sizes[outer_dim], cols = loop.sizes[last];
-  const int64_t row_blocks = (rows + kSide - 1) / kSide, col_blocks = (cols + kSide - 1) / kSide;
+  const int64_t row_blocks = (rows + kRows - 1) / kRows, col_blocks = (cols + kCols - 1) / kCols;
   int64_t outer = 1;
   for (int i = 0; i < last; ++i)
     if (i != outer_dim) outer *= loop.sizes[i];
   const int64_t blocks = outer * row_blocks * col_blocks;
-  const int64_t block_elements = (rows < kSide ? rows : kSide) * (cols < kSide ? cols : kSide);
+  const int64_t block_elements = (rows < kRows ? rows : kRows) * (cols < kCols ? cols : kCols);
+  bool stream = size == 4 && loop.numel * size >= kStreamBytes && (reinterpret_cast<uintptr_t>(loop.base[0]) & 63) == 0;
+  for (int i = 0; i < last; ++i) stream &= (loop.strides[0][i] & 63) == 0;
   const int64_t per_chunk = 16384 / (block_elements ? block_elements : 1);
   parallel_for(blocks, per_chunk > 1 ? per_chunk : 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
@@ -239,18 +253,22 @@ void copy_transposed(const StridedLoop& loop, int outer_dim, int64_t size) {
         to += index * loop.strides[0][i];
         from += index * loop.strides[1][i];
       }
-      const int64_t i0 = rb * kSide, j0 = cb * kSide;
-      const int64_t h = rows - i0 < kSide ? rows - i0 : kSide, w = cols - j0 < kSide ? cols - j0 : kSide;
+      const int64_t i0 = rb * kRows, j0 = cb * kCols;
+      const int64_t h = rows - i0 < kRows ? rows - i0 : kRows, w = cols - j0 < kCols ? cols - j0 : kCols;
       to += i0 * loop.strides[0][outer_dim] + j0 * size;
       from += i0 * size + j0 * loop.strides[1][last];
       const int64_t fs = loop.strides[1][last], ts = loop.strides[0][outer_dim];
       switch (size) {
-        case 1: transpose_block<uint8_t>(from, fs, to, ts, h, w); break;
-        case 2: transpose_block<uint16_t>(from, fs, to, ts, h, w); break;
-        case 4: transpose_block<uint32_t>(from, fs, to, ts, h, w); break;
-        default: transpose_block<uint64_t>(from, fs, to, ts, h, w); break;
+        case 1: transpose_block<uint8_t, false>(from, fs, to, ts, h, w); break;
+        case 2: transpose_block<uint16_t, false>(from, fs, to, ts, h, w); break;
+        case 4:
+          if (stream) transpose_block<uint32_t, true>(from, fs, to, ts, h, w);
+          else transpose_block<uint32_t, false>(from, fs, to, ts, h, w);
+          break;
+        default: transpose_block<uint64_t, false>(from, fs, to, ts, h, w); break;
       }
     }
+    if (stream) stream_fence();
   });
 }
 
@@ -265,8 +283,16 @@ void copy_view(const TensorView& out, const TensorView& in) {
     if (same) return copy_bytes(to, from, out.numel * size);
     const int64_t from_size = static_cast<int64_t>(dtype_size(in.dtype));
     const ConvertRow row = converter(out.dtype, in.dtype);
+    const bool stream = out.numel * size >= kStreamBytes;
     return parallel_for(out.numel, 16384, [&](int64_t b, int64_t e) {
-      row(from + b * from_size, from_size, to + b * size, size, e - b);
+      if (!stream) return row(from + b * from_size, from_size, to + b * size, size, e - b);
+      alignas(64) char block[4096];  // converted in L1, then written past the caches
+      const int64_t step = 4096 / size;
+      for (int64_t i = b; i < e; i += step) {
+        const int64_t n = e - i < step ? e - i : step;
+        row(from + i * from_size, from_size, block, size, n);
+        stream_bytes(to + i * size, block, n * size);
+      }
     });
   }
   StridedLoop loop;
@@ -286,6 +312,8 @@ void copy_view(const TensorView& out, const TensorView& in) {
 }
 
 }  // namespace
+
+void copy_elements(const TensorView& out, const TensorView& in) { copy_view(out, in); }
 
 // out[0] <- in[0], cast to out's dtype; any strides (0 where broadcast).
 void copy(const KernelArgs& args) { copy_view(args.out[0], args.in[0]); }

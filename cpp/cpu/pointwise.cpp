@@ -2,6 +2,8 @@
 #include "cpu/pointwise.h"
 
 #include "base/parallel.h"
+#include "cpu/copy.h"
+#include "cpu/scratch.h"
 #include "cpu/strided_loop.h"
 
 namespace fireseed::cpu::FS_ISA {
@@ -201,6 +203,18 @@ void run_short_rows(const Plan& plan, const StridedLoop& loop, int64_t begin, in
   });
 }
 
+// The last dimension of v is walked with a long stride though another one is contiguous (a transposed operand beside
+// a contiguous result): every row would touch a line for each element.
+bool is_transposed(const TensorView& v) {
+  if (v.numel < 4096 || v.ndim < 2) return false;
+  int last = v.ndim - 1;
+  while (last > 0 && v.sizes[last] == 1) --last;
+  if (v.sizes[last] < 16 || v.strides[last] < 16) return false;
+  for (int i = 0; i < last; ++i)
+    if (v.strides[i] == 1 && v.sizes[i] >= 8) return true;
+  return false;
+}
+
 bool is_uniform(const TensorView& v) {
   for (int i = 0; i < v.ndim; ++i)
     if (v.strides[i] != 0 && v.sizes[i] != 1) return false;
@@ -265,6 +279,23 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
       o.half = v.dtype;
       o.core_size = 4;
     }
+  }
+  // Transposed operands are laid out like the result first: blocked transposition is much faster than strided rows.
+  TensorView in[kMaxPointwiseInputs];
+  Scratch<char> laid_out[kMaxPointwiseInputs];
+  Dims strides[kMaxPointwiseInputs];
+  if (out.contiguous && n >= 4096) {
+    for (int k = 0; k < args.num_in; ++k) {
+      in[k] = args.in[k];
+      if (!is_transposed(in[k])) continue;
+      strides[k] = contiguous_strides(in[k].shape());
+      laid_out[k].reset(n * plan.operand[k + 1].size);
+      in[k].data = laid_out[k].data();
+      in[k].strides = strides[k].d;
+      in[k].contiguous = true;
+      copy_elements(in[k], args.in[k]);
+    }
+    return run_strided(KernelArgs{in, args.out, args.num_in, 1, args.attrs_ptr}, plan);
   }
   run_strided(args, plan);
 }
