@@ -15,6 +15,7 @@ PyMODINIT_FUNC PyInit__C() {
   add_python_types(module);
   add_tensor_type(module);
   add_autograd(module);
+  add_module_base(module);
   if (PyErr_Occurred()) return nullptr;
   run_registrars();
   publish(module);

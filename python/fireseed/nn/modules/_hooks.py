@@ -41,11 +41,11 @@ def _first(handle, hooks, prepend):
 class HookMixin:
     """What Module inherits to have hooks.
 
-    `_hooked` is the one flag the hot path reads: set on the instance by its first hook, on the class by the first
-    global one. Removing hooks leaves it set; the slow path then finds empty tables and just calls forward.
+    `_hooked`, a flag in the extension's ModuleBase, is all the hot path reads: set by the first hook of a module (and
+    one for all modules by the first global one). Removing hooks leaves it set; the slow path then finds empty tables
+    and just calls forward.
     """
 
-    _hooked = False
     _forward_pre_hooks = _NO_HOOKS
     _forward_pre_hooks_with_kwargs = _NO_HOOKS
     _forward_hooks = _NO_HOOKS
@@ -132,7 +132,7 @@ class HookMixin:
         hooks[handle.id] = hook
         if with_kwargs:
             kw[handle.id] = True
-        self.__dict__["_hooked"] = True
+        self._hooked = True
         return _first(handle, hooks, prepend)
 
     def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False, always_call=False):
@@ -148,7 +148,7 @@ class HookMixin:
             kw[handle.id] = True
         if always_call:
             always[handle.id] = True
-        self.__dict__["_hooked"] = True
+        self._hooked = True
         return _first(handle, hooks, prepend)
 
     def register_full_backward_pre_hook(self, hook, prepend=False):
@@ -167,19 +167,15 @@ class HookMixin:
         hooks = self._hook_table(table)
         handle = RemovableHandle(hooks)
         hooks[handle.id] = hook
-        self.__dict__["_hooked"] = True
+        self._hooked = True
         return _first(handle, hooks, prepend)
 
 
-def _module_class():
-    from .module import Module
-    return Module
-
-
 def _register_global(hooks, hook, extras=()):
+    """hooks: one of the tables above. Registration hooks, too, send calls the slow way, which is harmless."""
     handle = RemovableHandle(hooks, extra_dict=list(extras))
     hooks[handle.id] = hook
-    _module_class()._hooked = True
+    _C.ModuleBase._set_all_hooked(True)
     return handle
 
 

@@ -125,11 +125,11 @@ def _parse_to(args, kwargs):
     return device, dtype, non_blocking, memory_format
 
 
-class Module(HookMixin, StateDictMixin):
+class Module(_C.ModuleBase, HookMixin, StateDictMixin):
     """The base class of layers and networks.
 
     Subclasses call `super().__init__()`, assign Parameters, buffers and other Modules as attributes, and define
-    `forward`. Calling the module runs forward and its hooks.
+    `forward`. Calling the module runs forward and its hooks (ModuleBase, in the extension, does the call).
     """
 
     dump_patches = False
@@ -158,11 +158,6 @@ class Module(HookMixin, StateDictMixin):
         # Module itself has no __getattr__ (it would slow every attribute down); a subclass with its own may call ours.
         if "__getattr__" in cls.__dict__ and "__getattr__" not in Module.__dict__:
             Module.__getattr__ = _missing_attribute
-
-    def __call__(self, *args, **kwargs):
-        if self._hooked:
-            return self._call_impl(*args, **kwargs)
-        return self.forward(*args, **kwargs)
 
     def forward(self, *args, **kwargs):
         """What the module computes; every subclass defines it."""
@@ -302,6 +297,7 @@ class Module(HookMixin, StateDictMixin):
         d.setdefault("_non_persistent_buffers_set", set())
         for table in _MEMBER_TABLES:
             d[table] = _Members(self, state.get(table, ()))
+        self._hooked = any(name.endswith("ward_hooks") or name.endswith("ward_pre_hooks") for name in state)
 
     def __dir__(self):
         names = dir(type(self)) + list(self.__dict__)
