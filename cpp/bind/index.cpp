@@ -163,6 +163,12 @@ FS_BINDINGS(index) {
   def("nonzero(Tensor input, *, bool as_tuple=False)", kBoth, [](Args& a) { return nonzero_result(a); },
       "Coordinates of the elements that are not zero: int64 (n, rank), or one vector a dimension.");
   def("argwhere(Tensor input)", kBoth, [](Args& a) { return nonzero(a.tensor(0)); });
+  def("bincount(Tensor input, Tensor? weights=None, int minlength=0)", kBoth,
+      [](Args& a) { return bincount(a.tensor(0), a.opt_tensor(1), a.i64(2)); },
+      "How often each value of a vector of non-negative integers occurs, or the sum of its weights.");
+  def("histc(Tensor input, int bins=100, Scalar min=0, Scalar max=0)", kBoth,
+      [](Args& a) { return histc(a.tensor(0), a.i64(1), a.scalar(2).to_double(), a.scalar(3).to_double()); },
+      "Counts of input in equal bins of [min, max]; of its own range where both are equal.");
   def("where(Tensor condition)", kFunction, [](Args& a) { return nonzero_tuple(a.tensor(0)); });
 }
 

@@ -51,6 +51,11 @@ int64_t count_nonzero_all(const Tensor& x);
 Tensor nonzero(const Tensor& x);                        // int64 (n, rank)
 std::vector<Tensor> nonzero_tuple(const Tensor& x);     // one int64 vector a dimension
 
+// How often each value of a non-negative integer vector occurs (or the sum of its weights), at least minlength long.
+Tensor bincount(const Tensor& x, const Tensor& weights = {}, int64_t minlength = 0);
+// Counts of x in `bins` equal bins of [low, high]; low == high: of x's own range.
+Tensor histc(const Tensor& x, int64_t bins = 100, double low = 0, double high = 0);
+
 // Index tensors for kernels: int64, from int64 or int32. RuntimeError naming op otherwise.
 Tensor as_index(const Tensor& index, const char* op);
 
