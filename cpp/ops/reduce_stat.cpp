@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "ops/index.h"
+#include "ops/matmul.h"
 #include "ops/move.h"
 #include "ops/reduce_util.h"
 #include "ops/sort.h"
@@ -265,7 +266,7 @@ Tensor cov(const Tensor& x, int64_t correction) {
   const double n = static_cast<double>(rows.size(1));
   const Tensor centered = rows - mean(rows, Dims{1}, true);
   const double left = n - static_cast<double>(correction);
-  const Tensor product = sum(unsqueeze(centered, 1) * unsqueeze(centered, 0), Dims{2});
+  const Tensor product = matmul(centered, transpose(centered, 0, 1));
   const Tensor r = product / (left > 0 ? left : 0.0);
   return x.dim() == 2 ? r : reshape(r, Dims{});
 }
