@@ -78,9 +78,13 @@ FS_BINDINGS(index) {
     index_fill_(a.tensor(0), a.i64(1), a.tensor(2), a.scalar(3));
     return a.self();
   });
-  def("index_reduce(Tensor input, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True)", kBoth | kInPlace,
+  def("index_reduce(Tensor input, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True)", kBoth,
       [](Args& a) { return index_reduce(a.tensor(0), a.i64(1), a.tensor(2), a.tensor(3), a.str(4), a.boolean(5)); },
       "Reduces the entries of source into input at index along dim: prod, mean, amax or amin.");
+  def("index_reduce_(Tensor self, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True)", kMethod, [](Args& a) {
+    index_reduce_(a.tensor(0), a.i64(1), a.tensor(2), a.tensor(3), a.str(4), a.boolean(5));
+    return a.self();
+  });
   def("index_put(Tensor input, object indices, Tensor values, bool accumulate=False)", kBoth, [](Args& a) {
     return index_put(a.tensor(0), optional_tensors(a.object(1), "index_put"), a.tensor(2), a.boolean(3));
   }, "input with values written (or added) where indices point, as input[indices] = values.");
@@ -162,6 +166,17 @@ FS_BINDINGS(index) {
       "input with the masked elements replaced by those of source, in order.");
   def("nonzero(Tensor input, *, bool as_tuple=False)", kBoth, [](Args& a) { return nonzero_result(a); },
       "Coordinates of the elements that are not zero: int64 (n, rank), or one vector a dimension.");
+  def("nonzero_static(Tensor input, *, int size, int fill_value=-1)", kBoth,
+      [](Args& a) { return nonzero_static(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("select_scatter(Tensor input, Tensor src, int dim, int index)", kBoth,
+      [](Args& a) { return select_scatter(a.tensor(0), a.tensor(1), a.i64(2), a.i64(3)); }, "input with src as its entry index along dim.");
+  def("slice_scatter(Tensor input, Tensor src, int dim=0, int? start=None, int? end=None, int step=1)", kBoth,
+      [](Args& a) { return slice_scatter(a.tensor(0), a.tensor(1), a.i64(2), a.opt_i64(3), a.opt_i64(4), a.i64(5)); },
+      "input with src as its slice start:end:step along dim.");
+  def("diagonal_scatter(Tensor input, Tensor src, int offset=0, int dim1=0, int dim2=1)", kBoth,
+      [](Args& a) { return diagonal_scatter(a.tensor(0), a.tensor(1), a.i64(2), a.i64(3), a.i64(4)); }, "input with src as its diagonal.");
+  def("diagonal_copy(Tensor input, int offset=0, int dim1=0, int dim2=1)", kFunction,
+      [](Args& a) { return clone(diagonal(a.tensor(0), a.i64(1), a.i64(2), a.i64(3))); });
   def("argwhere(Tensor input)", kBoth, [](Args& a) { return nonzero(a.tensor(0)); });
   def("bincount(Tensor input, Tensor? weights=None, int minlength=0)", kBoth,
       [](Args& a) { return bincount(a.tensor(0), a.opt_tensor(1), a.i64(2)); },

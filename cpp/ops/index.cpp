@@ -21,7 +21,7 @@ FillValue fill_value(Scalar v) {
 
 Tensor as_index(const Tensor& index, const char* op) {
   if (index.dtype() == DType::kInt64) return index;
-  FS_CHECK(index.dtype() == DType::kInt32, op, "(): Expected dtype int32 or int64 for index, but got ", dtype_name(index.dtype()),
+  FS_CHECK(index.dtype() == DType::kInt32 || index.numel() == 0, op, "(): Expected dtype int32 or int64 for index, but got ", dtype_name(index.dtype()),
            " (shape ", index.sizes(), ")");
   return to(index, DType::kInt64);
 }

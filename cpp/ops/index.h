@@ -1,7 +1,9 @@
 // Reading and writing by index: advanced indexing, select, gather, scatter, masks.
 #pragma once
 
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -24,6 +26,8 @@ Tensor index_fill(const Tensor& x, int64_t dim, const Tensor& index, Scalar valu
 Tensor index_fill(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& value);  // 0-dim value
 Tensor index_reduce(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce,
                     bool include_self = true);
+void index_reduce_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce,
+                   bool include_self = true);
 void index_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, Scalar alpha = 1);
 void index_copy_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source);
 void index_fill_(const Tensor& x, int64_t dim, const Tensor& index, Scalar value);
@@ -50,6 +54,13 @@ Tensor masked_scatter(const Tensor& x, const Tensor& mask, const Tensor& source)
 int64_t count_nonzero_all(const Tensor& x);
 Tensor nonzero(const Tensor& x);                        // int64 (n, rank)
 std::vector<Tensor> nonzero_tuple(const Tensor& x);     // one int64 vector a dimension
+
+// x with `src` in place of the view that select, slice or diagonal gives.
+Tensor select_scatter(const Tensor& x, const Tensor& src, int64_t dim, int64_t at);
+Tensor slice_scatter(const Tensor& x, const Tensor& src, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end, int64_t step);
+Tensor diagonal_scatter(const Tensor& x, const Tensor& src, int64_t offset, int64_t dim1, int64_t dim2);
+// nonzero cut or filled up to `size` rows.
+Tensor nonzero_static(const Tensor& x, int64_t size, int64_t fill_value = -1);
 
 // How often each value of a non-negative integer vector occurs (or the sum of its weights), at least minlength long.
 Tensor bincount(const Tensor& x, const Tensor& weights = {}, int64_t minlength = 0);

@@ -227,4 +227,39 @@ void set_item(const Tensor& x, std::span<const Tensor> indices, const Tensor& va
   index_put_(x, indices, to(values, x.dtype()));
 }
 
+namespace {
+
+Tensor with_part(const Tensor& x, Tensor (*part)(const Tensor&, const int64_t*), const int64_t* a, const Tensor& src, const char* op) {
+  const Tensor r = clone(x);
+  const Tensor target = part(r, a);
+  FS_CHECK(target.same_shape(src), op, ": expected src to have a size equal to the slice of self. src size = ", src.sizes(),
+           ", slice size = ", target.sizes());
+  copy_(target, src);
+  return r;
+}
+
+}  // namespace
+
+Tensor select_scatter(const Tensor& x, const Tensor& src, int64_t dim, int64_t at) {
+  const int64_t a[] = {dim, at};
+  return with_part(x, [](const Tensor& r, const int64_t* p) { return select(r, p[0], p[1]); }, a, src, "select_scatter");
+}
+Tensor slice_scatter(const Tensor& x, const Tensor& src, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end, int64_t step) {
+  const int64_t a[] = {dim, start.value_or(0), end.value_or(INT64_MAX), step};
+  return with_part(x, [](const Tensor& r, const int64_t* p) { return slice(r, p[0], p[1], p[2], p[3]); }, a, src, "slice_scatter");
+}
+Tensor diagonal_scatter(const Tensor& x, const Tensor& src, int64_t offset, int64_t dim1, int64_t dim2) {
+  const int64_t a[] = {offset, dim1, dim2};
+  return with_part(x, [](const Tensor& r, const int64_t* p) { return diagonal(r, p[0], p[1], p[2]); }, a, src, "diagonal_scatter");
+}
+
+Tensor nonzero_static(const Tensor& x, int64_t size, int64_t fill_value) {
+  FS_CHECK(size >= 0, "nonzero_static: 'size' must be an non-negative integer, got ", size);
+  const Tensor found = nonzero(x);
+  const Tensor r = full(Dims{size, x.dim()}, Scalar(fill_value), DType::kInt64, x.device());
+  const int64_t n = std::min(size, found.size(0));
+  copy_(slice(r, 0, 0, n), slice(found, 0, 0, n));
+  return r;
+}
+
 }  // namespace fireseed

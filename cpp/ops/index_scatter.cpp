@@ -193,16 +193,29 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tens
   return ScatterCall(x, dim, index, src, "add", true, false, "scatter_add").run(x);
 }
 
-Tensor index_reduce(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self) {
+namespace {
+
+// index as the scatter of source's shape needs it.
+Tensor spread_index(const Tensor& x, int64_t d, const Tensor& index, const Tensor& source, std::string_view reduce) {
   FS_CHECK(reduce == "prod" || reduce == "mean" || reduce == "amax" || reduce == "amin",
            "index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got ", std::string(reduce), ".");
-  const int64_t d = wrap_dim(dim, x.dim(), "index_reduce");
   FS_CHECK_INDEX(index.dim() <= 1, "index_reduce(): Index is supposed to be a vector, but got shape ", index.sizes());
   FS_CHECK_INDEX(source.dim() == x.dim() && (x.dim() == 0 || source.size(d) == index.numel()), "index_reduce(): Number of indices (",
                  index.numel(), ") should be equal to source.size(dim), got source shape ", source.sizes());
   Dims shape = Dims::filled(source.dim(), 1);
   if (source.dim()) shape[d] = index.numel();
-  return scatter(x, d, expand(reshape(index, shape), source.sizes()), source, reduce, include_self);
+  return expand(reshape(index, shape), source.sizes());
+}
+
+}  // namespace
+
+Tensor index_reduce(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self) {
+  const int64_t d = wrap_dim(dim, x.dim(), "index_reduce");
+  return scatter(x, d, spread_index(x, d, index, source, reduce), source, reduce, include_self);
+}
+void index_reduce_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self) {
+  const int64_t d = wrap_dim(dim, x.dim(), "index_reduce");
+  scatter_(x, d, spread_index(x, d, index, source, reduce), source, reduce, include_self);
 }
 
 }  // namespace fireseed

@@ -111,7 +111,7 @@ constinit Op op::one_hot{
     .name = "one_hot", .flags = kNotDifferentiable | kHostSync, .attrs_size = sizeof(OneHotAttrs), .infer = one_hot_infer};
 
 Tensor cat(std::span<const Tensor> tensors, int64_t dim) {
-  FS_CHECK(!tensors.empty(), "cat: expected a non-empty list of Tensors");
+  FS_CHECK_VALUE(!tensors.empty(), "cat: expected a non-empty list of Tensors");
   DType dtype = tensors[0].dtype();
   const Tensor* first = nullptr;
   bool plain = true;  // one dtype and no empty vector, which PyTorch skips whatever the others' rank
@@ -223,15 +223,17 @@ Tensor roll(const Tensor& x, const Dims& shifts, const Dims& dims) {
   FS_CHECK(shifts.n > 0, "roll: `shifts` required");
   if (dims.n == 0) {
     FS_CHECK(shifts.n == 1, "roll: shifts and dimensions must align. shifts: ", shifts.n, ", dims:", dims.n);
-    if (x.dim() <= 1) return roll(x, shifts, Dims{0});
+    if (x.dim() == 0) return clone(x);
+    if (x.dim() == 1) return roll(x, shifts, Dims{0});
     return reshape(roll(reshape(x, Dims{x.numel()}), shifts, Dims{0}), x.sizes());
   }
   FS_CHECK(shifts.n == dims.n, "roll: shifts and dimensions must align. shifts: ", shifts.n, ", dims:", dims.n);
+  FS_CHECK_INDEX(x.dim() > 0, "roll: Dimension specified as ", dims[0], " but tensor has no dimensions");
   RollAttrs a;
   a.shifts = Dims::filled(x.dim(), 0);
   for (int64_t i = 0; i < dims.n; ++i) {
     const int64_t d = wrap_dim(dims[i], x.dim(), "roll");
-    if (x.dim() == 0 || x.size(d) == 0) continue;
+    if (x.size(d) == 0) continue;
     const int64_t n = x.size(d);
     a.shifts[d] = (((a.shifts[d] + shifts[i] % n) % n) + n) % n;
   }
@@ -397,8 +399,7 @@ std::vector<Tensor> meshgrid(std::span<const Tensor> tensors, std::string_view i
   for (int64_t i = 0; i < n; ++i) {
     Dims shape = Dims::filled(n, 1);
     shape[i] = in[static_cast<size_t>(i)].numel();
-    Tensor grid = expand(reshape(in[static_cast<size_t>(i)], shape), sizes);
-    r.push_back(swap ? transpose(grid, 0, 1) : grid);
+    r.push_back(expand(reshape(in[static_cast<size_t>(i)], shape), sizes));
   }
   if (swap) std::swap(r[0], r[1]);
   return r;
