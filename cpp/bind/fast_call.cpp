@@ -1,6 +1,7 @@
 // The signature language: parsing at load, matching and converting arguments at each call.
 #include "bind/function.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <unordered_map>
@@ -34,19 +35,35 @@ constexpr KindName kKinds[] = {
   std::abort();
 }
 
-PyObject* parse_default(std::string t) {
-  if (t == "None") Py_RETURN_NONE;
-  if (t == "True") Py_RETURN_TRUE;
-  if (t == "False") Py_RETURN_FALSE;
-  if (t == "[]") return PyTuple_New(0);
-  if (t[0] == '\'' || t[0] == '"') return PyUnicode_FromStringAndSize(t.data() + 1, static_cast<Py_ssize_t>(t.size()) - 2);
-  if (t.find_first_of(".enf") != std::string::npos) return PyFloat_FromDouble(std::stod(t));
-  return PyLong_FromLongLong(std::stoll(t));
-}
-
 std::string trimmed(std::string s) {
   const size_t a = s.find_first_not_of(' '), b = s.find_last_not_of(' ');
   return a == std::string::npos ? "" : s.substr(a, b - a + 1);
+}
+
+PyObject* parse_default(const char* signature, std::string t) {
+  if (t == "None") Py_RETURN_NONE;
+  if (t == "True") Py_RETURN_TRUE;
+  if (t == "False") Py_RETURN_FALSE;
+  if (t[0] == '[') {  // a list of ints
+    PyObject* list = PyList_New(0);
+    for (size_t at = 1; at + 1 < t.size();) {
+      const size_t end = std::min(t.find(',', at), t.size() - 1);
+      PyObject* v = parse_default(signature, trimmed(t.substr(at, end - at)));
+      PyList_Append(list, v);
+      Py_DECREF(v);
+      at = end + 1;
+    }
+    PyObject* tuple = PyList_AsTuple(list);
+    Py_DECREF(list);
+    return tuple;
+  }
+  if (t[0] == '\'' || t[0] == '"') return PyUnicode_FromStringAndSize(t.data() + 1, static_cast<Py_ssize_t>(t.size()) - 2);
+  try {
+    if (t.find_first_of(".enf") != std::string::npos) return PyFloat_FromDouble(std::stod(t));
+    return PyLong_FromLongLong(std::stoll(t));
+  } catch (const std::exception&) {
+    bad_signature(signature, "cannot read the default '" + t + "'");
+  }
 }
 
 }  // namespace
@@ -69,8 +86,10 @@ Signature parse_signature(const char* text, std::string& name) {
   while (at < body.size()) {
     size_t end = at;
     bool quoted = false;
-    while (end < body.size() && (quoted || body[end] != ',')) {
+    int depth = 0;  // of brackets, in a type (int[]) or a default ([0, 1])
+    while (end < body.size() && (quoted || depth || body[end] != ',')) {
       if (body[end] == '\'') quoted = !quoted;
+      depth += body[end] == '[' ? 1 : body[end] == ']' ? -1 : 0;
       ++end;
     }
     const std::string item = trimmed(body.substr(at, end - at));
@@ -99,7 +118,7 @@ Signature parse_signature(const char* text, std::string& name) {
     const size_t eq = rest.find('=');
     p.name = trimmed(rest.substr(0, eq));
     p.interned = PyUnicode_InternFromString(p.name.c_str());
-    if (eq != std::string::npos) p.fallback = parse_default(trimmed(rest.substr(eq + 1)));
+    if (eq != std::string::npos) p.fallback = parse_default(text, trimmed(rest.substr(eq + 1)));
     p.keyword_only = keyword_only;
     if (!keyword_only) ++s.num_positional;
     if (!p.fallback) s.num_required = static_cast<int>(s.params.size()) + 1;
@@ -180,9 +199,16 @@ int find_param(const Signature& s, PyObject* key) {
 
 enum class Match { kYes, kNo };
 
-// Puts the arguments into slots. `why` (if wanted) gets the reason for a mismatch. *varargs: a tuple made here.
+// Puts the arguments into slots. `why` (if wanted) gets the reason for a mismatch.
+// The ints given one by one for an `int...` parameter.
+struct VarArgs {
+  PyObject* const* first = nullptr;
+  Py_ssize_t count = 0;
+  int index = -1;
+};
+
 Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, bool check_types, bool allow_out,
-            PyObject** slots, PyObject** out_arg, PyObject** varargs, std::string* why) {
+            PyObject** slots, PyObject** out_arg, VarArgs* varargs, std::string* why) {
   const size_t n = s.params.size();
   for (size_t i = 0; i < n; ++i) slots[i] = nullptr;
   Py_ssize_t positional = nargs;
@@ -194,14 +220,9 @@ Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObjec
       return Match::kNo;
     }
     const Py_ssize_t first = s.num_positional - 1;
-    if (nargs - first > 1 || (is_int(args[first]))) {
-      PyObject* t = PyTuple_New(nargs - first);
-      for (Py_ssize_t i = first; i < nargs; ++i) {
-        Py_INCREF(args[i]);
-        PyTuple_SET_ITEM(t, i - first, args[i]);
-      }
-      *varargs = t;
-      slots[first] = t;
+    if (nargs - first > 1 || is_int(args[first])) {
+      *varargs = {args + first, nargs - first, static_cast<int>(first)};
+      slots[first] = args[first];
       positional = first;
     }
   }
@@ -240,7 +261,7 @@ Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObjec
       slots[i] = p.fallback;
       continue;
     }
-    if (check_types && !accepts(p, slots[i])) {
+    if (check_types && varargs->index != static_cast<int>(i) && !accepts(p, slots[i])) {
       if (why) {
         *why = "argument '" + p.name + "' (position " + std::to_string(i + 1) + ") must be " + kind_name(p) + ", not " +
                Py_TYPE(slots[i])->tp_name;
@@ -281,22 +302,22 @@ PyObject* copy_to_out(const Function& f, PyObject* result, PyObject* out) {
   return r;
 }
 
-PyObject* finish(const Function& f, const Signature& s, PyObject** slots) {
+PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const VarArgs& v = {}) {
   return guarded([&]() -> PyObject* {
-    Args a(f, slots);
+    Args a(f, slots, v.first, v.count, v.index);
     PyObject* r = s.handler(a);
     if (__builtin_expect(f.inplace && r, false)) {
-      const Tensor* v = as_tensor(r);
+      const Tensor* value = as_tensor(r);
       const Tensor* self = as_tensor(slots[0]);
-      FS_CHECK_TYPE(v && self, f.name, ": no in-place form");
-      FS_CHECK(v->dim() <= self->dim() || v->same_shape(*self), f.name, ": output with shape ", self->sizes(),
-               " doesn't match the broadcast shape ", v->sizes());
-      FS_CHECK(!(is_floating(v->dtype()) && !is_floating(self->dtype())), f.name, ": result type ", dtype_name(v->dtype()),
+      FS_CHECK_TYPE(value && self, f.name, ": no in-place form");
+      FS_CHECK(value->dim() <= self->dim() || value->same_shape(*self), f.name, ": output with shape ", self->sizes(),
+               " doesn't match the broadcast shape ", value->sizes());
+      FS_CHECK(!(is_floating(value->dtype()) && !is_floating(self->dtype())), f.name, ": result type ", dtype_name(value->dtype()),
                " can't be cast to the desired output type ", dtype_name(self->dtype()));
-      if (v->impl() != self->impl()) {
-        FS_CHECK(v->same_shape(*self), f.name, ": output with shape ", self->sizes(), " doesn't match the broadcast shape ",
-                 v->sizes());
-        const Tensor keep = *v;
+      if (value->impl() != self->impl()) {
+        FS_CHECK(value->same_shape(*self), f.name, ": output with shape ", self->sizes(), " doesn't match the broadcast shape ",
+                 value->sizes());
+        const Tensor keep = *value;
         copy_(*self, keep);
       }
       Py_DECREF(r);
@@ -322,20 +343,19 @@ PyObject* call(const Function& f, PyObject* const* args, Py_ssize_t nargs, PyObj
   }
   const bool several = f.signatures.size() > 1;
   for (const Signature& s : f.signatures) {
-    PyObject *out = nullptr, *varargs = nullptr;
+    PyObject* out = nullptr;
+    VarArgs varargs;
     if (match(s, args, nargs, kwnames, several, f.allow_out, slots, &out, &varargs, nullptr) == Match::kYes) {
-      PyObject* r = finish(f, s, slots);
-      Py_XDECREF(varargs);
+      PyObject* r = finish(f, s, slots, varargs);
       return out && out != Py_None ? copy_to_out(f, r, out) : r;
     }
-    Py_XDECREF(varargs);
   }
   std::string text = f.name + "(): ";
   if (!several) {
-    PyObject *out = nullptr, *varargs = nullptr;
+    PyObject* out = nullptr;
+    VarArgs varargs;
     std::string why;
     match(f.signatures[0], args, nargs, kwnames, true, f.allow_out, slots, &out, &varargs, &why);
-    Py_XDECREF(varargs);
     text += why + ". Signature: " + f.signatures[0].text;
   } else {
     text += "received an invalid combination of arguments - got (";
@@ -346,10 +366,10 @@ PyObject* call(const Function& f, PyObject* const* args, Py_ssize_t nargs, PyObj
                 Py_TYPE(args[nargs + i])->tp_name;
     text += "), but expected one of:";
     for (const Signature& s : f.signatures) {
-      PyObject *out = nullptr, *varargs = nullptr;
+      PyObject* out = nullptr;
+    VarArgs varargs;
       std::string why;
       match(s, args, nargs, kwnames, true, f.allow_out, slots, &out, &varargs, &why);
-      Py_XDECREF(varargs);
       text += "\n * " + s.text + "\n      " + why;
     }
   }
@@ -464,6 +484,15 @@ std::optional<Scalar> Args::opt_scalar(int i) {
 }
 Dims Args::dims(int i) {
   Dims r;
+  if (i == var_index_) {
+    for (Py_ssize_t k = 0; k < var_count_; ++k) {
+      int64_t v;
+      FS_CHECK_TYPE(to_int(varargs_[k], v), function_.name, "(): argument ", i + 1,
+                    " must be tuple of ints, but found element of type ", Py_TYPE(varargs_[k])->tp_name, " at pos ", k);
+      r.push_back(v);
+    }
+    return r;
+  }
   PyObject* o = slots_[i];
   if (PyList_Check(o) || PyTuple_Check(o)) {
     const Py_ssize_t n = PySequence_Fast_GET_SIZE(o);

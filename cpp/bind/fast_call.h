@@ -35,7 +35,9 @@ struct Function;
 // The arguments of one call, by position in the signature; conversion happens on access and throws TypeError.
 class Args {
  public:
-  Args(const Function& f, PyObject** slots) : function_(f), slots_(slots) {}
+  // varargs: the ints of an `int...` parameter given one by one, at position `var_index`.
+  Args(const Function& f, PyObject** slots, PyObject* const* varargs = nullptr, Py_ssize_t var_count = 0, int var_index = -1)
+      : function_(f), slots_(slots), varargs_(varargs), var_count_(var_count), var_index_(var_index) {}
   const Tensor& tensor(int i);          // also takes Operand: Python numbers become 0-dim wrapped numbers
   Tensor opt_tensor(int i);
   std::vector<Tensor> tensors(int i);
@@ -65,6 +67,9 @@ class Args {
  private:
   const Function& function_;
   PyObject** slots_;
+  PyObject* const* varargs_;
+  Py_ssize_t var_count_;
+  int var_index_;
   Tensor numbers_[4];                   // operands made from Python numbers
 };
 
@@ -159,6 +164,7 @@ struct PyTensor {
   Tensor tensor;
   PyObject* dict;
   PyObject* weakrefs;
+  PyObject* shape;  // the Size last given out, reused while it is right
 };
 extern PyTypeObject* tensor_type;
 

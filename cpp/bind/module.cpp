@@ -1,6 +1,7 @@
 // The extension module fireseed._C.
 #include "bind/python_types.h"
 #include "bind/registry.h"
+#include "engine/apply.h"
 
 namespace {
 
@@ -17,6 +18,8 @@ PyMODINIT_FUNC PyInit__C() {
   add_autograd(module);
   add_module_base(module);
   if (PyErr_Occurred()) return nullptr;
+  fireseed::host_lock.release = []() -> void* { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; };
+  fireseed::host_lock.acquire = [](void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); };
   run_registrars();
   publish(module);
   link_operators();

@@ -40,6 +40,7 @@ PyTensor* new_object(PyTypeObject* type) {
   new (&o->tensor) Tensor;
   o->dict = nullptr;
   o->weakrefs = nullptr;
+  o->shape = nullptr;
   return o;
 }
 
@@ -50,6 +51,7 @@ void tensor_dealloc(PyObject* self) {
   if (__builtin_expect(o->weakrefs != nullptr, false)) PyObject_ClearWeakRefs(self);
   if (TensorImpl* t = o->tensor.impl(); t && t->pyobj == self) t->pyobj = nullptr;
   Py_CLEAR(o->dict);
+  Py_CLEAR(o->shape);
   o->tensor.~Tensor();
   if (type == tensor_type && num_free < kMaxFree) {
     free_objects[num_free++] = o;
@@ -251,7 +253,23 @@ Py_hash_t hash(PyObject* self) { return static_cast<Py_hash_t>(reinterpret_cast<
 #define FS_GET(name) PyObject* get_##name(PyObject* self, void*)
 const Tensor& self_tensor(PyObject* self) { return reinterpret_cast<PyTensor*>(self)->tensor; }
 
-FS_GET(shape) { return to_python(self_tensor(self).sizes()); }
+FS_GET(shape) {
+  auto* o = reinterpret_cast<PyTensor*>(self);
+  const TensorImpl* t = o->tensor.impl();
+  if (PyObject* s = o->shape) {
+    bool same = PyTuple_GET_SIZE(s) == t->ndim;
+    for (int i = 0; same && i < t->ndim; ++i) same = PyLong_AsLongLong(PyTuple_GET_ITEM(s, i)) == t->sizes[i];
+    if (same) {
+      Py_INCREF(s);
+      return s;
+    }
+    Py_CLEAR(o->shape);
+  }
+  PyObject* s = to_python(o->tensor.sizes());
+  Py_XINCREF(s);
+  o->shape = s;
+  return s;
+}
 FS_GET(dtype) { return to_python(self_tensor(self).dtype()); }
 FS_GET(device) { return to_python(self_tensor(self).device()); }
 FS_GET(ndim) { return PyLong_FromLongLong(self_tensor(self).dim()); }

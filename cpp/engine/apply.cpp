@@ -7,10 +7,28 @@ namespace fireseed {
 
 void (*node_created)(Node*) = nullptr;
 EngineOps engine_ops;
+HostLock host_lock;
 
 namespace {
 
 constexpr int kFewOperands = 8;
+
+// Below this many elements a kernel is shorter than it is worth to let other threads of the host in.
+constexpr int64_t kLongKernel = 1 << 15;
+
+void call_kernel(Kernel kernel, const KernelArgs& args) {
+  int64_t work = 0;
+  for (int i = 0; i < args.num_in; ++i) work += args.in[i].numel;
+  for (int i = 0; i < args.num_out; ++i) work += args.out[i].numel;
+  if (work < kLongKernel || !host_lock.release) return kernel(args);
+  struct Unlocked {
+    void* state = host_lock.release();
+    ~Unlocked() {
+      if (state) host_lock.acquire(state);
+    }
+  } unlocked;
+  kernel(args);
+}
 
 // Strides of x read as `sizes`: 0 where it is broadcast.
 void broadcast_strides(const TensorImpl* x, const int64_t* sizes, int ndim, int64_t* strides) {
@@ -45,7 +63,7 @@ void run_pointwise(const Op& op, Kernel kernel, Inputs in, const void* attrs, co
       in_views[i].contiguous = false;
     }
   }
-  kernel(KernelArgs{in_views, out_views, static_cast<int32_t>(in.size()), op.num_outputs, attrs});
+  call_kernel(kernel, KernelArgs{in_views, out_views, static_cast<int32_t>(in.size()), op.num_outputs, attrs});
 }
 
 void run(const Op& op, Inputs in, const void* attrs, const Tensor* out) {
@@ -61,7 +79,7 @@ void run(const Op& op, Inputs in, const void* attrs, const Tensor* out) {
       if (in[i].defined()) in_views[i] = in[i].view();
     for (int i = 0; i < op.num_outputs; ++i)
       if (out[i].defined()) out_views[i] = out[i].view();
-    kernel(KernelArgs{in_views, out_views, static_cast<int32_t>(in.size()), op.num_outputs, attrs});
+    call_kernel(kernel, KernelArgs{in_views, out_views, static_cast<int32_t>(in.size()), op.num_outputs, attrs});
     return;
   }
   std::vector<TensorView> in_views(in.size()), out_views(static_cast<size_t>(op.num_outputs));
@@ -69,7 +87,7 @@ void run(const Op& op, Inputs in, const void* attrs, const Tensor* out) {
     if (in[i].defined()) in_views[i] = in[i].view();
   for (size_t i = 0; i < out_views.size(); ++i)
     if (out[i].defined()) out_views[i] = out[i].view();
-  kernel(KernelArgs{in_views.data(), out_views.data(), static_cast<int32_t>(in.size()), op.num_outputs, attrs});
+  call_kernel(kernel, KernelArgs{in_views.data(), out_views.data(), static_cast<int32_t>(in.size()), op.num_outputs, attrs});
 }
 
 bool wants_gradient(const Op& op, Inputs in) {

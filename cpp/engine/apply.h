@@ -33,6 +33,14 @@ void check_inplace(const Tensor& x, const char* op_name);
 // Numeric anomaly and profiling attach here (set by bind/); null costs one load.
 extern void (*node_created)(Node*);
 
+// The lock of the host language (Python's GIL), given up while a long kernel runs. release returns null where this
+// thread does not hold it.
+struct HostLock {
+  void* (*release)() = nullptr;
+  void (*acquire)(void*) = nullptr;
+};
+extern HostLock host_lock;
+
 // What the engine needs done and cannot do itself, as it stands below ops/; filled by ops/ at load.
 struct EngineOps {
   Tensor (*add)(const Tensor& a, const Tensor& b) = nullptr;

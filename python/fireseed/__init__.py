@@ -10,7 +10,6 @@ from ._C import (  # noqa: F401
 __version__ = _C.__version__
 
 globals().update({_name: getattr(_C, _name) for _name in _C._function_names})
-del _name  # noqa: F821
 
 # Modules that load when they are first named.
 _MODULES = frozenset((
