@@ -1,0 +1,189 @@
+// Convolution as products over a grid of pixels: the geometry that the forward and backward kernels share.
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype.h"
+#include "cpu/gemm.h"
+#include "cpu/gemm_pack.h"
+
+namespace fireseed::cpu::FS_ISA {
+
+// Note [Pixel grids]
+// A convolution, and each stride phase of its gradient to the input, is
+//   out(n, m, p) = bias(m) + sum over channels c and taps t of weight(m, c, t) src(n, c, p * step + off(t)),
+// src being 0 outside. Per axis the taps are an arithmetic progression. The pixels p of all images form the columns
+// of a matrix product whose B panels are gathered from src as they are needed: the im2col matrix never exists.
+
+struct ConvAxis {
+  int64_t out;   // pixels of the grid
+  int64_t step;  // source elements from pixel to pixel
+  int64_t src;   // source size
+  int64_t taps;
+  int64_t off0, doff;  // tap i reads at off0 + i * doff
+  int64_t ker0, dker;  // and is the kernel's element ker0 + i * dker
+};
+
+template <class T>
+struct ConvJob {
+  ConvAxis axis[3];  // depth, height, width
+  int64_t batch, groups, channels, rows;  // channels and rows (output channels) of one group
+  const T* src;
+  int64_t src_image, src_channel;  // planes are contiguous
+  T* out;
+  int64_t out_image, out_channel;
+  int64_t out_step[3];
+  const T* weight;
+  int64_t w_group, w_row, w_channel, w_tap[3];
+  const T* bias;  // rows * groups values, or null
+
+  int64_t pixels() const { return axis[0].out * axis[1].out * axis[2].out; }
+  int64_t taps() const { return axis[0].taps * axis[1].taps * axis[2].taps; }
+};
+
+// Lanes [lo, hi) of one vector come from src[offset + lane * step]; the others are 0 or another piece's.
+struct Piece {
+  int64_t offset;
+  int32_t lo, hi;
+};
+
+// For each tap and each vector of a range of pixels: the pieces it is gathered from.
+class PixelBlock {
+ public:
+  // Room for ranges of up to `vectors` vectors of `lanes` pixels.
+  PixelBlock(int64_t taps, int64_t vectors, int64_t lanes)
+      : lanes_(lanes), pieces_(taps * vectors * lanes), first_(taps * vectors + 1), runs_(vectors * lanes) {}
+
+  // Pixels [p0, p0 + count) of batch * pixels; image strides as in the job.
+  template <class T>
+  void build(const ConvJob<T>& job, int64_t p0, int64_t count) {
+    const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
+    int64_t left = p0;
+    int64_t x = left % ax.out;
+    left /= ax.out;
+    int64_t y = left % ay.out;
+    left /= ay.out;
+    int64_t z = left % az.out, n = left / az.out;
+    int num_runs = 0;
+    for (int64_t lane = 0; lane < count;) {  // runs end with a row of the grid or with a vector
+      int64_t len = ax.out - x;
+      if (len > count - lane) len = count - lane;
+      const int64_t room = lanes_ - lane % lanes_;
+      if (len > room) len = room;
+      runs_[num_runs++] = {static_cast<int32_t>(lane), static_cast<int32_t>(len), z * az.step, y * ay.step, x * ax.step,
+                           n * job.src_image};
+      lane += len;
+      x += len;
+      if (x == ax.out) {
+        x = 0;
+        if (++y == ay.out) {
+          y = 0;
+          if (++z == az.out) z = 0, ++n;
+        }
+      }
+    }
+    vectors_ = (count + lanes_ - 1) / lanes_;
+    int64_t at = 0, slot = 0;
+    for (int64_t tz = 0; tz < az.taps; ++tz)
+      for (int64_t ty = 0; ty < ay.taps; ++ty)
+        for (int64_t tx = 0; tx < ax.taps; ++tx) {
+          const int64_t oz = az.off0 + tz * az.doff, oy = ay.off0 + ty * ay.doff, ox = ax.off0 + tx * ax.doff;
+          int r = 0;
+          for (int64_t v = 0; v < vectors_; ++v) {
+            first_[slot++] = static_cast<int32_t>(at);
+            for (; r < num_runs && runs_[r].lane < (v + 1) * lanes_; ++r) {
+              const Run& run = runs_[r];
+              const int64_t zz = run.z + oz, yy = run.y + oy, x0 = run.x + ox;
+              if (zz < 0 || zz >= az.src || yy < 0 || yy >= ay.src) continue;
+              int64_t lo = 0, hi = run.len;
+              if (ax.step == 1) {
+                if (x0 < 0) lo = -x0;
+                if (x0 + hi > ax.src) hi = ax.src - x0;
+              } else {
+                if (x0 < 0) lo = (-x0 + ax.step - 1) / ax.step;
+                if (x0 + (hi - 1) * ax.step >= ax.src) hi = x0 >= ax.src ? 0 : (ax.src - x0 + ax.step - 1) / ax.step;
+              }
+              if (lo >= hi) continue;
+              const int32_t lane = run.lane - static_cast<int32_t>(v * lanes_);
+              pieces_[at++] = {run.image + (zz * ay.src + yy) * ax.src + x0 - lane * ax.step,
+                               lane + static_cast<int32_t>(lo), lane + static_cast<int32_t>(hi)};
+            }
+          }
+        }
+    first_[slot] = static_cast<int32_t>(at);
+    step_ = ax.step;
+  }
+
+  int64_t vectors() const { return vectors_; }
+  int64_t step() const { return step_; }
+  const Piece* begin(int64_t tap, int64_t vector) { return &pieces_[first_[tap * vectors_ + vector]]; }
+  const Piece* end(int64_t tap, int64_t vector) { return &pieces_[first_[tap * vectors_ + vector + 1]]; }
+
+ private:
+  struct Run {
+    int32_t lane, len;
+    int64_t z, y, x, image;
+  };
+  int64_t lanes_, vectors_ = 0, step_ = 1;
+  Scratch<Piece> pieces_;
+  Scratch<int32_t> first_;
+  Scratch<Run> runs_;
+};
+
+// One vector of pixels of one channel (`plane`: the channel in image 0) through one tap.
+template <class T>
+FS_INLINE Vec<T> gather_vector(const T* plane, const Piece* p, const Piece* end, int64_t step) {
+  constexpr int kV = Vec<T>::kSize;
+#if defined(__AVX512F__)
+  if (step == 1) {
+    Vec<T> r(T(0));
+    for (; p != end; ++p) {
+      const uint32_t m = (1u << p->hi) - (1u << p->lo);
+      if constexpr (sizeof(T) == 4) r.v = _mm512_mask_loadu_ps(r.v, static_cast<__mmask16>(m), plane + p->offset);
+      else r.v = _mm512_mask_loadu_pd(r.v, static_cast<__mmask8>(m), plane + p->offset);
+    }
+    return r;
+  }
+  if (step == 2) {  // every other element of two vectors
+    Vec<T> r(T(0));
+    for (; p != end; ++p) {
+      const uint64_t raw = (uint64_t{1} << (2 * p->hi - 1)) - (uint64_t{1} << (2 * p->lo));
+      const uint32_t m = (1u << p->hi) - (1u << p->lo);
+      const T* s = plane + p->offset;
+      if constexpr (sizeof(T) == 4) {
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        const __m512 a = _mm512_maskz_loadu_ps(static_cast<__mmask16>(raw), s);
+        const __m512 b = _mm512_maskz_loadu_ps(static_cast<__mmask16>(raw >> 16), s + 16);
+        r.v = _mm512_mask_mov_ps(r.v, static_cast<__mmask16>(m), _mm512_permutex2var_ps(a, even, b));
+      } else {
+        const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+        const __m512d a = _mm512_maskz_loadu_pd(static_cast<__mmask8>(raw), s);
+        const __m512d b = _mm512_maskz_loadu_pd(static_cast<__mmask8>(raw >> 8), s + 8);
+        r.v = _mm512_mask_mov_pd(r.v, static_cast<__mmask8>(m), _mm512_permutex2var_pd(a, even, b));
+      }
+    }
+    return r;
+  }
+#endif
+  if (step == 1 && end - p == 1 && p->hi - p->lo == kV) return Vec<T>::load(plane + p->offset);
+  alignas(64) T lane[kV] = {};
+  for (; p != end; ++p)
+    for (int l = p->lo; l < p->hi; ++l) lane[l] = plane[p->offset + l * step];
+  return Vec<T>::load(lane);
+}
+
+// conv_gemm.cpp: any job. conv_direct.cpp: one channel a group.
+template <class T>
+void conv_gemm(const ConvJob<T>& job);
+template <class T>
+void conv_direct(const ConvJob<T>& job);
+
+// The gradient to the weight: dw(m, c, t) = sum over images and pixels of g(n, m, p) src(n, c, p * step + off(t)). g has
+// the job's out_image and out_channel strides, dw its w_* strides; out and weight are not used. conv_weight.cpp: any
+// job; conv_direct.cpp: one channel a group.
+template <class T>
+void conv_weight(const ConvJob<T>& job, const T* g, T* dw);
+template <class T>
+void conv_direct_weight(const ConvJob<T>& job, const T* g, T* dw);
+
+}  // namespace fireseed::cpu::FS_ISA

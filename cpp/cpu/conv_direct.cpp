@@ -1,0 +1,247 @@
+// Convolutions of one input channel a group (depthwise, and images of one channel): taps straight on padded rows.
+#include "base/parallel.h"
+#include "cpu/conv.h"
+
+namespace fireseed::cpu::FS_ISA {
+namespace {
+
+// Note [Direct convolution]
+// With one channel there is no inner sum for a matrix product: each tap is a multiply-add of a whole row. A band of
+// source rows is copied into a zero-padded buffer, its columns sorted by their remainder modulo the stride, so that
+// every tap of every output row is a plain contiguous load.
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+constexpr int kUnroll = 4;
+
+// Where the taps of an axis begin and how far they reach.
+int64_t lowest(const ConvAxis& a) { return a.doff < 0 ? a.off0 + (a.taps - 1) * a.doff : a.off0; }
+int64_t reach(const ConvAxis& a) { return (a.taps - 1) * (a.doff < 0 ? -a.doff : a.doff); }
+
+template <class T>
+struct Band {
+  explicit Band(const ConvJob<T>& job) : az(job.axis[0]), ay(job.axis[1]), ax(job.axis[2]) {
+    constexpr int kV = Vec<T>::kSize;
+    x_low = lowest(ax);
+    y_low = lowest(ay);
+    phases = ax.step;
+    sub = ceil_div(ax.out, kV) * kV + reach(ax) / phases + kV;  // one remainder class of a row
+    row = phases * sub;
+    rows = most(1, least(ay.out, 24576 / static_cast<int64_t>(sizeof(T)) / most(1, row * ay.step)));
+    if (rows < ay.out && rows > kUnroll) rows = rows / kUnroll * kUnroll;
+    bands = ceil_div(ay.out, rows);
+    source_rows = (rows - 1) * ay.step + reach(ay) + 1;
+    buffer.reset(az.taps * source_rows * row);
+    offset.reset(az.taps * ay.taps * ax.taps);
+    int64_t* o = offset.data();
+    for (int64_t z = 0; z < az.taps; ++z)
+      for (int64_t y = 0; y < ay.taps; ++y)
+        for (int64_t x = 0; x < ax.taps; ++x) {
+          const int64_t i = ax.off0 + x * ax.doff - x_low;
+          *o++ = (z * source_rows + ay.off0 + y * ay.doff - y_low) * row + i % phases * sub + i / phases;
+        }
+  }
+
+  // Rows of the output rows [y0, y0 + n) at depth z, from one plane.
+  void load(const T* plane, int64_t z, int64_t y0, int64_t n) {
+    const int64_t need = (n - 1) * ay.step + reach(ay) + 1;
+    const int64_t span = (ax.out - 1) * ax.step + reach(ax) + 1;
+    const int64_t x_begin = most(0, x_low), x_end = least(ax.src, x_low + span);
+    for (int64_t tz = 0; tz < az.taps; ++tz) {
+      const int64_t zz = z * az.step + az.off0 + tz * az.doff;
+      T* d = buffer.data() + tz * source_rows * row;
+      for (int64_t r = 0; r < need; ++r, d += row) {
+        const int64_t yy = y0 * ay.step + y_low + r;
+        __builtin_memset(d, 0, static_cast<size_t>(row) * sizeof(T));
+        if (zz < 0 || zz >= az.src || yy < 0 || yy >= ay.src || x_begin >= x_end) continue;
+        const T* s = plane + (zz * ay.src + yy) * ax.src;
+        if (phases == 1) {
+          __builtin_memcpy(d + x_begin - x_low, s + x_begin, static_cast<size_t>(x_end - x_begin) * sizeof(T));
+        } else {
+          for (int64_t p = 0; p < phases; ++p) {
+            int64_t i = x_begin - x_low;
+            i += ((p - i) % phases + phases) % phases;
+            T* to = d + p * sub + i / phases;
+            for (int64_t x = i + x_low; x < x_end; x += phases) *to++ = s[x];
+          }
+        }
+      }
+    }
+  }
+
+  const ConvAxis &az, &ay, &ax;
+  int64_t x_low, y_low, phases, sub, row, rows, bands, source_rows;
+  Scratch<T> buffer;
+  Scratch<int64_t> offset;  // of each tap, for output row 0 and column 0 of the band
+};
+
+// out[u][lane] = bias + sum over taps of w[t] src[offset[t] + u * du + lane], `n` lanes, kU rows or vectors.
+template <class T, int kU>
+FS_INLINE void taps_sum(const T* src, const int64_t* offset, const T* w, int64_t taps, int64_t du, T bias, Vec<T>* acc) {
+#pragma GCC unroll 8
+  for (int u = 0; u < kU; ++u) acc[u] = Vec<T>(bias);
+  for (int64_t t = 0; t < taps; ++t) {
+    const T* s = src + offset[t];
+    const Vec<T> wt(w[t]);
+#pragma GCC unroll 8
+    for (int u = 0; u < kU; ++u) acc[u] = fma(wt, Vec<T>::load(s + u * du), acc[u]);
+  }
+}
+
+template <class T>
+FS_INLINE void put(T* o, int64_t step, Vec<T> v, int n) {
+  if (step == 1) {
+    if (n == Vec<T>::kSize) v.store(o);
+    else v.store(o, n);
+    return;
+  }
+  alignas(64) T lane[Vec<T>::kSize];
+  v.store(lane);
+  for (int l = 0; l < n; ++l) o[l * step] = lane[l];
+}
+
+// Weights of (group, row) in tap order.
+template <class T>
+void tap_weights(const ConvJob<T>& job, int64_t group, int64_t row, T* d) {
+  const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
+  const T* w = job.weight + group * job.w_group + row * job.w_row;
+  for (int64_t z = 0; z < az.taps; ++z)
+    for (int64_t y = 0; y < ay.taps; ++y)
+      for (int64_t x = 0; x < ax.taps; ++x)
+        *d++ = w[(az.ker0 + z * az.dker) * job.w_tap[0] + (ay.ker0 + y * ay.dker) * job.w_tap[1] + (ax.ker0 + x * ax.dker) * job.w_tap[2]];
+}
+
+// sum[t] += sum over lanes of g * src at tap t, for kT taps at once.
+template <class T, int kT>
+void tap_dots(const T* src, int64_t src_row, const int64_t* offset, const T* g, int64_t g_row, int64_t rows, int64_t width, T* sum) {
+  constexpr int kV = Vec<T>::kSize;
+  Vec<T> acc[kT];
+#pragma GCC unroll 16
+  for (int t = 0; t < kT; ++t) acc[t] = Vec<T>(T(0));
+  for (int64_t y = 0; y < rows; ++y) {
+    const T *s = src + y * src_row, *gy = g + y * g_row;
+    int64_t x = 0;
+    for (; x + kV <= width; x += kV) {
+      const Vec<T> gv = Vec<T>::load(gy + x);
+#pragma GCC unroll 16
+      for (int t = 0; t < kT; ++t) acc[t] = fma(gv, Vec<T>::load(s + offset[t] + x), acc[t]);
+    }
+    if (x < width) {
+      const int n = static_cast<int>(width - x);
+      const Vec<T> gv = Vec<T>::load(gy + x, n);
+#pragma GCC unroll 16
+      for (int t = 0; t < kT; ++t) acc[t] = fma(gv, Vec<T>::load(s + offset[t] + x, n), acc[t]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int t = 0; t < kT; ++t) sum[t] += reduce_add(acc[t]);
+}
+
+}  // namespace
+
+template <class T>
+void conv_direct(const ConvJob<T>& job) {
+  constexpr int kV = Vec<T>::kSize;
+  if (job.batch * job.groups * job.rows * job.pixels() == 0) return;
+  const int64_t taps = job.taps();
+  const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
+  const Band<T> shape(job);
+  const int64_t per_image = az.out * shape.bands, tasks = job.batch * job.groups * per_image;
+  const int64_t cost = shape.rows * ax.out * (job.rows * taps + 4);
+  parallel_for(tasks, 100000 / cost + 1, [&](int64_t begin, int64_t end) {
+    Band<T> band(job);
+    SmallScratch<T, 256> w(job.rows * taps);
+    int64_t have = -1;
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t b = task % shape.bands, z = task / shape.bands % az.out, ng = task / per_image;
+      const int64_t group = ng % job.groups, n = ng / job.groups;
+      const int64_t y0 = b * band.rows, count = least(band.rows, ay.out - y0);
+      band.load(job.src + n * job.src_image + group * job.src_channel, z, y0, count);
+      if (have != group)
+        for (int64_t r = 0; r < job.rows; ++r) tap_weights(job, group, r, w.data() + r * taps);
+      have = group;
+      for (int64_t r = 0; r < job.rows; ++r) {
+        const T bias = job.bias ? job.bias[group * job.rows + r] : T(0);
+        const T* wr = w.data() + r * taps;
+        T* out = job.out + n * job.out_image + (group * job.rows + r) * job.out_channel + z * job.out_step[0] + y0 * job.out_step[1];
+        const int64_t src_row = ay.step * band.row;
+        Vec<T> acc[kUnroll];
+        int64_t y = 0;
+        for (; y + kUnroll <= count; y += kUnroll)
+          for (int64_t x = 0; x < ax.out; x += kV) {
+            const int lanes = static_cast<int>(least(kV, ax.out - x));
+            taps_sum<T, kUnroll>(band.buffer.data() + y * src_row + x, band.offset.data(), wr, taps, src_row, bias, acc);
+            for (int u = 0; u < kUnroll; ++u)
+              put(out + (y + u) * job.out_step[1] + x * job.out_step[2], job.out_step[2], acc[u], lanes);
+          }
+        for (; y < count; ++y) {
+          int64_t x = 0;
+          for (; x + kUnroll * kV <= ax.out; x += kUnroll * kV) {
+            taps_sum<T, kUnroll>(band.buffer.data() + y * src_row + x, band.offset.data(), wr, taps, kV, bias, acc);
+            for (int u = 0; u < kUnroll; ++u)
+              put(out + y * job.out_step[1] + (x + u * kV) * job.out_step[2], job.out_step[2], acc[u], kV);
+          }
+          for (; x < ax.out; x += kV) {
+            taps_sum<T, 1>(band.buffer.data() + y * src_row + x, band.offset.data(), wr, taps, 0, bias, acc);
+            put(out + y * job.out_step[1] + x * job.out_step[2], job.out_step[2], acc[0], static_cast<int>(least(kV, ax.out - x)));
+          }
+        }
+      }
+    }
+  });
+}
+template void conv_direct(const ConvJob<float>&);
+template void conv_direct(const ConvJob<double>&);
+
+template <class T>
+void conv_direct_weight(const ConvJob<T>& job, const T* g, T* dw) {
+  const int64_t taps = job.taps(), outputs = job.groups * job.rows;
+  if (outputs == 0) return;
+  const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
+  const Band<T> shape(job);
+  // Parts: fixed cuts of the batch, so that few channels still fill the threads.
+  const int64_t parts = most(1, least(job.batch, ceil_div(32, job.groups)));
+  Scratch<T> sums(job.groups * parts * job.rows * taps + 1);
+  const int64_t cost = (job.batch / parts + 1) * job.pixels() * (job.rows * taps + 4) + 1;
+  parallel_for(job.groups * parts, 100000 / cost + 1, [&](int64_t begin, int64_t end) {
+    Band<T> band(job);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t part = task % parts, group = task / parts;
+      T* sum = sums.data() + task * job.rows * taps;
+      for (int64_t i = 0; i < job.rows * taps; ++i) sum[i] = T(0);
+      for (int64_t n = piece_begin(job.batch, parts, part); n < piece_begin(job.batch, parts, part + 1); ++n)
+        for (int64_t z = 0; z < az.out; ++z)
+          for (int64_t y0 = 0; y0 < ay.out; y0 += band.rows) {
+            const int64_t count = least(band.rows, ay.out - y0);
+            band.load(job.src + n * job.src_image + group * job.src_channel, z, y0, count);
+            for (int64_t r = 0; r < job.rows; ++r) {
+              const T* gp = g + n * job.out_image + (group * job.rows + r) * job.out_channel + (z * ay.out + y0) * ax.out;
+              for (int64_t t = 0; t < taps;) {
+                const int64_t left = taps - t, src_row = ay.step * band.row;
+                const auto dots = [&](auto fn) { fn(band.buffer.data(), src_row, band.offset.data() + t, gp, ax.out, count, ax.out, sum + r * taps + t); };
+                if (left >= 9) dots(tap_dots<T, 9>), t += 9;
+                else if (left >= 5) dots(tap_dots<T, 5>), t += 5;
+                else if (left >= 3) dots(tap_dots<T, 3>), t += 3;
+                else dots(tap_dots<T, 1>), t += 1;
+              }
+            }
+          }
+    }
+  });
+  for (int64_t i = 0; i < outputs; ++i) {
+    const int64_t group = i / job.rows, r = i % job.rows;
+    T* d = dw + group * job.w_group + r * job.w_row;
+    for (int64_t t = 0; t < taps; ++t) {
+      T sum = 0;
+      for (int64_t p = 0; p < parts; ++p) sum += sums[((group * parts + p) * job.rows + r) * taps + t];
+      const int64_t x = t % ax.taps, y = t / ax.taps % ay.taps, z = t / ax.taps / ay.taps;
+      d[z * job.w_tap[0] + y * job.w_tap[1] + x * job.w_tap[2]] = sum;
+    }
+  }
+}
+template void conv_direct_weight(const ConvJob<float>&, const float*, float*);
+template void conv_direct_weight(const ConvJob<double>&, const double*, double*);
+
+}  // namespace fireseed::cpu::FS_ISA

@@ -1,0 +1,109 @@
+// Gradient of a convolution to its weight: (channel, tap) rows gathered from the image x output channels.
+#include "base/parallel.h"
+#include "cpu/conv.h"
+
+namespace fireseed::cpu::FS_ISA {
+namespace {
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+}  // namespace
+
+// dw^T (rows (c, t), columns m) = X (rows (c, t), pixels) G^T (pixels, m). X is gathered a block of pixels at a time
+// by runs along memory; G^T is packed once, as it meets every row. Where there are few rows the pixels are cut into a
+// fixed number of parts, summed in order at the end.
+template <class T>
+void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
+  constexpr int kV = Vec<T>::kSize, kW = kTileCols<T>;
+  const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
+  const int64_t taps = job.taps(), rows = job.channels * taps, cols = job.rows;
+  const int64_t pixels = job.batch * job.pixels(), image_pixels = job.pixels();
+  if (rows == 0 || cols == 0) return;
+  const int64_t col_panels = ceil_div(cols, kW), padded = (col_panels - 1) * kW + panel_width<T>(cols - (col_panels - 1) * kW);
+  const int64_t row_panels = ceil_div(rows, kMaxRows);
+  int64_t kc = kBlockK<T>;  // pixels of a block: its part of G^T stays in L2
+  while (kc > 64 && kc * padded > kBlockK<T> * kBlockCols / 2) kc /= 2;
+  kc = most(kV, least(kc, ceil_div(pixels, kV) * kV));
+  const int64_t blocks = ceil_div(pixels, kc);
+  int64_t parts = least(16, most(1, blocks / 2));
+  while (parts > 1 && (parts * rows * padded > (1 << 20) || rows * cols * pixels / parts < 200000)) parts /= 2;
+  const int64_t row_groups = most(1, least(row_panels, least(ceil_div(24, parts * job.groups), rows * cols * pixels / parts / 200000)));
+
+  Scratch<T> gt(job.groups * blocks * kc * padded);
+  parallel_for(job.groups * blocks * col_panels, 16384 / (kc * kW) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t panel = i % col_panels, b = i / col_panels % blocks, group = i / col_panels / blocks;
+      const int n = static_cast<int>(least(kW, cols - panel * kW)), w = panel_width<T>(n);
+      T* d = gt.data() + (group * blocks + b) * kc * padded + panel * kW * kc;
+      const int64_t p1 = least(pixels, (b + 1) * kc);
+      for (int64_t p = b * kc; p < p1;) {  // a block may hold pixels of several images
+        const int64_t image = p / image_pixels, q = p % image_pixels, len = least(p1 - p, image_pixels - q);
+        pack_b<T>(d, g + image * job.out_image + (group * cols + panel * kW) * job.out_channel + q, 1, job.out_channel, len, n);
+        d += len * w;
+        p += len;
+      }
+    }
+  });
+
+  const int64_t per_group = parts * rows * padded;
+  Scratch<T> sums(job.groups * per_group);
+  parallel_for(job.groups * parts * row_groups, 1, [&](int64_t begin, int64_t end) {
+    PixelBlock block(taps, kc / kV + 1, kV);
+    const int64_t a_step = kc + kV;
+    Scratch<T> a(kMaxRows * a_step);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t rg = task % row_groups, part = task / row_groups % parts, group = task / row_groups / parts;
+      const int64_t r_begin = piece_begin(row_panels, row_groups, rg), r_end = piece_begin(row_panels, row_groups, rg + 1);
+      T* c = sums.data() + group * per_group + part * rows * padded;
+      const T* src = job.src + group * job.channels * job.src_channel;
+      bool first = true;
+      for (int64_t b = piece_begin(blocks, parts, part); b < piece_begin(blocks, parts, part + 1); ++b) {
+        const int64_t p0 = b * kc, count = least(kc, pixels - p0);
+        block.build(job, p0, count);
+        for (int64_t r = r_begin; r < r_end; ++r) {
+          const int64_t i0 = piece_begin(rows, row_panels, r);
+          const int n_rows = static_cast<int>(piece_begin(rows, row_panels, r + 1) - i0);
+          for (int y = 0; y < n_rows; ++y) {
+            const T* plane = src + (i0 + y) / taps * job.src_channel;
+            const int64_t t = (i0 + y) % taps;
+            T* d = a.data() + y * a_step;
+            for (int64_t v = 0; v < block.vectors(); ++v)
+              gather_vector(plane, block.begin(t, v), block.end(t, v), block.step()).store(d + v * kV);
+          }
+          for (int64_t q = 0; q < col_panels; ++q) {
+            const int w = panel_width<T>(cols - q * kW);
+            const TileStore<T> store = {c + i0 * padded + q * kW, padded, T(1), first ? T(0) : T(1), nullptr, nullptr, false, w};
+            tile_kernel_for<T>(n_rows, w / kV, true)(
+                count, a.data(), a_step, gt.data() + (group * blocks + b) * kc * padded + q * kW * kc, w, store);
+          }
+        }
+        first = false;
+      }
+    }
+  });
+
+  // Sum of the parts, transposed into the weight's layout.
+  parallel_for(job.groups * cols, 16384 / (rows * parts) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t group = i / cols, m = i % cols;
+      const T* s = sums.data() + group * per_group + m;
+      T* d = dw + group * job.w_group + m * job.w_row;
+      for (int64_t ch = 0; ch < job.channels; ++ch)
+        for (int64_t z = 0; z < az.taps; ++z)
+          for (int64_t y = 0; y < ay.taps; ++y)
+            for (int64_t x = 0; x < ax.taps; ++x) {
+              T sum = 0;
+              if (blocks > 0)
+                for (int64_t p = 0; p < parts; ++p) sum += s[p * rows * padded];
+              d[ch * job.w_channel + z * job.w_tap[0] + y * job.w_tap[1] + x * job.w_tap[2]] = sum;
+              s += padded;
+            }
+    }
+  });
+}
+template void conv_weight(const ConvJob<float>&, const float*, float*);
+template void conv_weight(const ConvJob<double>&, const double*, double*);
+
+}  // namespace fireseed::cpu::FS_ISA
