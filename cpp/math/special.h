@@ -137,14 +137,17 @@ FS_HD inline double digamma_number(double x) {
                                     z * (2.10927960927960927961e-2 - z * 8.33333333333333333333e-2))))));
   return r + ::log(x) - 0.5 / x - tail;
 }
-// Hurwitz zeta(s, q) for s > 1, q > 0 by Euler-Maclaurin summation.
+// Hurwitz zeta(s, q) for s > 1 by Euler-Maclaurin summation; left of zero for integer s.
 FS_HD inline double zeta_number(double s, double q) {
-  if (!(q > 0.0)) return q == ::floor(q) ? kInf<double> : static_cast<double>(__builtin_nan(""));
+  if (q <= 0.0) {
+    if (q == ::floor(q)) return kInf<double>;
+    if (s != ::floor(s) || q < -1e5) return static_cast<double>(__builtin_nan(""));
+  }
   constexpr double kB[] = {8.3333333333333333e-2,  -1.3888888888888889e-3, 3.3068783068783069e-5,
                            -8.2671957671957672e-7, 2.0876756987868099e-8,  -5.2841901386874932e-10,
                            1.3382536530684679e-11, -3.3896802963225829e-13};  // B_2k / (2k)!
   double sum = 0.0;
-  const int count = q < 16.0 ? 17 - static_cast<int>(q) : 0;
+  const int count = q < 16.0 ? 17 - static_cast<int>(::floor(q)) : 0;
   for (int i = 0; i < count; ++i) sum += ::pow(q + i, -s);
   const double w = q + count, power = ::pow(w, -s);
   sum += power * w / (s - 1.0) + 0.5 * power;

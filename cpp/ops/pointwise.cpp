@@ -149,7 +149,8 @@ void run_inplace(const Op& op, const Tensor& x, const Tensor& y, DType t, const 
   }
   FS_CHECK(!(is_floating(t) && !x.is_floating()) && !(t != DType::kBool && x.dtype() == DType::kBool), op.name,
            "_: result type ", dtype_name(t), " can't be cast to the desired output type ", dtype_name(x.dtype()));
-  copy_(x, run(op, x, y, t, attrs));
+  // The copy keeps what the gradient reads from being overwritten.
+  copy_(x, run(op, x.requires_grad() ? clone(x) : x, y, t, attrs));
 }
 
 void check_alpha(const char* op, Scalar alpha, DType t) {
@@ -273,6 +274,11 @@ void div_(const Tensor& x, const Tensor& y) {
   run_inplace(op::div, x, y, float_type(result_type(x, y)), Div{});
 }
 
+void binary_(const Op& op, const Tensor& x, const Tensor& y, bool to_float) {
+  const DType t = result_type(x, y);
+  run_inplace(op, x, y, to_float ? float_type(t) : t, Mul{});  // no attributes
+}
+
 // ---- division with remainder, powers -----------------------------------------------------------------------
 
 namespace {
@@ -299,6 +305,16 @@ Tensor pow(const Tensor& x, const Tensor& y) {
   }
   FS_CHECK_KIND(t != DType::kBool, ErrorKind::kNotImplemented, "\"pow\" not implemented for 'bool'");
   return run(op::pow, x, y, t);
+}
+
+void pow_(const Tensor& x, const Tensor& y) {
+  if (y.is_wrapped_number() && x.is_floating()) {
+    const Tensor in[] = {x};
+    const PowScalar f{item(y).to_double()};
+    return apply_inplace(op::pow_scalar, in, &f);
+  }
+  FS_CHECK(!y.is_wrapped_number() || item(y).to_double() >= 0, "Integers to negative integer powers are not allowed.");
+  binary_(op::pow, x, y);
 }
 
 // ---- extremes and the rest of the pairs --------------------------------------------------------------------
@@ -411,6 +427,31 @@ Tensor run3(const Op& op, const Tensor& a, const Tensor& b, const Tensor& c, DTy
   return out;
 }
 }  // namespace
+
+namespace {
+template <class A>
+void run3_inplace(const Op& op, const Tensor& x, const Tensor& a, const Tensor& b, const A& attrs) {
+  const DType t = result_type(x, a, b);
+  FS_CHECK(t == x.dtype() || (is_floating(t) == x.is_floating()), op.name, "_: result type ", dtype_name(t),
+           " can't be cast to the desired output type ", dtype_name(x.dtype()));
+  if (t != x.dtype()) return copy_(x, run3(op, x.requires_grad() ? clone(x) : x, a, b, t, attrs));
+  const Tensor in[] = {x, cast_operand(a, t), cast_operand(b, t)};
+  apply_inplace(op, in, &attrs);
+}
+}  // namespace
+
+void addcmul_(const Tensor& x, const Tensor& a, const Tensor& b, double value) {
+  run3_inplace(op::addcmul, x, a, b, Addcmul{value});
+}
+void addcdiv_(const Tensor& x, const Tensor& a, const Tensor& b, double value) {
+  run3_inplace(op::addcdiv, x, a, b, Addcdiv{value});
+}
+void lerp_(const Tensor& x, const Tensor& end, const Tensor& weight) { run3_inplace(op::lerp, x, end, weight, Lerp{}); }
+void lerp_(const Tensor& x, const Tensor& end, double weight) {
+  FS_CHECK(x.dtype() == end.dtype(), "expected dtype ", dtype_name(x.dtype()), " for `end` but got dtype ",
+           dtype_name(end.dtype()));
+  run_inplace(op::lerp_scalar, x, end, x.dtype(), LerpScalar{weight});
+}
 
 Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, double value) {
   return run3(op::addcmul, x, a, b, result_type(x, a, b), Addcmul{value});

@@ -127,6 +127,13 @@ void add_(const Tensor& x, const Tensor& y, Scalar alpha = 1);
 void sub_(const Tensor& x, const Tensor& y, Scalar alpha = 1);
 void mul_(const Tensor& x, const Tensor& y);
 void div_(const Tensor& x, const Tensor& y);
+// The same for the ops of two inputs; to_float: integers are promoted first.
+void binary_(const Op& op, const Tensor& x, const Tensor& y, bool to_float = false);
+void pow_(const Tensor& x, const Tensor& y);
+void addcmul_(const Tensor& x, const Tensor& a, const Tensor& b, double value = 1.0);
+void addcdiv_(const Tensor& x, const Tensor& a, const Tensor& b, double value = 1.0);
+void lerp_(const Tensor& x, const Tensor& end, const Tensor& weight);
+void lerp_(const Tensor& x, const Tensor& end, double weight);
 void clamp_(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> high);
 
 // Bool results.
