@@ -1,4 +1,4 @@
-# pytest set-up: the tests' folder on sys.path, reproducible random numbers, the library under test in the header.
+# pytest set-up: sys.path, reproducible random numbers, the library under test in the header.
 import os
 import sys
 
@@ -10,13 +10,19 @@ from under_test import IS_FIRESEED, LIB_NAME, lib  # noqa: E402
 
 
 def pytest_report_header():
-    return f"library under test: {LIB_NAME} {getattr(lib, '__version__', '')} from {os.path.dirname(lib.__file__)}"
+    version, folder = getattr(lib, "__version__", ""), os.path.dirname(lib.__file__)
+    return f"library under test: {LIB_NAME} {version} from {folder}"
 
 
 # What PyTorch itself cannot do, so that FIRESEED_TEST_LIB=torch shows only faults of the tests.
-PEER_LACKS = ["test_inplace_gradient[pointwise/asinh", "test_inplace_gradient[pointwise/acosh", "test_inplace_gradient[pointwise/atanh",
-              "nn.functional.avg_pool3d", "test_second_gradient[activation/nn.functional.hardsigmoid]",
-              "test_second_gradient[index/nn.functional.embedding]"]
+PEER_LACKS = [
+    "test_inplace_gradient[pointwise/asinh",
+    "test_inplace_gradient[pointwise/acosh",
+    "test_inplace_gradient[pointwise/atanh",
+    "nn.functional.avg_pool3d",
+    "test_second_gradient[activation/nn.functional.hardsigmoid]",
+    "test_second_gradient[index/nn.functional.embedding]",
+]
 
 
 def pytest_collection_modifyitems(items):
@@ -28,7 +34,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _reproducible():
-    """Every test starts from the same seed and leaves grad mode, default dtype and threads as it found them."""
+    """Every test starts from the same seed and leaves grad mode and threads as it found them."""
     threads = lib.get_num_threads()
     np.random.seed(0)
     lib.manual_seed(0)

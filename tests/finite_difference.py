@@ -19,8 +19,13 @@ def dot(outputs, weights):
 
 
 def weights_like(outputs, rng):
-    return [tensor(rng.uniform(0.5, 1.5, tuple(y.shape)) * np.where(rng.random(tuple(y.shape)) < 0.5, -1, 1), "float64")
-            for y in outputs]
+    return [
+        tensor(
+            rng.uniform(0.5, 1.5, tuple(y.shape)) * np.where(rng.random(tuple(y.shape)) < 0.5, -1, 1),
+            "float64",
+        )
+        for y in outputs
+    ]
 
 
 def gradients(f, inputs, weights, create_graph=False):
@@ -55,7 +60,9 @@ def assert_close(got, want, tol, what):
     assert got.shape == want.shape, f"{what}: the gradient has shape {got.shape}, the input {want.shape}"
     scale = max(1.0, float(np.abs(want).max()) if want.size else 1.0)
     worst = float(np.abs(got - want).max()) if want.size else 0.0
-    assert worst <= tol * scale, f"{what}: off by {worst:.3g} (scale {scale:.3g})\ngot\n{got}\nfinite differences\n{want}"
+    assert worst <= tol * scale, (
+        f"{what}: off by {worst:.3g} (scale {scale:.3g})\ngot\n{got}\nfinite differences\n{want}"
+    )
 
 
 def check_first_order(f, arrays, tol=1.0, eps=1e-6):
@@ -77,7 +84,7 @@ def check_first_order(f, arrays, tol=1.0, eps=1e-6):
 
 
 def check_second_order(f, arrays, tol=1.0, eps=1e-5):
-    """Differences of the gradient, in the inputs and in the cotangents, against the gradient of the gradient."""
+    """The gradient of the gradient, in inputs and cotangents, against differences of the gradient."""
     rng = np.random.default_rng(2)
     inputs = [tensor(a, "float64", requires_grad=True) for a in arrays]
     outputs = outputs_of(f(*inputs))
@@ -106,7 +113,11 @@ def check_second_order(f, arrays, tol=1.0, eps=1e-5):
 
     want = numeric_gradients(scalar, [a.copy() for a in arrays] + [to_numpy(w) for w in weights], eps)
     for k, (g, w) in enumerate(zip(seconds, want)):
-        what = f"second-order gradient of input {k}" if k < count else f"gradient of the gradient in cotangent {k - count}"
+        what = (
+            f"second-order gradient of input {k}"
+            if k < count
+            else f"gradient of the gradient in cotangent {k - count}"
+        )
         assert_close(g, w, 2e-6 * tol, what)
 
 

@@ -1,4 +1,4 @@
-# Square-bracket indexing, read and write, against numpy: ints, slices, None, Ellipsis, integer and boolean tensors, lists.
+# Square brackets, read and write, against numpy: ints, slices, None, Ellipsis, tensors, masks, lists.
 import numpy as np
 import pytest
 from finite_difference import check_first_order, check_second_order
@@ -7,16 +7,50 @@ from under_test import IS_FIRESEED, lib, raises_with, to_numpy
 BASE = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
 I = np.array  # noqa: E741
 KEYS = {
-    "int": 1, "negative": -1, "ints": (0, 2), "all ints": (1, 2, 3, 4), "slice": slice(0, 1), "step": (slice(None), slice(None, None, 2)),
-    "open": slice(None), "beyond": slice(0, 99), "empty": slice(1, 1), "negative slice": (0, slice(-2, None)), "none": None, "none inside": (0, None, slice(None), None),
-    "ellipsis": (Ellipsis, 0), "ellipsis middle": (1, Ellipsis, 2), "ellipsis alone": Ellipsis, "ellipsis of nothing": (0, 1, Ellipsis, 2, 3), "mixed": (1, slice(1, 3), None, Ellipsis, slice(0, 5, 3)),
-    "list": [1, 0], "list inside": (slice(None), [0, 2, 2]), "tensor": I([1, 0, 1]), "tensor 2d": (slice(None), I([[0, 1], [2, 0]])), "two tensors": (I([0, 1]), I([2, 0])),
-    "broadcast tensors": (I([[0], [1]]), I([0, 2])), "separated tensors": (I([0, 1]), slice(None), I([3, 0])), "separated by none": (I([0, 1]), None, I([2, 1])),
-    "tensor after slice": (slice(None), slice(1, 3), I([3, 1])), "int between tensors": (I([0, 1]), 1, I([3, 2])), "negative tensor": I([-1, -2]),
-    "0-dim tensor": np.array(1), "empty tensor": I([], dtype=np.int64), "mask": BASE > 50, "row mask": I([True, False]), "inner mask": (slice(None), I([True, False, True])),
-    "mask of two": np.arange(6).reshape(2, 3) % 2 == 0, "mask and tensor": (I([True, True]), I([2, 0])), "mask none": I([False, False]), "ellipsis tensor": (Ellipsis, I([4, 0])),
-    "true": True, "false": False, "list of bools": [True, False], "all tensors": (I([0, 1]), I([0, 1]), I([0, 1]), I([0, 1])), "steps": (slice(None), slice(0, 3, 2), slice(1, None, 2), slice(None, None, 4)),
-    "int32": np.array([1, 0], np.int32), "uint8 step": (slice(None), slice(2, 0, 1)),
+    "int": 1,
+    "negative": -1,
+    "ints": (0, 2),
+    "all ints": (1, 2, 3, 4),
+    "slice": slice(0, 1),
+    "step": (slice(None), slice(None, None, 2)),
+    "open": slice(None),
+    "beyond": slice(0, 99),
+    "empty": slice(1, 1),
+    "negative slice": (0, slice(-2, None)),
+    "none": None,
+    "none inside": (0, None, slice(None), None),
+    "ellipsis": (Ellipsis, 0),
+    "ellipsis middle": (1, Ellipsis, 2),
+    "ellipsis alone": Ellipsis,
+    "ellipsis of nothing": (0, 1, Ellipsis, 2, 3),
+    "mixed": (1, slice(1, 3), None, Ellipsis, slice(0, 5, 3)),
+    "list": [1, 0],
+    "list inside": (slice(None), [0, 2, 2]),
+    "tensor": I([1, 0, 1]),
+    "tensor 2d": (slice(None), I([[0, 1], [2, 0]])),
+    "two tensors": (I([0, 1]), I([2, 0])),
+    "broadcast tensors": (I([[0], [1]]), I([0, 2])),
+    "separated tensors": (I([0, 1]), slice(None), I([3, 0])),
+    "separated by none": (I([0, 1]), None, I([2, 1])),
+    "tensor after slice": (slice(None), slice(1, 3), I([3, 1])),
+    "int between tensors": (I([0, 1]), 1, I([3, 2])),
+    "negative tensor": I([-1, -2]),
+    "0-dim tensor": np.array(1),
+    "empty tensor": I([], dtype=np.int64),
+    "mask": BASE > 50,
+    "row mask": I([True, False]),
+    "inner mask": (slice(None), I([True, False, True])),
+    "mask of two": np.arange(6).reshape(2, 3) % 2 == 0,
+    "mask and tensor": (I([True, True]), I([2, 0])),
+    "mask none": I([False, False]),
+    "ellipsis tensor": (Ellipsis, I([4, 0])),
+    "true": True,
+    "false": False,
+    "list of bools": [True, False],
+    "all tensors": (I([0, 1]), I([0, 1]), I([0, 1]), I([0, 1])),
+    "steps": (slice(None), slice(0, 3, 2), slice(1, None, 2), slice(None, None, 4)),
+    "int32": np.array([1, 0], np.int32),
+    "uint8 step": (slice(None), slice(2, 0, 1)),
 }
 
 
@@ -67,7 +101,9 @@ def test_gradient_of_read(name):
     np.testing.assert_allclose(to_numpy(x.grad), want, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["int", "slice", "mixed", "two tensors", "mask", "tensor 2d", "separated tensors"])
+@pytest.mark.parametrize(
+    "name", ["int", "slice", "mixed", "two tensors", "mask", "tensor 2d", "separated tensors"]
+)
 def test_second_order(name):
     key = ours(KEYS[name])
     arrays = [np.random.default_rng(0).normal(size=(2, 3, 4, 5))]
@@ -76,14 +112,20 @@ def test_second_order(name):
 
 def test_gradient_of_write():
     """x[key] = v: no gradient through the overwritten part of x, all of it through v."""
+
     def f(x, v):
         y = x * 2
         y[1, ::2] = v * 3
         y[:, lib.tensor([1, 0])] = y[:, lib.tensor([0, 1])] * 1.5
         y[lib.tensor([[True, False, False], [False, False, True]])] = v[0]
-        return y ** 2
-    check_first_order(f, [np.random.default_rng(0).normal(size=(2, 3)), np.random.default_rng(1).normal(size=(2,))])
-    check_second_order(f, [np.random.default_rng(0).normal(size=(2, 3)), np.random.default_rng(1).normal(size=(2,))])
+        return y**2
+
+    check_first_order(
+        f, [np.random.default_rng(0).normal(size=(2, 3)), np.random.default_rng(1).normal(size=(2,))]
+    )
+    check_second_order(
+        f, [np.random.default_rng(0).normal(size=(2, 3)), np.random.default_rng(1).normal(size=(2,))]
+    )
 
 
 def test_reads_are_views_where_numpy_has_views():
@@ -124,12 +166,20 @@ def test_dtypes_of_written_values():
 
 def test_index_with_0d_and_empty():
     s = lib.tensor(5.0)
-    assert s[()].item() == 5 and s[...].shape == () and s[None].shape == (1,) and s[True].shape == (1,) and s[lib.tensor(False)].shape == (0,)
+    assert (
+        s[()].item() == 5
+        and s[...].shape == ()
+        and s[None].shape == (1,)
+        and s[True].shape == (1,)
+        and s[lib.tensor(False)].shape == (0,)
+    )
     s[()] = 6.0
     s[...] = s + 1
     assert s.item() == 7
     e = lib.zeros(0, 3)
-    assert e[:, 0].shape == (0,) and e[lib.zeros(0, dtype=lib.int64)].shape == (0, 3) and e[0:5].shape == (0, 3)
+    assert (
+        e[:, 0].shape == (0,) and e[lib.zeros(0, dtype=lib.int64)].shape == (0, 3) and e[0:5].shape == (0, 3)
+    )
 
 
 def test_accumulate():
@@ -140,11 +190,25 @@ def test_accumulate():
     assert x.tolist() == [7, 1, 3]
 
 
-@pytest.mark.parametrize("key, error, words", [
-    (2, IndexError, ("2", "0")), (-3, IndexError, ("-3",)), ((0, 0, 0, 0, 0), IndexError, ("4",)), ((0, 3), IndexError, ("3",)), ("a", (TypeError, IndexError), ()), (1.5, (TypeError, IndexError), ()),
-    (I([0, 2]), IndexError, ("2",)), (I([True, False, True]), IndexError, ("3", "2")), ((I([0, 1]), I([0, 1, 2])), IndexError, ("2", "3")), (slice(None, None, -1), ValueError, ("step",)), (slice(None, None, 0), ValueError, ()),
-    (I([0.5]), IndexError, ()), (I([-3]), IndexError, ("-3",)), (slice("a", None), (TypeError, IndexError), ()),
-])
+@pytest.mark.parametrize(
+    "key, error, words",
+    [
+        (2, IndexError, ("2", "0")),
+        (-3, IndexError, ("-3",)),
+        ((0, 0, 0, 0, 0), IndexError, ("4",)),
+        ((0, 3), IndexError, ("3",)),
+        ("a", (TypeError, IndexError), ()),
+        (1.5, (TypeError, IndexError), ()),
+        (I([0, 2]), IndexError, ("2",)),
+        (I([True, False, True]), IndexError, ("3", "2")),
+        ((I([0, 1]), I([0, 1, 2])), IndexError, ("2", "3")),
+        (slice(None, None, -1), ValueError, ("step",)),
+        (slice(None, None, 0), ValueError, ()),
+        (I([0.5]), IndexError, ()),
+        (I([-3]), IndexError, ("-3",)),
+        (slice("a", None), (TypeError, IndexError), ()),
+    ],
+)
 def test_bad_keys(key, error, words):
     x = lib.tensor(BASE)
     with raises_with(error, *words):

@@ -1,4 +1,4 @@
-# Tensors to and from the rest of Python: numpy without copies, buffer protocol, DLPack, pickle, copy, deepcopy.
+# Tensors and the rest of Python: numpy without copies, buffer protocol, DLPack, pickle, copy.
 import array
 import copy
 import io
@@ -37,7 +37,14 @@ def test_numpy_shares_memory(dtype):
 
 def test_numpy_of_views():
     x = lib.arange(24.0).view(2, 3, 4)
-    for f in (lambda v: v.transpose(0, 2), lambda v: v[:, 1::2, ::3], lambda v: v[1], lambda v: v[0, 0, 0], lambda v: v[:, :0], lambda v: v.expand(5, 2, 3, 4)):
+    for f in (
+        lambda v: v.transpose(0, 2),
+        lambda v: v[:, 1::2, ::3],
+        lambda v: v[1],
+        lambda v: v[0, 0, 0],
+        lambda v: v[:, :0],
+        lambda v: v.expand(5, 2, 3, 4),
+    ):
         y = f(x)
         a = y.numpy()
         assert a.shape == tuple(y.shape) and a.strides == tuple(4 * s for s in y.stride()) or y.numel() == 0
@@ -120,7 +127,10 @@ def test_frombuffer():
     x = lib.frombuffer(a, dtype=lib.float32)
     a[0] = 5
     assert x.tolist() == [5, 2, 3]
-    assert lib.frombuffer(bytearray(b"\x01\x00\x02\x00\x03\x00"), dtype=lib.int16, offset=2).tolist() == [2, 3]
+    assert lib.frombuffer(bytearray(b"\x01\x00\x02\x00\x03\x00"), dtype=lib.int16, offset=2).tolist() == [
+        2,
+        3,
+    ]
     assert lib.frombuffer(bytearray(8), dtype=lib.uint8, count=3).tolist() == [0, 0, 0]
     with pytest.raises(ValueError):
         lib.frombuffer(bytearray(3), dtype=lib.float32)
@@ -143,7 +153,9 @@ def test_dlpack_between_tensors():
     capsule = x.__dlpack__()
     z = lib.from_dlpack(capsule) if not IS_FIRESEED else lib.utils.dlpack.from_dlpack(capsule)
     with pytest.raises((RuntimeError, ValueError)):
-        (lib.from_dlpack if not IS_FIRESEED else lib.utils.dlpack.from_dlpack)(capsule)  # a capsule is used once
+        (lib.from_dlpack if not IS_FIRESEED else lib.utils.dlpack.from_dlpack)(
+            capsule
+        )  # a capsule is used once
     del x, y
     assert z.tolist() == [[1, 2], [4, 5]]
     b = lib.ones(2, dtype=lib.bfloat16)
@@ -167,19 +179,30 @@ def test_pickle(dtype):
     x = tensor(np.array([[0, 1, 1], [1, 0, 1]]), dtype)
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         y = pickle.loads(pickle.dumps(x, protocol))
-        assert y.dtype == x.dtype and to_numpy(y).tolist() == to_numpy(x).tolist() and y.data_ptr() != x.data_ptr()
+        assert (
+            y.dtype == x.dtype
+            and to_numpy(y).tolist() == to_numpy(x).tolist()
+            and y.data_ptr() != x.data_ptr()
+        )
     t = pickle.loads(pickle.dumps(x.t()))
     assert t.shape == (3, 2) and to_numpy(t).tolist() == to_numpy(x.t()).tolist()
     assert pickle.loads(pickle.dumps(x.dtype)) == x.dtype
     if dtype in FLOAT:
         assert pickle.loads(pickle.dumps(x.requires_grad_())).requires_grad
-    assert pickle.loads(pickle.dumps(lib.zeros(0, 3))).shape == (0, 3) and pickle.loads(pickle.dumps(lib.tensor(2.5))).item() == 2.5
+    assert (
+        pickle.loads(pickle.dumps(lib.zeros(0, 3))).shape == (0, 3)
+        and pickle.loads(pickle.dumps(lib.tensor(2.5))).item() == 2.5
+    )
 
 
 def test_pickle_of_modules_and_device():
     m = nn.Linear(2, 3)
     n = pickle.loads(pickle.dumps(m))
-    assert n.weight.tolist() == m.weight.tolist() and n.weight.requires_grad and isinstance(n.weight, nn.Parameter)
+    assert (
+        n.weight.tolist() == m.weight.tolist()
+        and n.weight.requires_grad
+        and isinstance(n.weight, nn.Parameter)
+    )
     assert pickle.loads(pickle.dumps(lib.device("cpu"))) == lib.device("cpu")
     assert pickle.loads(pickle.dumps(lib.Size([2, 3]))) == (2, 3)
 

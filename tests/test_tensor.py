@@ -1,4 +1,4 @@
-# Tensors: creation, dtypes and promotion, strides and views, broadcasting, in-place writes, conversions to Python.
+# Tensors: creation, dtypes, promotion, strides, views, broadcasting, in-place writes, Python values.
 import itertools
 import math
 
@@ -20,7 +20,9 @@ bfloat16 bfloat16 bfloat16 bfloat16 bfloat16 bfloat16 float32  bfloat16 float32 
 float32  float32  float32  float32  float32  float32  float32  float32  float32  float64
 float64  float64  float64  float64  float64  float64  float64  float64  float64  float64
 """
-PROMOTED = {(a, c): name for a, line in zip(ORDER, TABLE.split("\n")[1:]) for c, name in zip(ORDER, line.split())}
+PROMOTED = {
+    (a, c): name for a, line in zip(ORDER, TABLE.split("\n")[1:]) for c, name in zip(ORDER, line.split())
+}
 
 
 def dt(name):
@@ -28,6 +30,7 @@ def dt(name):
 
 
 # ---------------------------------------------------------------- dtypes and promotion
+
 
 @pytest.mark.parametrize("a, c", itertools.product(ORDER, ORDER))
 def test_promotion_of_tensors(a, c):
@@ -78,12 +81,33 @@ def test_default_dtypes():
 def test_dtype_objects(name):
     d = dt(name)
     assert d.is_floating_point == (name in FLOAT)
-    assert d.itemsize == {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}[name]
+    assert (
+        d.itemsize
+        == {
+            "bool": 1,
+            "uint8": 1,
+            "int8": 1,
+            "int16": 2,
+            "int32": 4,
+            "int64": 8,
+            "float16": 2,
+            "bfloat16": 2,
+            "float32": 4,
+            "float64": 8,
+        }[name]
+    )
     assert str(d).endswith("." + name) and hash(d) == hash(dt(name))
     x = lib.ones(3, dtype=d)
-    assert x.element_size() == d.itemsize and x.is_floating_point() == d.is_floating_point and x.nbytes == 3 * d.itemsize
+    assert (
+        x.element_size() == d.itemsize
+        and x.is_floating_point() == d.is_floating_point
+        and x.nbytes == 3 * d.itemsize
+    )
     if name in FLOAT:
-        assert lib.finfo(d).eps == {"float64": 2.0 ** -52, "float32": 2.0 ** -23, "float16": 2.0 ** -10, "bfloat16": 2.0 ** -7}[name]
+        assert (
+            lib.finfo(d).eps
+            == {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}[name]
+        )
     elif name in INT:
         assert lib.iinfo(d).max == np.iinfo(name).max and lib.iinfo(d).min == np.iinfo(name).min
 
@@ -107,12 +131,21 @@ def test_casts(source, target):
 
 def test_half_rounding():
     """float32 -> half rounds to nearest even; infinities, NaN, overflow and denormals survive."""
-    values = np.array([1 + 2 ** -11, 1 + 3 * 2 ** -11, 65504, 65520, 1e-7, 6e-8, -0.0, np.inf, np.nan, 1e38, 2.0 ** -14, 0.1], np.float32)
+    values = np.array(
+        [1 + 2**-11, 1 + 3 * 2**-11, 65504, 65520, 1e-7, 6e-8, -0.0, np.inf, np.nan, 1e38, 2.0**-14, 0.1],
+        np.float32,
+    )
     with np.errstate(over="ignore"):
         want = values.astype(np.float16)
     np.testing.assert_array_equal(to_numpy(lib.tensor(values).to(lib.float16)), want.astype(np.float32))
-    back = lib.tensor(np.array([1 + 2.0 ** -8, 1 + 3 * 2.0 ** -8, np.nan, np.inf, 3.4e38], np.float32)).to(lib.bfloat16).to(lib.float32)
-    np.testing.assert_array_equal(to_numpy(back), np.array([1, 1 + 2.0 ** -6, np.nan, np.inf, np.inf], np.float32))
+    back = (
+        lib.tensor(np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, np.nan, np.inf, 3.4e38], np.float32))
+        .to(lib.bfloat16)
+        .to(lib.float32)
+    )
+    np.testing.assert_array_equal(
+        to_numpy(back), np.array([1, 1 + 2.0**-6, np.nan, np.inf, np.inf], np.float32)
+    )
     every = np.arange(65536, dtype=np.uint16).view(np.float16)
     np.testing.assert_array_equal(lib.tensor(every).to(lib.float32).numpy(), every.astype(np.float32))
 
@@ -130,6 +163,7 @@ def test_to_and_gradients_of_casts():
 
 # ---------------------------------------------------------------- shape, strides, views
 
+
 def test_shape_queries():
     x = lib.zeros(2, 3, 4)
     assert x.shape == (2, 3, 4) and x.size() == x.shape and x.size(1) == 3 and x.size(-1) == 4
@@ -144,20 +178,23 @@ def test_shape_queries():
         x.size(3)
 
 
-@pytest.mark.parametrize("name, f, shape, stride, offset", [
-    ("t", lambda x: x.t(), (4, 3), (1, 4), 0),
-    ("row", lambda x: x[1], (4,), (1,), 4),
-    ("column", lambda x: x[:, 1], (3,), (4,), 1),
-    ("step", lambda x: x[::2, 1::2], (2, 2), (8, 2), 1),
-    ("expand", lambda x: x[None].expand(5, 3, 4), (5, 3, 4), (0, 4, 1), 0),
-    ("narrow", lambda x: x.narrow(0, 1, 2), (2, 4), (4, 1), 4),
-    ("diagonal", lambda x: x.diagonal(), (3,), (5,), 0),
-    ("unsqueeze", lambda x: x.unsqueeze(1), (3, 1, 4), (4, 4, 1), 0),
-    ("permute", lambda x: x[None].permute(2, 0, 1), (4, 1, 3), (1, 12, 4), 0),
-    ("view", lambda x: x.view(2, 6), (2, 6), (6, 1), 0),
-    ("as_strided", lambda x: x.as_strided((2, 2), (1, 2), 3), (2, 2), (1, 2), 3),
-    ("view of a column block", lambda x: x[:, :2].view(3, 2, 1), (3, 2, 1), (4, 1, 1), 0),
-])
+@pytest.mark.parametrize(
+    "name, f, shape, stride, offset",
+    [
+        ("t", lambda x: x.t(), (4, 3), (1, 4), 0),
+        ("row", lambda x: x[1], (4,), (1,), 4),
+        ("column", lambda x: x[:, 1], (3,), (4,), 1),
+        ("step", lambda x: x[::2, 1::2], (2, 2), (8, 2), 1),
+        ("expand", lambda x: x[None].expand(5, 3, 4), (5, 3, 4), (0, 4, 1), 0),
+        ("narrow", lambda x: x.narrow(0, 1, 2), (2, 4), (4, 1), 4),
+        ("diagonal", lambda x: x.diagonal(), (3,), (5,), 0),
+        ("unsqueeze", lambda x: x.unsqueeze(1), (3, 1, 4), (4, 4, 1), 0),
+        ("permute", lambda x: x[None].permute(2, 0, 1), (4, 1, 3), (1, 12, 4), 0),
+        ("view", lambda x: x.view(2, 6), (2, 6), (6, 1), 0),
+        ("as_strided", lambda x: x.as_strided((2, 2), (1, 2), 3), (2, 2), (1, 2), 3),
+        ("view of a column block", lambda x: x[:, :2].view(3, 2, 1), (3, 2, 1), (4, 1, 1), 0),
+    ],
+)
 def test_views_share_memory(name, f, shape, stride, offset):
     x = lib.arange(12.0).view(3, 4)
     y = f(x)
@@ -174,7 +211,9 @@ def test_view_needs_compatible_strides():
     with raises_with(RuntimeError, "view", "[4, 3]", "reshape"):
         x.view(12)
     assert x.reshape(12).tolist() == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
-    assert not x.is_contiguous() and x.contiguous().is_contiguous() and x.contiguous().data_ptr() != x.data_ptr()
+    assert (
+        not x.is_contiguous() and x.contiguous().is_contiguous() and x.contiguous().data_ptr() != x.data_ptr()
+    )
     y = lib.zeros(3, 4)
     assert y.contiguous() is y
     assert lib.zeros(3, 1, 4).transpose(0, 1).is_contiguous()  # size-1 dimensions do not count
@@ -183,7 +222,11 @@ def test_view_needs_compatible_strides():
 def test_channels_last_format():
     x = lib.arange(48.0).view(2, 3, 2, 4)
     y = x.contiguous(memory_format=lib.channels_last)
-    assert y.stride() == (24, 1, 12, 3) and y.is_contiguous(memory_format=lib.channels_last) and not y.is_contiguous()
+    assert (
+        y.stride() == (24, 1, 12, 3)
+        and y.is_contiguous(memory_format=lib.channels_last)
+        and not y.is_contiguous()
+    )
     np.testing.assert_array_equal(to_numpy(y), to_numpy(x))
     np.testing.assert_array_equal(to_numpy(y + 1), to_numpy(x + 1))
     assert y.clone().stride() == y.stride() and lib.zeros_like(y).stride() == y.stride()
@@ -195,6 +238,7 @@ def test_elementwise_keeps_strides():
 
 
 # ---------------------------------------------------------------- broadcasting and in place
+
 
 def test_broadcast_shapes():
     assert lib.broadcast_shapes((2, 1, 3), (4, 1), ()) == (2, 4, 3)
@@ -263,6 +307,7 @@ def test_out_argument():
 
 # ---------------------------------------------------------------- Python protocol
 
+
 def test_numbers():
     assert lib.tensor(3.5).item() == 3.5 and lib.tensor([[2]]).item() == 2 and lib.tensor(True).item() is True
     assert float(lib.tensor(3.5)) == 3.5 and int(lib.tensor(3.7)) == 3 and bool(lib.tensor(0.0)) is False
@@ -276,7 +321,7 @@ def test_numbers():
         bool(lib.ones(0))
     with pytest.raises((TypeError, RuntimeError)):
         lib.tensor(1.5).__index__()
-    assert lib.tensor(2 ** 62).item() == 2 ** 62 and lib.tensor(-(2 ** 63)).item() == -(2 ** 63)
+    assert lib.tensor(2**62).item() == 2**62 and lib.tensor(-(2**63)).item() == -(2**63)
     assert round(lib.tensor(2.6).item()) == 3
 
 
@@ -293,12 +338,30 @@ def test_tolist(dtype):
 def test_operators():
     x, y = lib.tensor([1.0, -2.0]), lib.tensor([3.0, 4.0])
     assert (x + y).tolist() == [4, 2] and (x - y).tolist() == [-2, -6] and (x * y).tolist() == [3, -8]
-    assert (1 - x).tolist() == [0, 3] and (2 / y).tolist() == pytest.approx([2 / 3, 0.5]) and (-x).tolist() == [-1, 2]
-    assert (2 ** y).tolist() == [8, 16] and (y ** 2).tolist() == [9, 16] and abs(x).tolist() == [1, 2]
-    assert (y // 2).tolist() == [1, 2] and (y % 2).tolist() == [1, 0] and (7 // y).tolist() == [2, 1] and (7 % y).tolist() == [1, 3]
-    assert (x < y).tolist() == [True, True] and (x == 1).tolist() == [True, False] and (0 > x).tolist() == [False, True]
+    assert (
+        (1 - x).tolist() == [0, 3]
+        and (2 / y).tolist() == pytest.approx([2 / 3, 0.5])
+        and (-x).tolist() == [-1, 2]
+    )
+    assert (2**y).tolist() == [8, 16] and (y**2).tolist() == [9, 16] and abs(x).tolist() == [1, 2]
+    assert (
+        (y // 2).tolist() == [1, 2]
+        and (y % 2).tolist() == [1, 0]
+        and (7 // y).tolist() == [2, 1]
+        and (7 % y).tolist() == [1, 3]
+    )
+    assert (
+        (x < y).tolist() == [True, True]
+        and (x == 1).tolist() == [True, False]
+        and (0 > x).tolist() == [False, True]
+    )
     m, n = x > 0, y > 3
-    assert (m & n).tolist() == [False, False] and (m | n).tolist() == [True, True] and (m ^ n).tolist() == [True, True] and (~m).tolist() == [False, True]
+    assert (
+        (m & n).tolist() == [False, False]
+        and (m | n).tolist() == [True, True]
+        and (m ^ n).tolist() == [True, True]
+        and (~m).tolist() == [False, True]
+    )
     assert (x @ y).item() == -5
     assert (lib.tensor([1, 2]) == None).__class__ is bool  # noqa: E711
     assert x.__add__("a") is NotImplemented or True
@@ -323,7 +386,11 @@ def test_creation():
     assert lib.tensor([lib.tensor(1.0), lib.tensor(2.0)]).tolist() == [1, 2]
     assert lib.tensor(range(3)).tolist() == [0, 1, 2] and lib.tensor(np.float32(2)).dtype == lib.float32
     assert lib.tensor([np.float64(1.5)]).dtype in (lib.float64, lib.float32)
-    assert lib.full((2,), 3).dtype == lib.int64 and lib.full((2,), 3.0).dtype == lib.float32 and lib.full((2,), True).dtype == lib.bool
+    assert (
+        lib.full((2,), 3).dtype == lib.int64
+        and lib.full((2,), 3.0).dtype == lib.float32
+        and lib.full((2,), True).dtype == lib.bool
+    )
     assert lib.empty(2, 3).shape == (2, 3) and lib.empty((0,)).numel() == 0 and lib.zeros(()).shape == ()
     assert lib.ones(2, dtype=lib.int32, requires_grad=False).dtype == lib.int32
     assert lib.arange(0, 1, 0.25).tolist() == [0, 0.25, 0.5, 0.75]
@@ -344,7 +411,7 @@ def test_creation():
 
 def test_enormous_sizes():
     """An allocation that cannot be is an exception, not a crash."""
-    for shape in [(2 ** 62,), (2 ** 40, 2 ** 40), (2 ** 50,)]:
+    for shape in [(2**62,), (2**40, 2**40), (2**50,)]:
         with pytest.raises((MemoryError, RuntimeError)):
             lib.empty(shape).fill_(0)
 
@@ -359,6 +426,7 @@ def test_apply_map_type():
 def test_memory_is_returned():
     """Temporaries are freed at once: a loop of large results does not grow."""
     import resource
+
     x = lib.ones(1000, 1000)
     for _ in range(5):
         x * 2

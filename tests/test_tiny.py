@@ -18,7 +18,14 @@ def moons(n, generator):
 class Net(nn.Module):
     def __init__(self, width=32):
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(2, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.1), nn.Linear(width, width), nn.Tanh())
+        self.body = nn.Sequential(
+            nn.Linear(2, width),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Linear(width, width),
+            nn.Tanh(),
+        )
         self.head = nn.Linear(width, 2)
 
     def forward(self, x):
@@ -29,7 +36,9 @@ def train(optimizer_of, epochs=20, seed=0):
     torch.manual_seed(seed)
     x, y = moons(512, torch.Generator().manual_seed(1))
     data = torch.utils.data.TensorDataset(x, y)
-    train_set, test_set = torch.utils.data.random_split(data, [384, 128], generator=torch.Generator().manual_seed(2))
+    train_set, test_set = torch.utils.data.random_split(
+        data, [384, 128], generator=torch.Generator().manual_seed(2)
+    )
     loader = torch.utils.data.DataLoader(train_set, batch_size=32, shuffle=True)
     net = Net()
     optimizer = optimizer_of(net.parameters())
@@ -46,11 +55,22 @@ def train(optimizer_of, epochs=20, seed=0):
         scheduler.step()
     net.eval()
     with torch.no_grad():
-        right = sum((net(xb).argmax(1) == yb).sum().item() for xb, yb in torch.utils.data.DataLoader(test_set, batch_size=64))
+        right = sum(
+            (net(xb).argmax(1) == yb).sum().item()
+            for xb, yb in torch.utils.data.DataLoader(test_set, batch_size=64)
+        )
     return net, losses, right / 128
 
 
-@pytest.mark.parametrize("name, options", [("SGD", {"lr": 0.1, "momentum": 0.9}), ("Adam", {"lr": 0.01}), ("AdamW", {"lr": 0.01}), ("RMSprop", {"lr": 0.005})])
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("SGD", {"lr": 0.1, "momentum": 0.9}),
+        ("Adam", {"lr": 0.01}),
+        ("AdamW", {"lr": 0.01}),
+        ("RMSprop", {"lr": 0.005}),
+    ],
+)
 def test_training(name, options):
     net, losses, accuracy = train(lambda p: getattr(torch.optim, name)(p, **options))
     assert accuracy > 0.95 and np.mean(losses[-12:]) < 0.5 * np.mean(losses[:12])
@@ -80,9 +100,18 @@ def test_convolutional_net():
     y = torch.arange(64) % 2
     x = 0.1 * torch.randn(64, 1, 8, 8)
     for k in range(64):
-        x[k, 0, 2:6, 1 + 4 * int(y[k]):3 + 4 * int(y[k])] += 1
-    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
-                        nn.Linear(32, 2))
+        x[k, 0, 2:6, 1 + 4 * int(y[k]) : 3 + 4 * int(y[k])] += 1
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 2),
+    )
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     for _ in range(40):
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-# The library under test as `lib` (and its nn.functional as `F`): fireseed, or whatever FIRESEED_TEST_LIB names.
+# The library under test: `lib`, `nn`, `F` of fireseed, or of whatever FIRESEED_TEST_LIB names.
 #
 # FIRESEED_TEST_LIB=torch runs the same files against PyTorch, which shows that what they expect is PyTorch's
 # behaviour. The tests themselves never need it.
@@ -24,7 +24,7 @@ ALL = NUM + ("bool",)
 def resolve(path):
     """The callable behind "softmax", "nn.functional.gelu" or "Tensor.add_"."""
     if path.startswith("Tensor."):
-        name = path[len("Tensor."):]
+        name = path[len("Tensor.") :]
         if not callable(getattr(lib.Tensor, name)):  # a missing method fails here, with its name
             return lambda x: getattr(x, name)  # a property
         return lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)
@@ -39,7 +39,7 @@ def dtype_of(name):
 
 
 def dtype_name(x):
-    """"float32" for a tensor or a dtype."""
+    """ "float32" for a tensor or a dtype."""
     return str(getattr(x, "dtype", x)).split(".")[-1]
 
 
@@ -66,7 +66,7 @@ def to_numpy(x):
 
 @contextlib.contextmanager
 def raises_with(error, *fragments):
-    """pytest.raises(error), whose text must hold every fragment (when fireseed is under test: PyTorch's texts differ)."""
+    """pytest.raises(error); fireseed's text must hold every fragment (PyTorch's texts differ)."""
     with pytest.raises(error) as info:
         yield info
     if IS_FIRESEED:

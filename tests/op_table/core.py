@@ -1,12 +1,32 @@
-# Row, Sample and the tensor specs of the op table, and how they become tensors of the library or numpy arrays.
+# Row, Sample and the tensor specs of the op table, and how they become tensors or numpy arrays.
 import zlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from under_test import ALL, FLOAT, INT, NUM, dtype_name, lib, tensor
 
-__all__ = ["ALL", "FLOAT", "INT", "NUM", "ROWS", "Row", "S", "E", "t", "i", "b", "row", "unary", "binary", "Spec",
-           "materialise", "arrays_of", "tensors_of", "specs_of", "map_specs"]
+__all__ = [
+    "ALL",
+    "FLOAT",
+    "INT",
+    "NUM",
+    "ROWS",
+    "Row",
+    "S",
+    "E",
+    "t",
+    "i",
+    "b",
+    "row",
+    "unary",
+    "binary",
+    "Spec",
+    "materialise",
+    "arrays_of",
+    "tensors_of",
+    "specs_of",
+    "map_specs",
+]
 
 ROWS = []
 
@@ -14,24 +34,27 @@ ROWS = []
 @dataclass(frozen=True)
 class Spec:
     """A tensor to be made. kind: "float" takes the dtype under test, "int" is int64, "bool" is bool."""
+
     shape: tuple
     kind: str = "float"
     lo: float = -2.0
     hi: float = 2.0
-    ilo: int = -5          # range for integer dtypes (from 0 for uint8)
+    ilo: int = -5  # range for integer dtypes (from 0 for uint8)
     ihi: int = 5
-    away: tuple = ()       # values kept at a distance of 0.05: kinks
+    away: tuple = ()  # values kept at a distance of 0.05: kinks
     distinct: bool = False  # no two equal values
     grad: bool = True
-    fill: object = None    # explicit values
-    dtype: str = None      # fixed dtype instead of the one under test
+    fill: object = None  # explicit values
+    dtype: str = None  # fixed dtype instead of the one under test
 
     def array(self, rng, dtype):
         """Values as numpy: float64, int64 or bool, exactly representable in `dtype`."""
         size = int(np.prod(self.shape))
         kind = "float" if dtype in FLOAT else "bool" if dtype == "bool" else "int"
         if self.fill is not None:
-            a = np.array(self.fill, dtype={"float": np.float64, "int": np.int64, "bool": bool}[kind]).reshape(self.shape)
+            a = np.array(self.fill, dtype={"float": np.float64, "int": np.int64, "bool": bool}[kind]).reshape(
+                self.shape
+            )
         elif kind == "bool":
             a = rng.random(self.shape) < 0.5
         elif kind == "int":
@@ -43,7 +66,9 @@ class Spec:
             else:
                 a = rng.integers(lo, hi, self.shape) if hi > lo else np.full(self.shape, lo)
         elif self.distinct:
-            a = (self.lo + (rng.permutation(size) + 0.5) / max(size, 1) * (self.hi - self.lo)).reshape(self.shape)
+            a = (self.lo + (rng.permutation(size) + 0.5) / max(size, 1) * (self.hi - self.lo)).reshape(
+                self.shape
+            )
         else:
             a = rng.uniform(self.lo, self.hi, self.shape)
         if kind == "float":
@@ -58,7 +83,11 @@ def round_to(a, dtype):
     if dtype == "bfloat16":
         bits = np.asarray(a, np.float32).view(np.uint32).astype(np.uint64)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-        return np.where(np.isnan(a), np.nan, bits.astype(np.uint32).view(np.float32)).astype(np.float64).reshape(np.shape(a))
+        return (
+            np.where(np.isnan(a), np.nan, bits.astype(np.uint32).view(np.float32))
+            .astype(np.float64)
+            .reshape(np.shape(a))
+        )
     if dtype == "float64":
         return np.asarray(a, np.float64)
     return np.asarray(a).astype(dtype).astype(np.float64)
@@ -71,17 +100,30 @@ def t(*shape, **options):
 
 def i(*shape, lo=0, hi=3, fill=None, dtype="int64"):
     """Integers in [lo, hi), int64: indices and classes."""
-    return Spec(tuple(np.shape(fill)) if fill is not None else tuple(shape), "int", ilo=lo, ihi=hi, fill=fill, dtype=dtype,
-                grad=False)
+    return Spec(
+        tuple(np.shape(fill)) if fill is not None else tuple(shape),
+        "int",
+        ilo=lo,
+        ihi=hi,
+        fill=fill,
+        dtype=dtype,
+        grad=False,
+    )
 
 
 def b(*shape, fill=None):
     """A mask."""
-    return Spec(tuple(np.shape(fill)) if fill is not None else tuple(shape), "bool", fill=fill, dtype="bool", grad=False)
+    return Spec(
+        tuple(np.shape(fill)) if fill is not None else tuple(shape),
+        "bool",
+        fill=fill,
+        dtype="bool",
+        grad=False,
+    )
 
 
 class S:
-    """One call: arguments, some of them specs (also inside lists and tuples). ref_kw goes to the reference only."""
+    """One call: arguments, some of them specs (also inside lists and tuples)."""
 
     def __init__(self, *args, **kwargs):
         self.args, self.kwargs = args, kwargs
@@ -93,14 +135,23 @@ class S:
             if isinstance(v, (list, tuple)):
                 return "[" + ", ".join(map(show, v)) + "]"
             return repr(v)
-        return "(" + ", ".join([show(a) for a in self.args] + [f"{k}={show(v)}" for k, v in self.kwargs.items()]) + ")"
+
+        return (
+            "("
+            + ", ".join([show(a) for a in self.args] + [f"{k}={show(v)}" for k, v in self.kwargs.items()])
+            + ")"
+        )
 
 
 class E:
-    """A call that must fail with `error`; the text must contain `words` (one string, or several in a tuple)."""
+    """A call that must fail with `error`; the text must contain `words` (a string or several)."""
 
     def __init__(self, error, words, *args, dtype="float32", **kwargs):
-        self.error, self.words, self.dtype = error, (words,) if isinstance(words, str) else tuple(words), dtype
+        self.error, self.words, self.dtype = (
+            error,
+            (words,) if isinstance(words, str) else tuple(words),
+            dtype,
+        )
         self.sample = S(*args, **kwargs)
 
     def __repr__(self):
@@ -110,27 +161,28 @@ class E:
 @dataclass
 class Row:
     """One op. See the package's first lines for the fields everybody uses."""
+
     name: str
-    ref: object                     # numpy function, same arguments; None: no reference (shape/statistics tests only)
+    ref: object  # numpy function, same arguments; None: no reference (shape/statistics tests only)
     samples: list
     dtypes: tuple = FLOAT
-    out: object = "same"            # result dtype rule, or a tuple of rules
-    also: tuple = ()                # other paths with the same arguments
-    method: bool = False            # Tensor.<name>
-    inplace: bool = False           # Tensor.<name>_ writes the first tensor
-    grad: int = 2                   # highest derivative checked
+    out: object = "same"  # result dtype rule, or a tuple of rules
+    also: tuple = ()  # other paths with the same arguments
+    method: bool = False  # Tensor.<name>
+    inplace: bool = False  # Tensor.<name>_ writes the first tensor
+    grad: int = 2  # highest derivative checked
     errors: list = field(default_factory=list)
-    tol: float = 1.0                # multiplies every tolerance
-    pointwise: int = 0              # number of broadcast tensor inputs: the harness makes its own edge samples
-    nan: bool = True                # pointwise: also run on NaN, infinities and zeros
-    special: tuple = (np.nan, np.inf, -np.inf, 0.0, -0.0)   # what "nan" feeds
-    view: bool = False              # the result shares the input's memory
-    big: object = None              # a sample large enough to be threaded
-    layouts: bool = True            # check non-contiguous inputs
-    writes: bool = False            # an in-place op under its own name: changes its first input
-    covers: tuple = ()              # further names of cpp/ops.def exercised
-    gtol: float = 1.0               # multiplies the finite-difference tolerance
-    why: str = ""                   # reason for switching something off
+    tol: float = 1.0  # multiplies every tolerance
+    pointwise: int = 0  # number of broadcast tensor inputs: the harness makes its own edge samples
+    nan: bool = True  # pointwise: also run on NaN, infinities and zeros
+    special: tuple = (np.nan, np.inf, -np.inf, 0.0, -0.0)  # what "nan" feeds
+    view: bool = False  # the result shares the input's memory
+    big: object = None  # a sample large enough to be threaded
+    layouts: bool = True  # check non-contiguous inputs
+    writes: bool = False  # an in-place op under its own name: changes its first input
+    covers: tuple = ()  # further names of cpp/ops.def exercised
+    gtol: float = 1.0  # multiplies the finite-difference tolerance
+    why: str = ""  # reason for switching something off
 
     @property
     def short(self):
@@ -156,6 +208,7 @@ class Row:
 def row(name, ref, samples, **fields):
     """Adds a row to the table."""
     import sys
+
     frame = sys._getframe(1)
     while frame.f_globals["__name__"] == __name__:
         frame = frame.f_back
@@ -183,14 +236,25 @@ def unary(name, ref, lo=-2.0, hi=2.0, kinks=(), args=(), kwargs=None, method=Non
 def binary(name, ref, a=None, b=None, kwargs=None, method=True, **fields):
     """A row for a pointwise op of two tensors that broadcast: a and b are the options of the two specs."""
     a, b, kwargs = a or {}, b or {}, kwargs or {}
-    shapes = [((), ()), ((7,), (7,)), ((3, 5), (3, 5)), ((3, 5), (5,)), ((2, 1, 4), (3, 1)), ((), (4,)), ((3, 1), (1, 4))]
+    shapes = [
+        ((), ()),
+        ((7,), (7,)),
+        ((3, 5), (3, 5)),
+        ((3, 5), (5,)),
+        ((2, 1, 4), (3, 1)),
+        ((), (4,)),
+        ((3, 1), (1, 4)),
+    ]
     samples = [S(t(*s, **a), t(*u, **b), **kwargs) for s, u in shapes]
     fields.setdefault("big", S(t(301, 402, **a), t(402, **b), **kwargs))
-    fields.setdefault("errors", []).append(E(RuntimeError, (name.rsplit(".", 1)[-1], "3", "4"), t(2, 3), t(2, 4), **kwargs))
+    fields.setdefault("errors", []).append(
+        E(RuntimeError, (name.rsplit(".", 1)[-1], "3", "4"), t(2, 3), t(2, 4), **kwargs)
+    )
     return row(name, ref, samples, method=method, pointwise=2, **fields)
 
 
 # ---------------------------------------------------------------- from specs to values
+
 
 def map_specs(f, value):
     """value with f applied to every spec, through lists, tuples and dicts."""
@@ -260,5 +324,3 @@ def with_shapes(sample, shapes):
     out = S(*map_specs(lambda s: replace(s, shape=next(queue)), list(sample.args)))
     out.kwargs = map_specs(lambda s: replace(s, shape=next(queue)), sample.kwargs)
     return out
-
-

@@ -24,11 +24,37 @@ def stats(n):
     return t(n, grad=False), t(n, lo=0.5, hi=2, grad=False)
 
 
-row(fn + "batch_norm", batch_norm, [S(t(4, 3), *stats(3), t(3), t(3)), S(t(2, 3, 4), *stats(3)), S(t(2, 3, 2, 2), *stats(3), t(3), t(3), eps=0.1)], tol=4, gtol=2,
+row(
+    fn + "batch_norm",
+    batch_norm,
+    [
+        S(t(4, 3), *stats(3), t(3), t(3)),
+        S(t(2, 3, 4), *stats(3)),
+        S(t(2, 3, 2, 2), *stats(3), t(3), t(3), eps=0.1),
+    ],
+    tol=4,
+    gtol=2,
     covers="batch_norm batch_norm_train batch_norm_eval",
-    errors=[E(RuntimeError, ("batch_norm", "3", "4"), t(2, 3, 4), *stats(4)), E((RuntimeError, ValueError), "", t(2, 3), None, None), E((RuntimeError, ValueError), "", t(1, 3), *stats(3), training=True)])
-row(fn + "batch_norm", batch_norm, [S(t(4, 3), None, None, t(3), t(3), True), S(t(2, 3, 4), None, None, training=True), S(t(2, 3, 2, 2), None, None, t(3), t(3), True, 0.1, 1e-3), S(t(2, 1, 2, 2, 2), None, None, t(1), t(1), True)],
-    tol=8, gtol=8, big=S(t(8, 16, 20, 21), None, None, t(16), t(16), True), dtypes=WIDE)
+    errors=[
+        E(RuntimeError, ("batch_norm", "3", "4"), t(2, 3, 4), *stats(4)),
+        E((RuntimeError, ValueError), "", t(2, 3), None, None),
+        E((RuntimeError, ValueError), "", t(1, 3), *stats(3), training=True),
+    ],
+)
+row(
+    fn + "batch_norm",
+    batch_norm,
+    [
+        S(t(4, 3), None, None, t(3), t(3), True),
+        S(t(2, 3, 4), None, None, training=True),
+        S(t(2, 3, 2, 2), None, None, t(3), t(3), True, 0.1, 1e-3),
+        S(t(2, 1, 2, 2, 2), None, None, t(1), t(1), True),
+    ],
+    tol=8,
+    gtol=8,
+    big=S(t(8, 16, 20, 21), None, None, t(16), t(16), True),
+    dtypes=WIDE,
+)
 
 
 def layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
@@ -37,9 +63,28 @@ def layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
     return y * (1 if weight is None else weight) + (0 if bias is None else bias)
 
 
-row(fn + "layer_norm", layer_norm, [S(t(3, 4), (4,), t(4), t(4)), S(t(3, 4), (4,)), S(t(2, 3, 4), (3, 4), t(3, 4), t(3, 4)), S(t(2, 3, 4), [4], t(4), None, 0.1), S(t(5), (5,)), S(t(2, 70), (70,), t(70), t(70)), S(t(0, 4), (4,))],
-    tol=4, gtol=8, also="layer_norm", big=S(t(301, 402), (402,), t(402), t(402)),
-    errors=[E(RuntimeError, ("layer_norm", "4", "5"), t(3, 4), (5,)), E(RuntimeError, "layer_norm", t(3, 4), (4,), t(5)), E((RuntimeError, ValueError), "layer_norm", t(3), ())])
+row(
+    fn + "layer_norm",
+    layer_norm,
+    [
+        S(t(3, 4), (4,), t(4), t(4)),
+        S(t(3, 4), (4,)),
+        S(t(2, 3, 4), (3, 4), t(3, 4), t(3, 4)),
+        S(t(2, 3, 4), [4], t(4), None, 0.1),
+        S(t(5), (5,)),
+        S(t(2, 70), (70,), t(70), t(70)),
+        S(t(0, 4), (4,)),
+    ],
+    tol=4,
+    gtol=8,
+    also="layer_norm",
+    big=S(t(301, 402), (402,), t(402), t(402)),
+    errors=[
+        E(RuntimeError, ("layer_norm", "4", "5"), t(3, 4), (5,)),
+        E(RuntimeError, "layer_norm", t(3, 4), (4,), t(5)),
+        E((RuntimeError, ValueError), "layer_norm", t(3), ()),
+    ],
+)
 
 
 def group_norm(x, groups, weight=None, bias=None, eps=1e-5):
@@ -48,8 +93,15 @@ def group_norm(x, groups, weight=None, bias=None, eps=1e-5):
     return y * channel(weight, x) + (0 if bias is None else channel(bias, x))
 
 
-row(fn + "group_norm", group_norm, [S(t(2, 4, 3), 2, t(4), t(4)), S(t(2, 6, 2, 2), 3), S(t(2, 4), 1, t(4))], tol=4, gtol=8, big=S(t(8, 16, 20, 21), 4, t(16), t(16)),
-    errors=[E(RuntimeError, ("4", "3"), t(2, 4, 3), 3), E(RuntimeError, "group_norm", t(2, 4, 3), 2, t(3))])
+row(
+    fn + "group_norm",
+    group_norm,
+    [S(t(2, 4, 3), 2, t(4), t(4)), S(t(2, 6, 2, 2), 3), S(t(2, 4), 1, t(4))],
+    tol=4,
+    gtol=8,
+    big=S(t(8, 16, 20, 21), 4, t(16), t(16)),
+    errors=[E(RuntimeError, ("4", "3"), t(2, 4, 3), 3), E(RuntimeError, "group_norm", t(2, 4, 3), 2, t(3))],
+)
 
 
 def instance_norm(x, weight=None, bias=None, eps=1e-5):
@@ -58,14 +110,35 @@ def instance_norm(x, weight=None, bias=None, eps=1e-5):
     return y * channel(weight, x) + (0 if bias is None else channel(bias, x))
 
 
-row(fn + "instance_norm", instance_norm, [S(t(2, 3, 4)), S(t(2, 3, 3, 2), weight=t(3), bias=t(3))], tol=4, gtol=8, dtypes=WIDE)
-row(fn + "rms_norm", lambda x, shape, weight=None, eps=1e-6: x / np.sqrt((x * x).mean(tuple(range(-len(shape), 0)), keepdims=True) + eps) * (1 if weight is None else weight),
-    [S(t(3, 4), (4,), t(4), 1e-3), S(t(2, 3, 4), (3, 4), eps=1e-3)], tol=4, gtol=4)
+row(
+    fn + "instance_norm",
+    instance_norm,
+    [S(t(2, 3, 4)), S(t(2, 3, 3, 2), weight=t(3), bias=t(3))],
+    tol=4,
+    gtol=8,
+    dtypes=WIDE,
+)
+row(
+    fn + "rms_norm",
+    lambda x, shape, weight=None, eps=1e-6: x
+    / np.sqrt((x * x).mean(tuple(range(-len(shape), 0)), keepdims=True) + eps)
+    * (1 if weight is None else weight),
+    [S(t(3, 4), (4,), t(4), 1e-3), S(t(2, 3, 4), (3, 4), eps=1e-3)],
+    tol=4,
+    gtol=4,
+)
 
 
 def local_response(x, size, alpha=1e-4, beta=0.75, k=1.0):
     sq = np.pad(x * x, [(0, 0), (size // 2, (size - 1) // 2)] + [(0, 0)] * (x.ndim - 2))
-    return x / (k + alpha * sum(sq[:, j:j + x.shape[1]] for j in range(size)) / size) ** beta
+    return x / (k + alpha * sum(sq[:, j : j + x.shape[1]] for j in range(size)) / size) ** beta
 
 
-row(fn + "local_response_norm", local_response, [S(t(2, 5, 3), 3, 0.1), S(t(1, 4, 2, 2), 2, 0.5, 0.5, 2.0)], tol=4, gtol=2, dtypes=WIDE)
+row(
+    fn + "local_response_norm",
+    local_response,
+    [S(t(2, 5, 3), 3, 0.1), S(t(1, 4, 2, 2), 2, 0.5, 0.5, 2.0)],
+    tol=4,
+    gtol=2,
+    dtypes=WIDE,
+)

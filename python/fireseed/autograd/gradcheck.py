@@ -1,8 +1,9 @@
 """gradcheck and gradgradcheck: derivatives of a function against central differences.
 
-The numeric derivative of f at x along coordinate k is (f(x + eps e_k) - f(x - eps e_k)) / (2 eps), whose error is about
-eps^2 f''' / 6 + rounding / eps; inputs should be float64.
+The numeric derivative of f at x along coordinate k is (f(x + eps e_k) - f(x - eps e_k)) / (2 eps), whose
+error is about eps^2 f''' / 6 + rounding / eps; inputs should be float64.
 """
+
 import sys
 import types
 import warnings
@@ -31,7 +32,7 @@ def _call(f, inputs):
 
 
 def _numeric_jacobians(f, inputs, variables, count, eps):
-    """jacobians[i][j] (numel of variable i, numel of output j) by central differences; variables are changed and restored."""
+    """jacobians[i][j] (numel of variable i, numel of output j) by central differences."""
     jacobians = []
     for x in variables:
         data = x.detach()
@@ -53,6 +54,7 @@ def _numeric_jacobians(f, inputs, variables, count, eps):
 def _positions(shape):
     """Every index tuple of a shape, in row-major order."""
     import itertools
+
     return itertools.product(*(range(n) for n in shape))
 
 
@@ -70,19 +72,39 @@ def _analytic_jacobians(f, inputs, variables, count):
                 found = [None] * len(variables)
             for i, (x, g) in enumerate(zip(variables, found)):
                 if g is not None and g.shape != x.shape:
-                    raise GradcheckError(f"gradcheck: the gradient of input {i} has shape {tuple(g.shape)}, the input {tuple(x.shape)}")
+                    raise GradcheckError(
+                        f"gradcheck: the gradient of input {i} has shape {tuple(g.shape)}, "
+                        f"the input {tuple(x.shape)}"
+                    )
                 jacobians[i][j].append((_C.zeros_like(x) if g is None else g.detach()).reshape(-1))
     return [[_C.stack(rows, 1) if rows else None for rows in of_x] for of_x in jacobians]
 
 
-def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, nondet_tol=0.0, check_undefined_grad=True,
-              check_grad_dtypes=False, check_batched_grad=False, check_batched_forward_grad=False, check_forward_ad=False,
-              check_backward_ad=True, fast_mode=False, masked=None, is_forward_ad=False):
-    """True if the gradients of func agree with central differences of step eps, for every input that requires grad.
+def gradcheck(
+    func,
+    inputs,
+    *,
+    eps=1e-6,
+    atol=1e-5,
+    rtol=1e-3,
+    raise_exception=True,
+    nondet_tol=0.0,
+    check_undefined_grad=True,
+    check_grad_dtypes=False,
+    check_batched_grad=False,
+    check_batched_forward_grad=False,
+    check_forward_ad=False,
+    check_backward_ad=True,
+    fast_mode=False,
+    masked=None,
+    is_forward_ad=False,
+):
+    """True if the gradients of func agree with central differences of step eps.
 
-    func: takes `inputs` (tensors, float64 advised), returns a tensor or a tuple. An element passes where
-    |analytic - numeric| <= atol + rtol * |numeric|. A mismatch raises RuntimeError, or gives False without raise_exception.
-    check_forward_ad and the batched checks raise NotImplementedError: fireseed has no forward mode.
+    Every input that requires grad is checked, element by element. func takes `inputs` (tensors, float64
+    advised) and returns a tensor or a tuple. An element passes where
+    |analytic - numeric| <= atol + rtol * |numeric|; a mismatch raises RuntimeError, or gives False without
+    raise_exception. check_forward_ad and the batched checks raise NotImplementedError: fireseed has no forward mode.
     """
     if check_forward_ad or check_batched_forward_grad:
         raise NotImplementedError("gradcheck: forward-mode derivatives are not part of fireseed")
@@ -92,7 +114,10 @@ def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=T
         raise ValueError("gradcheck: at least one of the inputs must require grad")
     for k, x in enumerate(inputs):
         if isinstance(x, _C.Tensor) and x.requires_grad and x.dtype != _C.float64:
-            warnings.warn(f"gradcheck: input {k} is {x.dtype}; differences are precise enough only in float64", stacklevel=2)
+            warnings.warn(
+                f"gradcheck: input {k} is {x.dtype}; differences are precise enough only in float64",
+                stacklevel=2,
+            )
     try:
         _check(func, inputs, variables, eps, atol, rtol, nondet_tol)
     except GradcheckError:
@@ -105,7 +130,9 @@ def gradcheck(func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=T
 def _check(func, inputs, variables, eps, atol, rtol, nondet_tol):
     outputs = _call(func, inputs)
     if not any(y.requires_grad for y in outputs):
-        raise GradcheckError("gradcheck: no output requires grad: the function does not depend on its inputs, or detaches them")
+        raise GradcheckError(
+            "gradcheck: no output requires grad: the function does not depend on its inputs, or detaches them"
+        )
     analytic = _analytic_jacobians(func, inputs, variables, len(outputs))
     numeric = _numeric_jacobians(func, inputs, variables, len(outputs), eps)
     again = _analytic_jacobians(func, inputs, variables, len(outputs))
@@ -115,16 +142,38 @@ def _check(func, inputs, variables, eps, atol, rtol, nondet_tol):
             if a is None or n is None or a.numel() == 0:
                 continue
             if not _C.allclose(a, n.to(a.dtype), rtol, atol):
-                raise GradcheckError(f"Jacobian mismatch for output {j} with respect to input {i},\nnumerical:{n}\nanalytical:{a}\n")
+                raise GradcheckError(
+                    f"Jacobian mismatch for output {j} with respect to input {i},\n"
+                    f"numerical:{n}\nanalytical:{a}\n"
+                )
             if not _C.allclose(a, r, 0.0, nondet_tol):
-                raise GradcheckError(f"Backward is not reentrant: two passes differ for output {j} with respect to input {i} by "
-                                     f"{(a - r).abs().max().item()}")
+                raise GradcheckError(
+                    f"Backward is not reentrant: two passes differ for output {j} "
+                    f"with respect to input {i} by "
+                    f"{(a - r).abs().max().item()}"
+                )
 
 
-def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, gen_non_contig_grad_outputs=False,
-                  raise_exception=True, nondet_tol=0.0, check_undefined_grad=True, check_grad_dtypes=False, check_batched_grad=False,
-                  check_fwd_over_rev=False, check_rev_over_rev=True, fast_mode=False, masked=False):
-    """gradcheck of the gradient: second derivatives in the inputs and in the cotangents (random unless given)."""
+def gradgradcheck(
+    func,
+    inputs,
+    grad_outputs=None,
+    *,
+    eps=1e-6,
+    atol=1e-5,
+    rtol=1e-3,
+    gen_non_contig_grad_outputs=False,
+    raise_exception=True,
+    nondet_tol=0.0,
+    check_undefined_grad=True,
+    check_grad_dtypes=False,
+    check_batched_grad=False,
+    check_fwd_over_rev=False,
+    check_rev_over_rev=True,
+    fast_mode=False,
+    masked=False,
+):
+    """gradcheck of the gradient: second derivatives in inputs and cotangents (random unless given)."""
     if check_fwd_over_rev:
         raise NotImplementedError("gradgradcheck: forward-mode derivatives are not part of fireseed")
     inputs = _tuple(inputs)
@@ -138,17 +187,34 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=
 
     def first_derivative(*values):
         with _C.enable_grad():
-            xs = [x if not isinstance(x, _C.Tensor) or not x.is_floating_point() or x.requires_grad == old.requires_grad
-                  else x.detach().requires_grad_() for x, old in zip(values[:count], inputs)]
+            xs = [
+                x
+                if not isinstance(x, _C.Tensor)
+                or not x.is_floating_point()
+                or x.requires_grad == old.requires_grad
+                else x.detach().requires_grad_()
+                for x, old in zip(values[:count], inputs)
+            ]
             ys = [y for y in _call(func, xs) if y.requires_grad]
-            return tuple(g for g in grad(ys, _differentiable(xs), values[count:], create_graph=True, allow_unused=True) if g is not None)
+            return tuple(
+                g
+                for g in grad(ys, _differentiable(xs), values[count:], create_graph=True, allow_unused=True)
+                if g is not None
+            )
 
-    return gradcheck(first_derivative, inputs + grad_outputs, eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
-                     nondet_tol=nondet_tol)
+    return gradcheck(
+        first_derivative,
+        inputs + grad_outputs,
+        eps=eps,
+        atol=atol,
+        rtol=rtol,
+        raise_exception=raise_exception,
+        nondet_tol=nondet_tol,
+    )
 
 
 class _CallableModule(types.ModuleType):
-    """`autograd.gradcheck` is PyTorch's function and its module in one name: calling the module calls the function."""
+    """`autograd.gradcheck` is a function and a module in PyTorch: calling the module calls the function."""
 
     def __call__(self, *args, **kwargs):
         return gradcheck(*args, **kwargs)

@@ -1,12 +1,14 @@
-"""Checkpointing: intermediate values of a part of a network are computed again in backward instead of being kept.
+"""Checkpointing: values inside a part of a network are computed again in backward, not kept.
 
 Chen et al., Training Deep Nets with Sublinear Memory Cost (2016).
 """
+
 import contextlib
 
 from .. import _C
 from .. import random as _random
-from ..autograd import Function, backward as _run_backward
+from ..autograd import Function
+from ..autograd import backward as _run_backward
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
 
@@ -50,22 +52,38 @@ class _Checkpoint(Function):
             if state is not None:
                 _random.set_rng_state(state)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        pairs = [(y, g) for y, g in zip(outputs, grads) if isinstance(y, _C.Tensor) and y.requires_grad and g is not None]
+        pairs = [
+            (y, g)
+            for y, g in zip(outputs, grads)
+            if isinstance(y, _C.Tensor) and y.requires_grad and g is not None
+        ]
         if pairs:
             _run_backward([y for y, _ in pairs], [g for _, g in pairs])
         return (None,) * 5 + tuple(a.grad if isinstance(a, _C.Tensor) else None for a in args)
 
 
-def checkpoint(function, *args, use_reentrant=None, context_fn=None, determinism_check="default", debug=False, early_stop=True,
-               preserve_rng_state=True, **kwargs):
+def checkpoint(
+    function,
+    *args,
+    use_reentrant=None,
+    context_fn=None,
+    determinism_check="default",
+    debug=False,
+    early_stop=True,
+    preserve_rng_state=True,
+    **kwargs,
+):
     """function(*args, **kwargs), keeping only the tensors in args; backward runs function again.
 
-    The random state is restored for the second run (preserve_rng_state), so that dropout draws the same mask. The gradient is
-    for .backward(): parameters used by function get theirs in .grad. use_reentrant and the checks are accepted; both forms are one.
+    The random state is restored for the second run (preserve_rng_state), so that dropout draws the same
+    mask. The gradient is for .backward(): parameters used by function get theirs in .grad. use_reentrant and
+    the checks are accepted; both forms are one.
     """
     if not _C.is_grad_enabled():
         return function(*args, **kwargs)
-    return _Checkpoint.apply(_C.zeros(1).requires_grad_(), function, preserve_rng_state, kwargs, context_fn, *args)
+    return _Checkpoint.apply(
+        _C.zeros(1).requires_grad_(), function, preserve_rng_state, kwargs, context_fn, *args
+    )
 
 
 def checkpoint_sequential(functions, segments, input, use_reentrant=None, preserve_rng_state=True, **kwargs):
@@ -80,12 +98,18 @@ def checkpoint_sequential(functions, segments, input, use_reentrant=None, preser
             for layer in layers[first:last]:
                 x = layer(x)
             return x
+
         return forward
 
     start = 0
     for _ in range(segments - 1):
         if start + size >= len(layers):
             break
-        input = checkpoint(run(start, start + size), input, use_reentrant=use_reentrant, preserve_rng_state=preserve_rng_state)
+        input = checkpoint(
+            run(start, start + size),
+            input,
+            use_reentrant=use_reentrant,
+            preserve_rng_state=preserve_rng_state,
+        )
         start += size
     return run(start, len(layers))(input)
