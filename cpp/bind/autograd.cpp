@@ -247,7 +247,7 @@ struct PythonRule : CustomRule {
       }
       PyTuple_SET_ITEM(grads, i, o);
     }
-    PyObject* r = PyObject_CallMethod(context->get(), "_call_backward", "O", grads);
+    PyObject* r = PyObject_CallMethod(context->get(), "_call_backward", "(O)", grads);
     Py_DECREF(grads);
     if (!r) throw PythonError{};
     PyObject* tuple = PyTuple_Check(r) ? r : PyTuple_Pack(1, r);

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "bind/python_types.h"
+#include "engine/apply.h"
 #include "engine/mode.h"
 #include "math/random.h"
 #include "ops/copy.h"
@@ -302,10 +303,30 @@ PyObject* copy_to_out(const Function& f, PyObject* result, PyObject* out) {
   return r;
 }
 
+// Note [Generic in-place forms]
+// x.name_() without a form of its own runs name(x) and copies the result into x. What the recorded op saved of x would
+// be overwritten by that, so where a gradient is recorded the op works on a copy of x.
 PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const VarArgs& v = {}) {
   return guarded([&]() -> PyObject* {
+    PyObject* self_object = slots[0];
+    Tensor original;  // Note [Generic in-place forms]
+    if (__builtin_expect(f.inplace, false)) {
+      const Tensor* self = as_tensor(self_object);
+      check_inplace(*self, f.name.c_str());
+      bool record = false;
+      for (size_t i = 0; mode.grad_enabled && i < s.params.size(); ++i)
+        if (const Tensor* t = as_tensor(slots[i])) record |= t->requires_grad();
+      if (record) {
+        original = clone(*self);
+        slots[0] = wrap(original);
+      }
+    }
     Args a(f, slots, v.first, v.count, v.index);
     PyObject* r = s.handler(a);
+    if (original.defined()) {
+      Py_DECREF(slots[0]);
+      slots[0] = self_object;
+    }
     if (__builtin_expect(f.inplace && r, false)) {
       const Tensor* value = as_tensor(r);
       const Tensor* self = as_tensor(slots[0]);

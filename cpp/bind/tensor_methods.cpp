@@ -196,7 +196,18 @@ FS_BINDINGS(tensor_methods) {
     }
     return a.self();
   });
-  def("zero_(Tensor self)", kMethod, [](Args& a) {
+  def("fill(Tensor input, Scalar value)", kFunction | kMethod, [](Args& a) {
+    const Tensor* v = as_tensor(a.object(1));
+    if (v && v->requires_grad()) {
+      FS_CHECK(v->dim() == 0, "fill only supports a 0-dimension value tensor, got one of shape ", v->sizes());
+      return to(clone(expand(*v, a.tensor(0).sizes())), a.tensor(0).dtype());
+    }
+    // With history: the old value's gradient is zero.
+    Tensor r = clone(a.tensor(0));
+    fill_(r, a.scalar(1));
+    return r;
+  });
+  def("zero_(Tensor self)", kFunction | kMethod, [](Args& a) {
     zero_(a.tensor(0));
     return a.self();
   });
