@@ -177,6 +177,13 @@ void publish(PyObject* module) {
     PyList_Append(names, s);
     Py_DECREF(s);
   }
+  for (const auto& [n, f] : methods()) {  // exp_(x) beside x.exp_()
+    if (n.front() == '_' || n.back() != '_' || functions().count(n)) continue;
+    PyModule_AddObject(module, n.c_str(), make_object(f.get(), false));
+    PyObject* s = PyUnicode_FromString(n.c_str());
+    PyList_Append(names, s);
+    Py_DECREF(s);
+  }
   for (const auto& [n, f] : private_functions()) PyModule_AddObject(module, n.c_str(), make_object(f.get(), false));
   PyModule_AddObject(module, "_function_names", names);
   publish_namespace(module, "_nn", nn_functions());
