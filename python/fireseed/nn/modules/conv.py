@@ -75,7 +75,6 @@ class _ConvNd(Module):
 
 class _Conv(_ConvNd):
     _dims = 0
-    _function = None
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
                  padding_mode="zeros", device=None, dtype=None):
@@ -85,7 +84,7 @@ class _Conv(_ConvNd):
                          tuple_(0), groups, bias, padding_mode, device, dtype)
 
     def _conv_forward(self, input, weight, bias):
-        conv = type(self)._function
+        conv = getattr(F, f"conv{self._dims}d")
         if self.padding_mode != "zeros":
             return conv(F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode), weight, bias,
                         self.stride, 0, self.dilation, self.groups)
@@ -96,7 +95,6 @@ class Conv1d(_Conv):
     """Cross-correlation of (N, C_in, L) with weight (C_out, C_in / groups, K) -> (N, C_out, L_out)."""
 
     _dims = 1
-    _function = staticmethod(F.conv1d)
 
     def forward(self, input):
         if self.padding_mode == "zeros":
@@ -108,7 +106,6 @@ class Conv2d(_Conv):
     """Cross-correlation of (N, C_in, H, W) with weight (C_out, C_in / groups, KH, KW) -> (N, C_out, H_out, W_out)."""
 
     _dims = 2
-    _function = staticmethod(F.conv2d)
 
     def forward(self, input):
         if self.padding_mode == "zeros":
@@ -120,7 +117,6 @@ class Conv3d(_Conv):
     """Cross-correlation of (N, C_in, D, H, W) with weight (C_out, C_in / groups, KD, KH, KW)."""
 
     _dims = 3
-    _function = staticmethod(F.conv3d)
 
     def forward(self, input):
         if self.padding_mode == "zeros":
@@ -130,7 +126,6 @@ class Conv3d(_Conv):
 
 class _ConvTransposeNd(_ConvNd):
     _dims = 0
-    _function = None
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True,
                  dilation=1, padding_mode="zeros", device=None, dtype=None):
@@ -158,29 +153,27 @@ class _ConvTransposeNd(_ConvNd):
         return tuple(size - a for size, a in zip(output_size, low))
 
     def forward(self, input, output_size=None):
-        return type(self)._function(input, self.weight, self.bias, self.stride, self.padding,
-                                    self._output_padding(input, output_size), self.groups, self.dilation)
+        conv = getattr(F, f"conv_transpose{self._dims}d")
+        return conv(input, self.weight, self.bias, self.stride, self.padding, self._output_padding(input, output_size),
+                    self.groups, self.dilation)
 
 
 class ConvTranspose1d(_ConvTransposeNd):
     """The transpose of Conv1d: (N, C_in, L) -> (N, C_out, L_out); weight (C_in, C_out / groups, K)."""
 
     _dims = 1
-    _function = staticmethod(F.conv_transpose1d)
 
 
 class ConvTranspose2d(_ConvTransposeNd):
     """The transpose of Conv2d; weight (C_in, C_out / groups, KH, KW)."""
 
     _dims = 2
-    _function = staticmethod(F.conv_transpose2d)
 
 
 class ConvTranspose3d(_ConvTransposeNd):
     """The transpose of Conv3d; weight (C_in, C_out / groups, KD, KH, KW)."""
 
     _dims = 3
-    _function = staticmethod(F.conv_transpose3d)
 
 
 class _LazyConvXdMixin(LazyModuleMixin):
