@@ -1,0 +1,94 @@
+# The commands people type. Each makes the virtual environment .venv it needs; PYTHON=python3.12 chooses another Python.
+#
+#   make train    trains examples/digits.py        make asan     the op table under AddressSanitizer and UBSan
+#   make test     all tests                        make wheel    a wheel for this machine's Python, in dist/
+#   make bench    benchmarks                       make format   formats C++ and Python (format-check only looks)
+#   make cuda     builds with CUDA kernels         make native   the C++ examples and benchmarks
+#
+# The kernels are compiled for this machine's processor only; ISAS="v2;v3;v4" compiles what a wheel has.
+PYTHON ?= python3
+ISAS ?= native
+JOBS ?= $(shell nproc)
+CUDA ?= AUTO
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+TESTS ?= tests
+
+export PATH := $(BIN):$(PATH)
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PIP_INSTALL := $(BIN)/python -m pip install -q
+CMAKE := $(BIN)/cmake
+# The requirements of one of pyproject.toml's extras.
+extra = $$(sed -n 's/^$(1) = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",')
+NATIVE_BUILD := build/native
+ASAN_BUILD := build/asan
+
+.PHONY: all build train test test-python test-cpp bench native cuda asan wheel format format-check clean
+all: build
+
+# The environment with the build tools, made again when pyproject.toml changes.
+$(VENV)/.tools: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "fireseed needs Python 3.10 or newer; choose one with: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "could not make $(VENV); on Debian and Ubuntu: apt install python3-venv python3-dev g++"; exit 1; }
+	$(PIP_INSTALL) "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.20" ninja
+	touch $@
+$(VENV)/.dev: $(VENV)/.tools
+	$(PIP_INSTALL) $(call extra,dev)
+	touch $@
+$(VENV)/.extras: $(VENV)/.tools
+	$(PIP_INSTALL) numpy $(call extra,test)
+	touch $@
+
+# An editable install: Python files are used where they are, and only changed C++ files are compiled.
+build: $(VENV)/.extras
+	$(PIP_INSTALL) --no-build-isolation -e . -Ccmake.define.FIRESEED_ISAS="$(ISAS)" -Ccmake.define.FIRESEED_CUDA=$(CUDA)
+
+train: build
+	$(BIN)/python examples/digits.py
+
+test: test-cpp test-python
+test-python: build
+	$(BIN)/python -m pytest -q $(TESTS)
+test-cpp: $(VENV)/.tools
+	$(CMAKE) -S . -B $(NATIVE_BUILD) -G Ninja -DFIRESEED_PYTHON=OFF -DFIRESEED_TESTS=ON -DFIRESEED_ISAS="$(ISAS)" -DFIRESEED_CUDA=$(CUDA) >/dev/null
+	$(CMAKE) --build $(NATIVE_BUILD)
+	$(BIN)/ctest --test-dir $(NATIVE_BUILD) --output-on-failure
+
+bench: build
+	$(BIN)/python bench/run.py
+native: $(VENV)/.tools
+	$(CMAKE) -S . -B $(NATIVE_BUILD) -G Ninja -DFIRESEED_PYTHON=OFF -DFIRESEED_BENCH=ON -DFIRESEED_EXAMPLES=ON -DFIRESEED_ISAS="$(ISAS)" >/dev/null
+	$(CMAKE) --build $(NATIVE_BUILD)
+
+cuda: CUDA := ON
+cuda: build
+
+# Python is not built with sanitizers, so their runtime is loaded first; leaks are Python's own and not reported.
+asan: $(VENV)/.extras
+	$(CMAKE) -S . -B $(ASAN_BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DFIRESEED_SANITIZE="address;undefined" \
+	  -DFIRESEED_TESTS=ON -DFIRESEED_ISAS="$(ISAS)" -DPython_EXECUTABLE=$(BIN)/python >/dev/null
+	$(CMAKE) --build $(ASAN_BUILD)
+	ASAN_OPTIONS=detect_leaks=0 $(BIN)/ctest --test-dir $(ASAN_BUILD) --output-on-failure
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  PYTHONPATH=$(ASAN_BUILD)/python PYTHONMALLOC=malloc $(BIN)/python -m pytest -q -p no:cacheprovider tests/test_ops.py
+
+wheel: $(VENV)/.tools
+	$(PIP_INSTALL) -U pip
+	$(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist -Cbuild-dir=build/wheel .
+	ls -l dist
+
+CPP_FILES = $$(git ls-files --cached --others --exclude-standard '*.h' '*.cpp' '*.inc' '*.cu' '*.cuh')
+format: $(VENV)/.dev
+	$(BIN)/clang-format -i $(CPP_FILES)
+	$(BIN)/ruff check --fix .
+format-check: $(VENV)/.dev
+	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf build dist $(VENV)
