@@ -79,20 +79,21 @@ struct Products {
 template <class T>
 Products<T, T> products_of(const TensorView& a, const TensorView& b, const TensorView& out) {
   Products<T, T> p;
-  const int nd = out.ndim;
-  for (int i = 0; i < nd - 2; ++i) p.batch.push(out.size(i), a.stride(i), b.stride(i), out.stride(i));
-  p.m = out.size(-2);
-  p.n = out.size(-1);
+  const bool row = a.ndim == 1, column = b.ndim == 1;  // a vector is a matrix of one row or column, absent from out
+  if (!row && !column)
+    for (int i = 0; i < out.ndim - 2; ++i) p.batch.push(out.size(i), a.stride(i), b.stride(i), out.stride(i));
+  p.m = row ? 1 : a.size(-2);
+  p.n = column ? 1 : b.size(-1);
   p.k = a.size(-1);
   p.a = a.ptr<T>();
   p.b = b.ptr<T>();
   p.c = out.ptr<T>();
-  p.a_row = a.stride(-2);
+  p.a_row = row ? p.k : a.stride(-2);
   p.a_col = a.stride(-1);
-  p.b_row = b.stride(-2);
-  p.b_col = b.stride(-1);
-  p.c_row = out.stride(-2);
-  p.c_col = out.stride(-1);
+  p.b_row = column ? b.stride(0) : b.stride(-2);
+  p.b_col = column ? 1 : b.stride(-1);
+  p.c_row = row ? 1 : out.stride(column ? -1 : -2);
+  p.c_col = column ? 1 : out.stride(-1);
   p.batch_to_rows();
   return p;
 }
@@ -235,7 +236,8 @@ void run_any(const Products<T, T>& p, double alpha, double beta, const T* bias, 
 
 }  // namespace
 
-// in: a (batch..., m, k), b (batch..., k, n) of one dtype; out (batch..., m, n).
+// in: a (batch..., m, k), b (batch..., k, n) of one dtype; out (batch..., m, n). Without batch, a may be (k) and b (k):
+// out then lacks m or n.
 void matmul(const KernelArgs& args) {
   dispatch_all(args.out[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
