@@ -1,5 +1,4 @@
 """The shape of the sources: includes follow the layers, files stay short and say what they are for, kernels stay local."""
-import os
 import re
 import shutil
 import subprocess
@@ -85,8 +84,7 @@ def build_folders():
     """Build trees beside the sources, and where the library under test lies."""
     import fireseed
 
-    package = Path(fireseed.__file__).resolve().parent
-    places = {*(ROOT / "build").glob("*"), Path(os.environ.get("FIRESEED_BUILD", package.parent.parent))}
+    places = {*(ROOT / "build").glob("*"), Path(fireseed._C.__file__).parent.parent.parent}
     return [p for p in places if p.is_dir()]
 
 
