@@ -63,7 +63,7 @@ Tensor bag_of_position(const Tensor& offsets, int64_t bags, int64_t n) {
   const Tensor starts = slice(offsets, 0, 0, bags);
   const Tensor tail = full(Dims{1}, Scalar(n), DType::kInt64);
   const Tensor parts[] = {slice(offsets, 0, 1, bags), offsets.size(0) > bags ? slice(offsets, 0, bags, bags + 1) : tail};
-  return repeat_interleave(cat(parts, 0) - starts, n);
+  return repeat_interleave(cat(parts, 0) - starts, std::optional<int64_t>(n));
 }
 
 void bag_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {

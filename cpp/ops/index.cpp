@@ -124,7 +124,7 @@ Tensor gather_wrapped(const Tensor& x, int64_t dim, const Tensor& index, bool wr
   a.dim = d;
   a.wrap = wrap;
   if (x.dim() == at.dim() || at.numel() == 0) {
-    if (at.numel() == 0 && x.dim() != at.dim()) return empty(at.sizes(), x.dtype(), x.device());
+    if (x.dim() != at.dim()) return reshape(slice(reshape(x, Dims{x.numel()}), 0, 0, 0), at.sizes());
     return apply1(op::gather, {x, at}, a);
   }
   // One of the two is 0-dim: both as vectors.

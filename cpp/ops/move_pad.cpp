@@ -155,6 +155,17 @@ Tensor pad(const Tensor& x, const Dims& pad, std::string_view mode, Scalar value
     FS_CHECK(n + b + e > 0 || n == 0, "pad: input (shape ", x.sizes(), ") is too small: the output would have size ", n + b + e,
              " at dimension ", d);
   }
+  if (a.mode == PadMode::kCircular) {  // wraps around what negative amounts leave
+    Tensor in = x;
+    for (int64_t d = 0; d < x.dim(); ++d) {
+      const int64_t cut_front = a.before[d] < 0 ? -a.before[d] : 0, cut_back = a.after[d] < 0 ? -a.after[d] : 0;
+      if (cut_front + cut_back == 0) continue;
+      in = narrow(in, d, cut_front, in.size(d) - cut_front - cut_back);
+      if (a.before[d] < 0) a.before[d] = 0;
+      if (a.after[d] < 0) a.after[d] = 0;
+    }
+    return apply1(op::mode_pad, {in}, a);
+  }
   return apply1(op::mode_pad, {x}, a);
 }
 
