@@ -18,8 +18,11 @@ namespace {
 Generator* or_default(Generator* generator) { return generator ? generator : &default_generator(); }
 
 void same_as_input(Inputs in, const void*, Tensor* out) { out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device()); }
-// New values depend on nothing: every gradient stays undefined, that is zero.
-void no_gradient(const Vjp&, const Tensor*, Tensor*) {}
+// New values depend on nothing, so every gradient is zero.
+void zero_gradient(const Vjp& c, const Tensor*, Tensor* gx) {
+  for (int i = 0; i < c.num_inputs(); ++i)
+    if (c.needs(i)) gx[i] = zeros(c.input_sizes(i), c.input_dtype(i), c.device());
+}
 
 void floating_only(const Tensor& x, const char* op) {
   FS_CHECK(x.is_floating(), op, ": expected a floating point tensor, but got dtype ", dtype_name(x.dtype()));
@@ -132,6 +135,15 @@ Tensor with_alpha_noise(const Tensor& x, Tensor noise, double p) {
   return x * noise + shift;
 }
 
+// x filled with standard normal numbers that, for autograd, follow from mean and std with gradient zero.
+Tensor standard_normal_like(const Tensor& x, const Tensor& mean, const Tensor& std, Generator* generator) {
+  const NormalAttrs attrs{or_default(generator), 0, 1};
+  floating_only(x, "normal");
+  const Tensor in[3] = {x, std, mean};
+  apply_inplace(op::normal, Inputs(in, mean.defined() ? 3 : 2), &attrs);
+  return x;
+}
+
 void check_std(const Tensor& std) {
   GradMode off(false);
   const Tensor values = contiguous(to(std, DType::kFloat64));
@@ -146,7 +158,7 @@ void check_std(const Tensor& std) {
                          .flags = kRandom | kInPlaceOk,                                                  \
                          .attrs_size = sizeof(Attrs),                                                    \
                          .infer = same_as_input,                                                         \
-                         .vjp = no_gradient};
+                         .vjp = zero_gradient};
 FS_RANDOM_FILL(uniform, UniformAttrs)
 FS_RANDOM_FILL(normal, NormalAttrs)
 FS_RANDOM_FILL(log_normal, NormalAttrs)
@@ -248,7 +260,7 @@ void bernoulli_(const Tensor& x, double p, Generator* generator) {
 void bernoulli_(const Tensor& x, const Tensor& p, Generator* generator) {
   floating_only(p, "bernoulli_: p");
   const GeneratorAttrs attrs{or_default(generator)};
-  const Tensor in[2] = {x, expand(detach(p), x.sizes())};
+  const Tensor in[2] = {x, expand(p, x.sizes())};
   apply_inplace(op::bernoulli_tensor, Inputs(in, 2), &attrs);
 }
 
@@ -313,26 +325,24 @@ Tensor bernoulli(const Tensor& like, double p, Generator* generator) {
 }
 
 Tensor normal(const Tensor& mean, const Tensor& std, Generator* generator) {
-  GradMode off(false);
   check_std(std);
-  Tensor x = empty(broadcast_shapes(mean.sizes(), std.sizes(), "normal"), mean.dtype(), mean.device());
-  normal_(x, 0, 1, generator);
-  return to(x * std + mean, mean.dtype());
+  const Tensor x = empty(broadcast_shapes(mean.sizes(), std.sizes(), "normal"), mean.dtype(), mean.device());
+  return to(standard_normal_like(x, mean, std, generator) * detach(std) + detach(mean), mean.dtype());
 }
 
 Tensor normal(const Tensor& mean, double std, Generator* generator) {
-  GradMode off(false);
-  Tensor x = empty(mean.sizes(), mean.dtype(), mean.device());
-  normal_(x, 0, std, generator);
-  return x + mean;
+  FS_CHECK(std >= 0, "normal expects std >= 0.0, but found std ", std);
+  const Tensor x = empty(mean.sizes(), mean.dtype(), mean.device());
+  const NormalAttrs attrs{or_default(generator), 0, std};
+  const Tensor in[2] = {x, mean};
+  apply_inplace(op::normal, Inputs(in, 2), &attrs);
+  return x + detach(mean);
 }
 
 Tensor normal(double mean, const Tensor& std, Generator* generator) {
-  GradMode off(false);
   check_std(std);
-  Tensor x = empty(std.sizes(), std.dtype(), std.device());
-  normal_(x, 0, 1, generator);
-  return x * std + mean;
+  const Tensor x = empty(std.sizes(), std.dtype(), std.device());
+  return standard_normal_like(x, Tensor(), std, generator) * detach(std) + mean;
 }
 
 Tensor multinomial(const Tensor& p, int64_t num_samples, bool replacement, Generator* generator) {
