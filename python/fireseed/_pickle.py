@@ -52,7 +52,7 @@ def deepcopy_tensor(tensor, memo):
         if tensor.grad is not None:
             result.grad = tensor.grad.detach().clone()
     memo[id(tensor)] = result
-    if tensor.__dict__:
+    if getattr(tensor, "__dict__", None):  # plain tensors have none
         import copy
         result.__dict__.update(copy.deepcopy(tensor.__dict__, memo))
     return result
