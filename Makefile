@@ -34,7 +34,7 @@ $(VENV)/.tools: pyproject.toml
 	  { echo "fireseed needs Python 3.10 or newer; choose one with: make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "could not make $(VENV); on Debian and Ubuntu: apt install python3-venv python3-dev g++"; exit 1; }
-	$(PIP_INSTALL) "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.20" ninja
+	$(PIP_INSTALL) "pip>=23.1" "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.20" ninja
 	touch $@
 $(VENV)/.dev: $(VENV)/.tools
 	$(PIP_INSTALL) $(call extra,dev)
@@ -78,7 +78,6 @@ asan: $(VENV)/.extras
 	  PYTHONPATH=$(ASAN_BUILD)/python PYTHONMALLOC=malloc $(BIN)/python -m pytest -q -p no:cacheprovider tests/test_ops.py
 
 wheel: $(VENV)/.tools
-	$(PIP_INSTALL) -U pip
 	$(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist -Cbuild-dir=build/wheel .
 	ls -l dist
 
