@@ -29,7 +29,7 @@ def reduce_tensor(tensor):
     flat = tensor.detach().contiguous()
     data = bytes(_C._to_bytes(flat))
     args = (data, tuple(tensor.shape), tensor.dtype, tensor.requires_grad)
-    state = dict(tensor.__dict__) or None
+    state = dict(getattr(tensor, "__dict__", ())) or None
     if type(tensor) is _C.Tensor:
         return _rebuild_tensor, (*args, state)
     return _rebuild_parameter, (*args, type(tensor), state)
