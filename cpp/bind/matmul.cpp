@@ -18,6 +18,57 @@ Tensor tensordot_ints(const Tensor& a, const Tensor& b, int64_t n) {
   return tensordot(a, b, da, db);
 }
 
+// One of tensordot's two lists of axes: an int or a sequence of ints.
+Dims axes_of(PyObject* o) {
+  Dims d;
+  if (PyLong_Check(o)) {
+    d.push_back(PyLong_AsLongLong(o));
+    return d;
+  }
+  PyObject* fast = PySequence_Fast(o, "tensordot(): dims must be an int or two sequences of ints");
+  if (!fast) throw PythonError();
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast); ++i) {
+    const long long v = PyLong_AsLongLong(PySequence_Fast_GET_ITEM(fast, i));
+    if (v == -1 && PyErr_Occurred()) break;
+    d.push_back(v);
+  }
+  Py_DECREF(fast);
+  if (PyErr_Occurred()) throw PythonError();
+  return d;
+}
+
+Tensor tensordot_lists(const Tensor& a, const Tensor& b, PyObject* dims) {
+  if (const Tensor* t = as_tensor(dims)) {  // an int tensor: one number, or two rows
+    if (t->numel() == 1) return tensordot_ints(a, b, item(*t).to_int());
+    FS_CHECK(t->dim() == 2 && t->size(0) == 2, "tensordot(): dims as a tensor must hold one number or two rows, got shape ", t->sizes());
+    Dims da, db;
+    for (int64_t i = 0; i < t->size(1); ++i) {
+      da.push_back(item(select(select(*t, 0, 0), 0, i)).to_int());
+      db.push_back(item(select(select(*t, 0, 1), 0, i)).to_int());
+    }
+    return tensordot(a, b, da, db);
+  }
+  FS_CHECK_TYPE(PySequence_Check(dims) && PySequence_Size(dims) == 2, "tensordot(): dims must be an int or two sequences of ints, got ",
+                Py_TYPE(dims)->tp_name);
+  PyObject *first = PySequence_GetItem(dims, 0), *second = PySequence_GetItem(dims, 1);
+  struct Drop {
+    PyObject *a, *b;
+    ~Drop() {
+      Py_XDECREF(a);
+      Py_XDECREF(b);
+    }
+  } drop{first, second};
+  if (!first || !second) throw PythonError();
+  return tensordot(a, b, axes_of(first), axes_of(second));
+}
+
+Tensor einsum_operands(Args& a, int count) {
+  std::vector<Tensor> operands;
+  for (int i = 1; i <= count; ++i)
+    if (a.given(i)) operands.push_back(a.tensor(i));
+  return einsum(a.str(0), operands);
+}
+
 }  // namespace
 
 FS_BINDINGS(matmul) {
@@ -60,10 +111,13 @@ FS_BINDINGS(matmul) {
   def("tensordot(Tensor a, Tensor b, int dims=2)", kFunction,
       [](Args& a) { return tensordot_ints(a.tensor(0), a.tensor(1), a.i64(2)); },
       "Sum of products over the last `dims` axes of a and the first of b, or over two lists of axes.");
+  def("tensordot(Tensor a, Tensor b, object dims)", kFunction,
+      [](Args& a) { return tensordot_lists(a.tensor(0), a.tensor(1), a.object(2)); });
+  def("einsum(str equation, Tensor a, Tensor? b=None, Tensor? c=None, Tensor? d=None, Tensor? e=None, Tensor? f=None, "
+      "Tensor? g=None, Tensor? h=None)",
+      kFunction, [](Args& a) { return einsum_operands(a, 8); }, "Sums of products in Einstein's notation.");
   def("einsum(str equation, Tensor[] operands)", kFunction,
       [](Args& a) { return einsum(a.str(0), a.tensors(1)); }, "Sums of products in Einstein's notation.");
-  def("_tensordot(Tensor a, Tensor b, int[] dims_a, int[] dims_b)", kPrivate,
-      [](Args& a) { return tensordot(a.tensor(0), a.tensor(1), a.dims(2), a.dims(3)); });
   def("matmul(Tensor input, Tensor other)", kLinalg, [](Args& a) { return matmul(a.tensor(0), a.tensor(1)); });
   def("multi_dot(Tensor[] tensors)", kLinalg, [](Args& a) { return multi_dot(a.tensors(0)); },
       "Product of a chain of matrices, multiplied in the cheapest order.");
