@@ -22,7 +22,8 @@ struct Kinds {
   DType with_dims = DType::kUndefined, zero_dim = DType::kUndefined, number = DType::kUndefined;
   void add(const Tensor& x) {
     DType& slot = x.is_wrapped_number() ? number : x.dim() > 0 ? with_dims : zero_dim;
-    slot = promote_types(slot, x.dtype());
+    // A Python float is float64 in memory, but counts as the default dtype.
+    slot = promote_types(slot, x.is_wrapped_number() && x.is_floating() ? default_dtype() : x.dtype());
   }
   DType result() const { return combine_kinds(with_dims, combine_kinds(zero_dim, number)); }
 };
@@ -30,7 +31,7 @@ struct Kinds {
 }  // namespace
 
 DType result_type(const Tensor& a, const Tensor& b) {
-  if (a.dtype() == b.dtype()) return a.dtype();
+  if (a.dtype() == b.dtype() && !(a.is_wrapped_number() && b.is_wrapped_number())) return a.dtype();
   Kinds k;
   k.add(a);
   k.add(b);
