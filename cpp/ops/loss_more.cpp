@@ -65,7 +65,9 @@ Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target, c
 }
 
 Tensor kl_div(const Tensor& x, const Tensor& target, std::string_view reduction, bool log_target) {
-  const Tensor terms = kl_div_elements(x, target, log_target);
+  // Where the target wants a gradient, its own term must be NaN for negative targets, as xlogy's is.
+  const Tensor terms = target.requires_grad() && !log_target ? xlogy(target, target) - target * x
+                                                             : kl_div_elements(x, target, log_target);
   if (reduction == "batchmean") {
     const Tensor total = sum(terms);
     return x.dim() ? total / static_cast<double>(x.size(0)) : total;
@@ -92,7 +94,7 @@ Tensor gaussian_nll_loss(const Tensor& x, const Tensor& target, const Tensor& va
       if (v.sizes() == heads) v = unsqueeze(v, -1);
     }
     bool ok = v.dim() == x.dim();
-    for (int64_t d = 0; ok && d < x.dim(); ++d) ok = v.size(d) == x.size(d) || (d == x.dim() - 1 && v.size(d) == 1);
+    for (int64_t d = 0; ok && d < x.dim(); ++d) ok = v.size(d) == x.size(d) || v.size(d) == 1;
     FS_CHECK_VALUE(ok || v.dim() == 0, "gaussian_nll_loss: var is of incorrect size: shape ", var.sizes(), " for input of shape ",
                    x.sizes());
   }

@@ -271,6 +271,8 @@ constinit Op op::group_norm_backward{.name = "group_norm_backward",
 Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
                   const Tensor& bias, bool training, double momentum, double eps) {
   require_floating(x, "batch_norm");
+  FS_CHECK_VALUE(eps > 0, "batch_norm: eps must be positive, but got ", eps);
+  if (x.dim() == 1 && x.numel() == 0) return x + 0.0;  // no channels: nothing to normalise
   FS_CHECK(x.dim() >= 2, "batch_norm: expected an input of at least 2 dimensions (N, C, ...), got shape ", x.sizes());
   const int64_t channels = x.size(1);
   check_channels(running_mean, channels, "batch_norm", "running_mean");
@@ -356,10 +358,12 @@ Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& 
   auto spread = [&](const Tensor& v) { return v.defined() ? repeat(v, Dims{n}) : v; };
   const Tensor mean_n = spread(running_mean), var_n = spread(running_var);
   const Tensor y = batch_norm(reshape(contiguous(x), sizes), mean_n, var_n, spread(weight), spread(bias), true, momentum, eps);
-  const GradMode off(false);
-  if (running_mean.defined()) copy_(running_mean, mean(view(mean_n, Dims{n, channels}), Dims{0}));
-  if (running_var.defined()) copy_(running_var, mean(view(var_n, Dims{n, channels}), Dims{0}));
-  return view(y, x.sizes());
+  {
+    const GradMode off(false);
+    if (running_mean.defined()) copy_(running_mean, mean(view(mean_n, Dims{n, channels}), Dims{0}));
+    if (running_var.defined()) copy_(running_var, mean(view(var_n, Dims{n, channels}), Dims{0}));
+  }
+  return reshape(y, x.sizes());
 }
 
 Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double beta, double k) {

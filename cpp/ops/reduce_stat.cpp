@@ -226,11 +226,12 @@ Tensor quantile(const Tensor& x, const Tensor& q, std::optional<int64_t> dim, bo
   // [rest..., nq] -> nq first, or gone where q is 0-dim
   if (q.dim() == 0) {
     result = squeeze(result, Dims{-1});
+    if (x.dim() == 0) return reshape(result, Dims{});
     if (keepdim) result = dim ? unsqueeze(result, *dim) : reshape(result, Dims::filled(x.dim(), 1));
     return result;
   }
   result = movedim(result, Dims{-1}, Dims{0});
-  if (keepdim) {
+  if (keepdim && x.dim() > 0) {
     if (dim) {
       result = unsqueeze(result, wrap_dim(*dim, x.dim(), name) + 1);
     } else {
