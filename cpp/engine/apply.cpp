@@ -92,8 +92,11 @@ void run(const Op& op, Inputs in, const void* attrs, const Tensor* out) {
 
 bool wants_gradient(const Op& op, Inputs in) {
   if (!mode.grad_enabled || op.has(kNotDifferentiable)) return false;
-  for (const Tensor& t : in)
-    if (t.defined() && t.requires_grad()) return true;
+  for (const Tensor& t : in) {
+    if (!t.defined()) continue;
+    if (const TensorImpl* i = t.impl(); i->base && i->history != i->base->history) grad_fn(t);  // brings the flag up to date
+    if (t.requires_grad()) return true;
+  }
   return false;
 }
 

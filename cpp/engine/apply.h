@@ -52,6 +52,8 @@ struct EngineOps {
   Tensor (*ones)(const Dims& sizes, DType dtype, Device device) = nullptr;
   void (*copy_)(const Tensor& dst, const Tensor& src) = nullptr;
   Tensor (*as_strided)(const Tensor& x, const Dims& sizes, const Dims& strides, int64_t offset) = nullptr;
+  // Zeros of `sizes`, contiguous, with g added at the window of these strides.
+  Tensor (*window_backward)(const Tensor& g, const Dims& sizes, const Dims& strides, int64_t offset) = nullptr;
 };
 extern EngineOps engine_ops;
 

@@ -136,11 +136,13 @@ std::string Node::name() const {
   if (custom) return custom->name();
   std::string r;
   bool upper = true;
-  for (const char* p = op->name; *p; ++p) {
-    if (*p == '_') {
+  std::string_view name = op->name;
+  if (name.ends_with("_scalar")) name.remove_suffix(7);  // x * 2 is a MulBackward0, too
+  for (const char c : name) {
+    if (c == '_') {
       upper = true;
     } else {
-      r += upper && *p >= 'a' && *p <= 'z' ? static_cast<char>(*p - 32) : *p;
+      r += upper && c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
       upper = false;
     }
   }
@@ -204,14 +206,12 @@ namespace {
 struct ViewOfBase : CustomRule {
   Dims base_sizes, base_strides, sizes, strides;
   int64_t offset = 0;
-  DType dtype;
-  void backward(const Node& node, const Tensor* g, Tensor* gx, bool) override {
-    const Device device = node.outputs()[0].device;
-    Tensor whole = empty_strided(base_sizes, base_strides, dtype, device);
-    engine_ops.copy_(whole, engine_ops.zeros(base_sizes, dtype, device));
-    Tensor window = engine_ops.as_strided(whole, sizes, strides, offset);
-    engine_ops.copy_(window, g[0]);
-    gx[0] = whole;
+  void backward(const Node&, const Tensor* g, Tensor* gx, bool) override {
+    // Through a flat image of the base's memory; where the view overlaps itself (expand), gradients add up.
+    int64_t extent = 1;
+    for (int64_t i = 0; i < base_sizes.n; ++i) extent += (base_sizes[i] - 1) * base_strides[i];
+    Tensor flat = engine_ops.window_backward(g[0], Dims{extent}, strides, offset);
+    gx[0] = engine_ops.as_strided(flat, base_sizes, base_strides, 0);
   }
   std::string name() const override { return "AsStridedBackward0"; }
 };
@@ -270,7 +270,6 @@ void refresh_view_history(TensorImpl* t) {
   rule->sizes = Dims(t->sizes, t->ndim);
   rule->strides = Dims(t->strides, t->ndim);
   rule->offset = t->offset - base->offset;
-  rule->dtype = base->dtype;
   Tensor self = Tensor::share(t);
   Node* n = Node::make(nullptr, rule, 1, &self, 1, 0, nullptr, 0);
   Tensor base_t = Tensor::share(base);

@@ -26,6 +26,7 @@ void copy_into_infer(Inputs in, const void*, Tensor* out) {
   out[0] = make_shell(x->sizes, x->ndim, x->dtype, x->device);
 }
 void copy_into_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
+  if (c.needs(0)) gx[0] = zeros(c.input_sizes(0), c.input_dtype(0), c.device());  // the old value no longer matters
   if (c.needs(1)) gx[1] = g[0];
 }
 
@@ -34,7 +35,9 @@ void fill_infer(Inputs in, const void*, Tensor* out) {
   const TensorImpl* x = in[0].impl();
   out[0] = make_shell(x->sizes, x->ndim, x->dtype, x->device);
 }
-void fill_vjp(const Vjp&, const Tensor*, Tensor*) {}  // the old value no longer matters: a zero gradient
+void fill_vjp(const Vjp& c, const Tensor*, Tensor* gx) {
+  gx[0] = zeros(c.input_sizes(0), c.input_dtype(0), c.device());
+}
 
 bool fill_engine_ops() {
   engine_ops.add = [](const Tensor& a, const Tensor& b) { return add(a, b); };
@@ -48,6 +51,7 @@ bool fill_engine_ops() {
   engine_ops.as_strided = [](const Tensor& x, const Dims& sizes, const Dims& strides, int64_t offset) {
     return as_strided(x, sizes, strides, offset);
   };
+  engine_ops.window_backward = window_backward;
   return true;
 }
 [[maybe_unused]] const bool filled = fill_engine_ops();
