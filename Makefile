@@ -29,7 +29,7 @@ ASAN_BUILD := build/asan
 all: build
 
 # The environment with the build tools, made again when pyproject.toml changes.
-$(VENV)/.tools: pyproject.toml
+$(VENV)/.tools: pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "fireseed needs Python 3.10 or newer; choose one with: make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
