@@ -136,7 +136,7 @@ def test_pad(mode, shape, pad):
 
 def test_pad_crops():
     compare(F("pad", pad=(-1, 2, 1, -2), value=5.0), [X4])
-    with pytest.raises(RuntimeError, match="negative"):
+    with pytest.raises(RuntimeError, match="pad"):
         fs.nn.functional.pad(fs.zeros(2, 3), (-4, 0))
 
 
