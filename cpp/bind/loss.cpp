@@ -1,10 +1,13 @@
 // Python functions of the losses, with PyTorch's signatures (size_average and reduce are the old way to say reduction).
 #include "ops/loss.h"
 
+#include <sstream>
 #include <string>
 
 #include "bind/fast_call.h"
 #include "bind/function.h"
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
 
 namespace fireseed::bind {
 namespace {
@@ -17,6 +20,27 @@ std::string reduction_name(Args& a, int size_average, int reduce, int reduction)
 }
 Reduction reduction_of(Args& a, int size_average, int reduce, int reduction) {
   return parse_reduction(reduction_name(a, size_average, reduce, reduction), a.function().name.c_str());
+}
+
+// Shapes that differ broadcast, as in PyTorch, but are seldom meant: a warning.
+void warn_if_broadcast(Args& a) {
+  const Dims &x = a.tensor(0).sizes(), &target = a.tensor(1).sizes();
+  if (x == target) return;
+  std::ostringstream text;
+  text << "Using a target size (" << target << ") that is different to the input size (" << x
+       << "). This will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.";
+  if (PyErr_WarnEx(PyExc_UserWarning, text.str().c_str(), 1) < 0) throw PythonError{};
+}
+
+// loss(reduction), or its elements times a weight of the input's shape; by_weight: the mean divides by the sum of the weights.
+template <class F>
+Tensor weighted(Args& a, int weight, Reduction reduction, bool by_weight, F loss) {
+  warn_if_broadcast(a);
+  if (!a.given(weight)) return loss(reduction);
+  const Tensor w = a.tensor(weight);
+  FS_CHECK_VALUE(w.sizes() == a.tensor(0).sizes(), "Weights and input must have the same size.");
+  const Tensor y = mul(loss(Reduction::kNone), w);
+  return reduction == Reduction::kMean && by_weight ? div(sum(y), sum(w)) : reduce_loss(y, reduction);
 }
 
 #define FS_LEGACY "bool? size_average=None, bool? reduce=None, str reduction='mean'"
@@ -32,15 +56,21 @@ FS_BINDINGS(loss) {
       "bool? reduce=None, str reduction='mean')", kNN, [](Args& a) {
         return nll_loss(a.tensor(0), a.tensor(1), a.opt_tensor(2), a.i64(4), reduction_of(a, 3, 5, 6));
       }, "Negative log-likelihood of log-probabilities (N, C, ...) against class indices (N, ...).");
-  def("mse_loss(Tensor input, Tensor target, " FS_LEGACY ")", kNN,
-      [](Args& a) { return mse_loss(a.tensor(0), a.tensor(1), reduction_of(a, 2, 3, 4)); }, "(input - target)^2.");
-  def("l1_loss(Tensor input, Tensor target, " FS_LEGACY ")", kNN,
-      [](Args& a) { return l1_loss(a.tensor(0), a.tensor(1), reduction_of(a, 2, 3, 4)); }, "|input - target|.");
+  def("mse_loss(Tensor input, Tensor target, " FS_LEGACY ", Tensor? weight=None)", kNN, [](Args& a) {
+    return weighted(a, 5, reduction_of(a, 2, 3, 4), true, [&](Reduction r) { return mse_loss(a.tensor(0), a.tensor(1), r); });
+  }, "(input - target)^2.");
+  def("l1_loss(Tensor input, Tensor target, " FS_LEGACY ", Tensor? weight=None)", kNN, [](Args& a) {
+    return weighted(a, 5, reduction_of(a, 2, 3, 4), true, [&](Reduction r) { return l1_loss(a.tensor(0), a.tensor(1), r); });
+  }, "|input - target|.");
   def("smooth_l1_loss(Tensor input, Tensor target, " FS_LEGACY ", float beta=1.0)", kNN,
-      [](Args& a) { return smooth_l1_loss(a.tensor(0), a.tensor(1), reduction_of(a, 2, 3, 4), a.f64(5)); },
+      [](Args& a) {
+        warn_if_broadcast(a);
+        return smooth_l1_loss(a.tensor(0), a.tensor(1), reduction_of(a, 2, 3, 4), a.f64(5));
+      },
       "Quadratic below beta, linear above.");
-  def("huber_loss(Tensor input, Tensor target, str reduction='mean', float delta=1.0)", kNN, [](Args& a) {
-    return huber_loss(a.tensor(0), a.tensor(1), parse_reduction(a.str(2), "huber_loss"), a.f64(3));
+  def("huber_loss(Tensor input, Tensor target, str reduction='mean', float delta=1.0, Tensor? weight=None)", kNN, [](Args& a) {
+    return weighted(a, 4, parse_reduction(a.str(2), "huber_loss"), false,
+                    [&](Reduction r) { return huber_loss(a.tensor(0), a.tensor(1), r, a.f64(3)); });
   });
   def("binary_cross_entropy(Tensor input, Tensor target, Tensor? weight=None, " FS_LEGACY ")", kNN, [](Args& a) {
     return binary_cross_entropy(a.tensor(0), a.tensor(1), a.opt_tensor(2), reduction_of(a, 3, 4, 5));
