@@ -16,6 +16,14 @@ PyObject* in_place(Args& a, const Op& op, const void* attrs = nullptr) {
   return a.self();
 }
 
+constexpr Elu kSelu{1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0};
+
+PyObject* celu_in_place(Args& a) {
+  FS_CHECK(a.f64(1) != 0.0, "ZeroDivisionError: alpha cannot be 0 for CELU");
+  const Elu f{a.f64(1), 1.0, 1.0 / a.f64(1)};
+  return in_place(a, op::elu, &f);
+}
+
 }  // namespace
 
 FS_BINDINGS(activation) {
@@ -60,18 +68,16 @@ FS_BINDINGS(activation) {
   });
   def("celu(Tensor input, float alpha=1.0, bool inplace=False)", kNN, [](Args& a) -> PyObject* {
     if (!a.boolean(2)) return to_python(celu(a.tensor(0), a.f64(1)));
-    const Tensor x = a.tensor(0);
-    copy_(x, celu(x, a.f64(1)));
-    return a.self();
+    return celu_in_place(a);
   });
-  def("celu(Tensor input, float alpha=1.0)", kFunction | kInPlace, [](Args& a) { return celu(a.tensor(0), a.f64(1)); });
+  def("celu(Tensor input, float alpha=1.0)", kFunction, [](Args& a) { return celu(a.tensor(0), a.f64(1)); });
+  def("celu_(Tensor input, float alpha=1.0)", kFunction | kNN, [](Args& a) { return celu_in_place(a); });
   def("selu(Tensor input, bool inplace=False)", kNN, [](Args& a) -> PyObject* {
     if (!a.boolean(1)) return to_python(selu(a.tensor(0)));
-    const Tensor x = a.tensor(0);
-    copy_(x, selu(x));
-    return a.self();
+    return in_place(a, op::elu, &kSelu);
   });
-  def("selu(Tensor input)", kFunction | kInPlace, [](Args& a) { return selu(a.tensor(0)); });
+  def("selu(Tensor input)", kFunction, [](Args& a) { return selu(a.tensor(0)); });
+  def("selu_(Tensor input)", kFunction | kNN, [](Args& a) { return in_place(a, op::elu, &kSelu); });
   def("gelu(Tensor input, *, str approximate='none')", kNN, [](Args& a) {
     const std::string_view mode = a.str(1);
     FS_CHECK(mode == "none" || mode == "tanh", "approximate argument must be either none or tanh, got '", mode, "'");
@@ -107,9 +113,9 @@ FS_BINDINGS(activation) {
     if (a.boolean(3)) return in_place(a, op::threshold, &f);
     return to_python(threshold(a.tensor(0), f.threshold, f.value));
   });
-  def("threshold(Tensor input, Scalar threshold, Scalar value)", kFunction | kInPlace,
+  def("threshold(Tensor input, Scalar threshold, Scalar value)", kFunction,
       [](Args& a) { return threshold(a.tensor(0), a.f64(1), a.f64(2)); });
-  def("threshold_(Tensor input, Scalar threshold, Scalar value)", kNN, [](Args& a) {
+  def("threshold_(Tensor input, Scalar threshold, Scalar value)", kFunction | kNN, [](Args& a) {
     const Threshold f{a.f64(1), a.f64(2)};
     return in_place(a, op::threshold, &f);
   });

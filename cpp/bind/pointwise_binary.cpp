@@ -52,7 +52,7 @@ const Tensor& some_tensor(Args& a) {
   def(python "(Tensor input, " second " other)", kWhere | kInPlace,               \
       [](Args& a) { return function(a.tensor(0), a.tensor(1)); });
 #define FS_SPECIAL2(name) \
-  def(#name "(Operand input, Operand other)", kSpecial, [](Args& a) { return name(a.tensor(0), a.tensor(1)); });
+  def(#name "(Operand input, Operand other)", kSpecial, [](Args& a) { return name(a.tensor(0), some_tensor(a)); });
 #define FS_ARITHMETIC_(python, function)                                                     \
   def(python "(Tensor self, Operand other)", kMethod, [](Args& a) {                          \
     function(a.tensor(0), a.tensor(1));                                                      \
@@ -100,7 +100,7 @@ FS_BINDINGS(pointwise_binary) {
   FS_DEF2_("fmod", "Operand", fmod, false)
   FS_DEF2("remainder", "Operand", "Operand", remainder)
   FS_DEF2_("remainder", "Operand", remainder, false)
-  def("pow(Operand input, Operand exponent)", kWhere, [](Args& a) { return pow(a.tensor(0), a.tensor(1)); });
+  def("pow(Operand input, Operand exponent)", kWhere, [](Args& a) { return pow(a.tensor(0), some_tensor(a)); });
   def("pow_(Tensor input, Operand exponent)", kMethod, [](Args& a) {
     pow_(a.tensor(0), a.tensor(1));
     return a.self();
@@ -162,6 +162,25 @@ FS_BINDINGS(pointwise_binary) {
   FS_COMPARE2("logical_and", "Tensor", logical_and)
   FS_COMPARE2("logical_or", "Tensor", logical_or)
   FS_COMPARE2("logical_xor", "Tensor", logical_xor)
+  FS_DEF2("gcd", "Tensor", "Tensor", gcd)
+  FS_DEF2_("gcd", "Tensor", gcd, false)
+  FS_DEF2("lcm", "Tensor", "Tensor", lcm)
+  FS_DEF2_("lcm", "Tensor", lcm, false)
+  FS_DEF2("nextafter", "Tensor", "Tensor", nextafter)
+  FS_DEF2_("nextafter", "Tensor", nextafter, false)
+  FS_DEF2("ldexp", "Tensor", "Tensor", ldexp)
+  def("ldexp_(Tensor input, Tensor other)", kMethod, [](Args& a) {
+    const Tensor x = a.tensor(0);
+    mul_(x, pow(scalar_tensor(Scalar(2.0), default_dtype()), a.tensor(1)));
+    return a.self();
+  });
+  def("__rdiv__(Tensor self, Operand other)", kMethod, [](Args& a) { return div(a.tensor(1), a.tensor(0)); });
+  def("fill(Tensor input, Operand value)", kFunction, [](Args& a) {
+    const Tensor x = a.tensor(0), v = a.tensor(1);
+    FS_CHECK(v.dim() == 0, "fill only supports 0-dimension value tensor but got tensor with ", v.dim(), " dimensions.");
+    // Of x only the shape and dtype remain; the value keeps its gradient.
+    return where(full_like(x, Scalar(true), DType::kBool), cast_operand(v, x.dtype()), x);
+  });
   def("isclose(Tensor input, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False)", kWhere,
       [](Args& a) { return isclose(a.tensor(0), a.tensor(1), a.f64(2), a.f64(3), a.boolean(4)); });
   def("allclose(Tensor input, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False)", kWhere,

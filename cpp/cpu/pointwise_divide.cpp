@@ -105,6 +105,35 @@ struct ShiftRight {
   }
 };
 
+struct IntGcd {
+  template <class T>
+  static T apply(T a, T b) {
+    while (b != T(0)) {
+      const T r = IntFmod::apply(a, b);
+      a = b;
+      b = r;
+    }
+    return a < T(0) ? static_cast<T>(-static_cast<uint64_t>(a)) : a;
+  }
+};
+struct IntLcm {
+  template <class T>
+  static T apply(T a, T b) {
+    const T g = IntGcd::apply(a, b);
+    if (g == T(0)) return T(0);
+    const T r = static_cast<T>(static_cast<uint64_t>(a / g) * static_cast<uint64_t>(b));
+    return r < T(0) ? static_cast<T>(-static_cast<uint64_t>(r)) : r;
+  }
+};
+// The next number after a towards b: one step of the bits.
+struct NextAfter {
+  template <class T>
+  static T apply(T a, T b) {
+    return sizeof(T) == 4 ? static_cast<T>(__builtin_nextafterf(static_cast<float>(a), static_cast<float>(b)))
+                          : static_cast<T>(__builtin_nextafter(static_cast<double>(a), static_cast<double>(b)));
+  }
+};
+
 template <class T, class Op>
 void number_core(char* const* p, const int64_t* step, int64_t n, const void*, bool) {
   T* out = reinterpret_cast<T*>(p[0]);
@@ -135,6 +164,12 @@ void remainder(const KernelArgs& args) { divide_kernel<IntRemainder, Remainder>(
 void pow(const KernelArgs& args) {
   if (is_floating(args.in[0].dtype)) return float_kernel<2, ForwardCall2, Pow>(args, args.in[0].dtype);
   number_kernel<IntPower>(args);
+}
+void gcd(const KernelArgs& args) { number_kernel<IntGcd>(args); }
+void lcm(const KernelArgs& args) { number_kernel<IntLcm>(args); }
+void nextafter(const KernelArgs& args) {
+  run_pointwise(args, args.in[0].dtype == DType::kFloat64 ? &number_core<double, NextAfter> : &number_core<float, NextAfter>,
+                nullptr);
 }
 void bitwise_left_shift(const KernelArgs& args) { number_kernel<ShiftLeft>(args); }
 void bitwise_right_shift(const KernelArgs& args) { number_kernel<ShiftRight>(args); }

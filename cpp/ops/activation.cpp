@@ -88,7 +88,7 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
   if (weight.numel() == 1) return apply1(op::prelu, {x, weight.dim() && x.dim() == 0 ? reshape(weight, Dims{}) : weight});
   FS_CHECK(x.dim() > 0, "prelu: Not allow zero-dim input tensor.");
   const int64_t channels = x.dim() > 1 ? x.size(1) : 1;
-  FS_CHECK(channels == weight.numel(), "Mismatch of parameter numbers and input channel size. Found parameter numbers = ",
+  FS_CHECK(channels == weight.numel(), "prelu: Mismatch of parameter numbers and input channel size. Found parameter numbers = ",
            weight.numel(), " and channel size = ", channels, ".");
   Dims shape = Dims::filled(x.dim(), 1);
   shape[1] = channels;
@@ -98,7 +98,7 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
 Tensor glu(const Tensor& x, int64_t dim) {
   FS_CHECK(x.dim() > 0, "glu does not support 0-dimensional tensors");
   const int64_t d = wrap_dim(dim, x.dim(), "glu"), n = x.size(d);
-  FS_CHECK(n % 2 == 0, "Halving dimension must be even, but dimension ", d, " is size ", n);
+  FS_CHECK(n % 2 == 0, "glu: Halving dimension must be even, but dimension ", d, " is size ", n);
   return mul(narrow(x, d, 0, n / 2), sigmoid(narrow(x, d, n / 2, n / 2)));
 }
 

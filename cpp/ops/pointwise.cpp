@@ -110,6 +110,9 @@ constinit Op op::bitwise_or = bits_op<op::bitwise_or>("bitwise_or");
 constinit Op op::bitwise_xor = bits_op<op::bitwise_xor>("bitwise_xor");
 constinit Op op::bitwise_left_shift = bits_op<op::bitwise_left_shift>("bitwise_left_shift");
 constinit Op op::bitwise_right_shift = bits_op<op::bitwise_right_shift>("bitwise_right_shift");
+constinit Op op::gcd = bits_op<op::gcd>("gcd");
+constinit Op op::lcm = bits_op<op::lcm>("lcm");
+constinit Op op::nextafter = bits_op<op::nextafter>("nextafter");
 constinit Op op::where{
     .name = "where", .flags = kPointwise, .saves = save_input(0), .infer = where_infer, .vjp = where_vjp};
 
@@ -359,7 +362,8 @@ Tensor heaviside(const Tensor& x, const Tensor& values) {
 namespace {
 DType integral(const Tensor& x, const Tensor& y, const char* op) {
   const DType t = result_type(x, y);
-  FS_CHECK_KIND(!is_floating(t), ErrorKind::kNotImplemented, "\"", op, "\" not implemented for '", dtype_name(t), "'");
+  FS_CHECK_KIND(!is_floating(t), ErrorKind::kNotImplemented, "\"", op, "\" not implemented for '", dtype_name(t),
+                "' (operands of shapes ", x.sizes(), " and ", y.sizes(), ")");
   return t;
 }
 // Comparisons: an int tensor beside a float number is compared in float, as the promotion says.
@@ -370,10 +374,21 @@ Tensor bitwise_and(const Tensor& x, const Tensor& y) { return run(op::bitwise_an
 Tensor bitwise_or(const Tensor& x, const Tensor& y) { return run(op::bitwise_or, x, y, integral(x, y, "bitwise_or")); }
 Tensor bitwise_xor(const Tensor& x, const Tensor& y) { return run(op::bitwise_xor, x, y, integral(x, y, "bitwise_xor")); }
 Tensor bitwise_left_shift(const Tensor& x, const Tensor& y) {
-  return run(op::bitwise_left_shift, x, y, integral(x, y, "lshift"));
+  return run(op::bitwise_left_shift, x, y, integral(x, y, "bitwise_left_shift"));
 }
 Tensor bitwise_right_shift(const Tensor& x, const Tensor& y) {
-  return run(op::bitwise_right_shift, x, y, integral(x, y, "rshift"));
+  return run(op::bitwise_right_shift, x, y, integral(x, y, "bitwise_right_shift"));
+}
+Tensor gcd(const Tensor& x, const Tensor& y) { return run(op::gcd, x, y, integral(x, y, "gcd")); }
+Tensor lcm(const Tensor& x, const Tensor& y) { return run(op::lcm, x, y, integral(x, y, "lcm")); }
+Tensor nextafter(const Tensor& x, const Tensor& y) {
+  const DType t = result_type(x, y);
+  FS_CHECK_KIND(t == DType::kFloat32 || t == DType::kFloat64, ErrorKind::kNotImplemented,
+                "\"nextafter\" not implemented for '", dtype_name(t), "'");
+  return run(op::nextafter, x, y, t);
+}
+Tensor ldexp(const Tensor& x, const Tensor& exponent) {
+  return mul(x, pow(scalar_tensor(Scalar(2.0), default_dtype()), exponent));
 }
 Tensor eq(const Tensor& x, const Tensor& y) { return compare(op::eq, x, y); }
 Tensor ne(const Tensor& x, const Tensor& y) { return compare(op::ne, x, y); }

@@ -119,6 +119,10 @@ Tensor bitwise_or(const Tensor& x, const Tensor& y);
 Tensor bitwise_xor(const Tensor& x, const Tensor& y);
 Tensor bitwise_left_shift(const Tensor& x, const Tensor& y);
 Tensor bitwise_right_shift(const Tensor& x, const Tensor& y);
+Tensor gcd(const Tensor& x, const Tensor& y);
+Tensor lcm(const Tensor& x, const Tensor& y);
+Tensor nextafter(const Tensor& x, const Tensor& y);
+Tensor ldexp(const Tensor& x, const Tensor& exponent);  // x 2^exponent
 
 // x <- op(x) where op keeps x's dtype; ops that are defined on floats alone refuse integers as PyTorch does.
 void unary_(const Op& op, const Tensor& x, const void* attrs = nullptr, bool float_only = true);
