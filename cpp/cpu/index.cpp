@@ -112,7 +112,7 @@ inline void apply_run(T* dst, int64_t ds, const T* src, int64_t ss, int64_t n, T
 }
 
 // dst (before + indexed + after) op= values (before + B + after; any strides) at the offsets. Each entry of dst takes
-// its values in index order whatever the number of threads: tasks split `before` and the columns of `after`.
+// its values in index order whatever the number of threads: tasks split `before` and the range of destinations.
 template <class Op, class T>
 void write_at(const TensorView& dst, const TensorView& values, int64_t b_rank, int64_t dim, int64_t k, const IndexOffsets& at,
               T alpha, bool scaled) {
@@ -125,15 +125,18 @@ void write_at(const TensorView& dst, const TensorView& values, int64_t b_rank, i
   for (int64_t d = dim + k; d < dst.ndim; ++d) slice.dim(dst.sizes[d], {dst.strides[d], values.strides[d - k + b_rank]});
   const int64_t nb = at.count(), after = slice.numel;
   const int64_t* offsets = at.data();
-  const int64_t block = after <= 128 ? after : 64;
-  const int64_t blocks = div_up(after, block);
-  const int64_t chunk = max_of(1, kMoveChunk / max_of(1, nb * block));
+  // Rows of some length are shared out by where they go: task r takes the offsets of the r-th part of the range.
+  const int64_t parts = after >= 16 && nb * after > kMoveChunk ? 8 : 1;
+  int64_t span = 1;
+  for (int64_t d = dim; d < dim + k; ++d) span += (dst.sizes[d] - 1) * dst.strides[d];
+  const int64_t part = div_up(span, parts);
+  const int64_t chunk = parts > 1 ? 1 : max_of(1, kMoveChunk / max_of(1, nb * after));
   const int64_t ds = slice.inner_stride(0), ss = slice.inner_stride(1);
-  parallel_for(before.numel * blocks, chunk, [&](int64_t begin, int64_t end) {
+  parallel_for(before.numel * parts, chunk, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t c0 = task % blocks * block, c1 = min_of(after, c0 + block);
+      const int64_t low = task % parts * part, high = low + part;
       int64_t base[2];
-      before.offsets(task / blocks, base);
+      before.offsets(task / parts, base);
       T* to = out + base[0];
       const T* from = in + base[1];
       int64_t i = 0;
@@ -145,10 +148,11 @@ void write_at(const TensorView& dst, const TensorView& values, int64_t b_rank, i
           return;
         }
         for (int64_t j = 0; j < m; ++j, ++i) {
+          if (parts > 1 && (offsets[i] < low || offsets[i] >= high)) continue;
           if (slice.rank <= 1) {
-            apply_run<Op>(to + offsets[i] + c0 * ds, ds, row + j * row_step + c0 * ss, ss, c1 - c0, alpha, scaled);
+            apply_run<Op>(to + offsets[i], ds, row + j * row_step, ss, after, alpha, scaled);
           } else {
-            slice.rows(c0, c1, [&](const int64_t(&off)[2], int64_t r) {
+            slice.rows(0, after, [&](const int64_t(&off)[2], int64_t r) {
               apply_run<Op>(to + offsets[i] + off[0], ds, row + j * row_step + off[1], ss, r, alpha, scaled);
             });
           }
@@ -325,6 +329,24 @@ struct Lines {
   }
 };
 
+inline constexpr int64_t kIndexBlock = 128;
+
+// at[i] = index (wrapped where add is the size) * step, for a block; false where one is out of range. Vectorises.
+inline bool checked_block(const int64_t* idx, int64_t is, int64_t n, int64_t limit, int64_t add, int64_t step, int64_t* at) {
+  uint64_t wrong = 0;
+  const auto body = [&](int64_t stride) {
+    for (int64_t i = 0; i < n; ++i) {
+      int64_t v = idx[i * stride];
+      v += v < 0 ? add : 0;
+      wrong |= static_cast<uint64_t>(static_cast<uint64_t>(v) >= static_cast<uint64_t>(limit));
+      at[i] = v * step;
+    }
+  };
+  if (is == 1) body(1);
+  else body(is);
+  return wrong == 0;
+}
+
 // After a loop flagged a bad index: finds the first one and throws.
 [[gnu::cold]] void raise_bad(const char* op, const TensorView& index, int64_t dim, int64_t size, bool wrap) {
   for (int64_t pos = 0; pos < index.numel; ++pos) {
@@ -347,23 +369,18 @@ void gather(const KernelArgs& args) {
     using T = typename decltype(tag)::type;
     lines.run(src.ptr<const T>(), index.ptr<const int64_t>(), out.ptr<T>(),
               [&](const T* from, int64_t fs, const int64_t* idx, int64_t is, T* to, int64_t ts, int64_t m) {
-                uint64_t wrong = 0;
-                const auto body = [&](int64_t fstep, int64_t istep, int64_t tstep) {
-                  for (int64_t j = 0; j < m; ++j) {
-                    int64_t v = idx[j * istep];
-                    v += v < 0 ? add : 0;
-                    const bool out_of = static_cast<uint64_t>(v) >= static_cast<uint64_t>(limit);
-                    wrong |= out_of;
-                    to[j * tstep] = from[j * fstep + (out_of ? 0 : v * step)];
+                for (int64_t j = 0; j < m; j += kIndexBlock) {
+                  const int64_t n = min_of(kIndexBlock, m - j);
+                  int64_t at[kIndexBlock];
+                  if (!checked_block(idx + j * is, is, n, limit, add, step, at)) return bad.report(0);
+                  const T* f = from + j * fs;
+                  T* t = to + j * ts;
+                  if (ts == 1 && fs == 0) {
+                    for (int64_t i = 0; i < n; ++i) t[i] = f[at[i]];
+                  } else {
+                    for (int64_t i = 0; i < n; ++i) t[i * ts] = f[i * fs + at[i]];
                   }
-                };
-                if (is == 1 && ts == 1) {
-                  if (fs == 0) body(0, 1, 1);
-                  else body(fs, 1, 1);
-                } else {
-                  body(fs, is, ts);
                 }
-                if (wrong) bad.report(0);
               });
   });
   if (bad.found()) raise_bad("gather", index, a.dim, limit, a.wrap != 0);
@@ -405,16 +422,18 @@ void scatter_with(const TensorView& out, const TensorView& index, const TensorVi
   FirstBad bad;
   lines.run(out.ptr<T>(), index.ptr<const int64_t>(), src.ptr<const T>(),
             [&](T* to, int64_t ts, const int64_t* idx, int64_t is, const T* from, int64_t fs, int64_t m) {
-              uint64_t wrong = 0;
-              for (int64_t j = 0; j < m; ++j) {
-                const int64_t v = idx[j * is];
-                if (__builtin_expect(static_cast<uint64_t>(v) >= static_cast<uint64_t>(limit), 0)) {
-                  wrong = 1;
-                  continue;
+              for (int64_t j = 0; j < m; j += kIndexBlock) {
+                const int64_t n = min_of(kIndexBlock, m - j);
+                int64_t at[kIndexBlock];
+                if (!checked_block(idx + j * is, is, n, limit, 0, step, at)) return bad.report(0);
+                const T* f = from + j * fs;
+                T* t = to + j * ts;
+                if (ts == 0 && fs == 1) {
+                  for (int64_t i = 0; i < n; ++i) Op::apply(t[at[i]], f[i]);
+                } else {
+                  for (int64_t i = 0; i < n; ++i) Op::apply(t[i * ts + at[i]], f[i * fs]);
                 }
-                Op::apply(to[j * ts + v * step], from[j * fs]);
               }
-              if (wrong) bad.report(0);
             });
   if (bad.found()) raise_bad(op, index, dim, limit, false);
 }

@@ -129,15 +129,40 @@ inline Loop<3> loop_of(const TensorView& a, const TensorView& b, const TensorVie
   return loop;
 }
 
+// Copies of up to some hundred bytes without a call: whole 16- or 64-byte pieces, the last one overlapping.
+template <int kPiece>
+[[gnu::always_inline]] inline void copy_pieces(char* dst, const char* src, int64_t bytes) {
+  struct Piece {
+    char b[kPiece];
+  };
+  Piece p;
+  int64_t i = 0;
+  for (; i + kPiece <= bytes; i += kPiece) {
+    __builtin_memcpy(&p, src + i, kPiece);
+    __builtin_memcpy(dst + i, &p, kPiece);
+  }
+  if (i < bytes) {
+    __builtin_memcpy(&p, src + bytes - kPiece, kPiece);
+    __builtin_memcpy(dst + bytes - kPiece, &p, kPiece);
+  }
+}
+inline void copy_bytes(void* dst, const void* src, int64_t bytes) {
+  char* d = static_cast<char*>(dst);
+  const char* s = static_cast<const char*>(src);
+  if (bytes > 512) __builtin_memcpy(d, s, static_cast<size_t>(bytes));
+  else if (bytes >= 64) copy_pieces<64>(d, s, bytes);
+  else if (bytes >= 16) copy_pieces<16>(d, s, bytes);
+  else if (bytes >= 8) copy_pieces<8>(d, s, bytes);
+  else if (bytes >= 4) copy_pieces<4>(d, s, bytes);
+  else
+    for (int64_t i = 0; i < bytes; ++i) d[i] = s[i];
+}
+
 // dst[i * ds] = src[i * ss] for i < n.
 template <class T>
 inline void copy_run(T* dst, int64_t ds, const T* src, int64_t ss, int64_t n) {
   if (ds == 1 && ss == 1) {
-    if (n * static_cast<int64_t>(sizeof(T)) >= 64) {
-      __builtin_memcpy(dst, src, static_cast<size_t>(n) * sizeof(T));
-    } else {
-      for (int64_t i = 0; i < n; ++i) dst[i] = src[i];
-    }
+    copy_bytes(dst, src, n * static_cast<int64_t>(sizeof(T)));
   } else if (ds == 1 && ss == 0) {
     const T v = *src;
     for (int64_t i = 0; i < n; ++i) dst[i] = v;
@@ -165,7 +190,9 @@ inline void copy_loop(T* dst, const T* src, const Loop<2>& loop) {
 // Fills a run or a whole loop with one value.
 template <class T>
 inline void fill_run(T* dst, int64_t ds, T value, int64_t n) {
-  if (ds == 1) {
+  if (n <= 4) {
+    for (int64_t i = 0; i < n; ++i) dst[i * ds] = value;
+  } else if (ds == 1) {
     for (int64_t i = 0; i < n; ++i) dst[i] = value;
   } else {
     for (int64_t i = 0; i < n; ++i) dst[i * ds] = value;

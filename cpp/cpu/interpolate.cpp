@@ -20,7 +20,14 @@ struct Taps {
       weight[i] = C(0);
     }
   }
-  bool plain() const { return count == 1; }
+  // Every output is the input at its own place.
+  bool plain_identity(int64_t in) const {
+    if (in != size) return false;
+    for (int64_t o = 0; o < size; ++o)
+      for (int64_t t = 0; t < count; ++t)
+        if (weight[t * size + o] != C(t == 0 ? 1 : 0) || (t == 0 && index[o] != o)) return false;
+    return true;
+  }
 };
 
 template <class C>
@@ -200,7 +207,7 @@ class RowMap {
               j < n && base_[b] >= 0 ? static_cast<lane_int<C>>(taps.index[t * taps.size + b * kV + j] - low) : 0;
     }
   }
-  // src has 2 * kV readable entries beyond its end.
+  // src has 2 * kV readable entries beyond its end; writes no more than the row's entries.
   void run(const C* src, C* dst) const {
     using Index = native_t<lane_int<C>>;
     for (int64_t b = 0; b < blocks_; ++b) {
@@ -220,7 +227,8 @@ class RowMap {
         // weight[] has room past its last entry for this read
         sum = fma(Vec<C>::load(taps_.weight.data() + t * taps_.size + o), Vec<C>(__builtin_shuffle(lo.v, hi.v, pick)), sum);
       }
-      sum.store(dst + o);  // dst has room for whole registers
+      const int64_t left = taps_.size - o;
+      left >= kV ? sum.store(dst + o) : sum.store(dst + o, static_cast<int>(left));
     }
   }
 
@@ -257,38 +265,52 @@ void resample(const TensorView& in, const TensorView& out, int64_t spatial, cons
   const T* px = in.ptr<const T>();
   T* po = out.ptr<T>();
   const int64_t cost = w_out * width.count + w_in * height.count * depth.count;
+  const int64_t max_taps = depth.count * height.count, line_size = w_in + 3 * kV;
+  const bool identity = width.plain_identity(w_in);
   parallel_for(s.planes * rows, max_of(1, kMoveChunk / max_of(1, cost)), [&](int64_t begin, int64_t end) {
-    const MoveScratch<C> blended(w_in + 3 * kV), line(w_in + 3 * kV), result(w_out + kV);
-    for (int64_t i = 0; i < w_in + 3 * kV; ++i) blended[i] = C(0);
+    const MoveScratch<C> blended(line_size), lines(same_type<C, T> && s.xs[2] == 1 ? 0 : max_taps * line_size), result(w_out + kV), factor(max_taps);
+    const MoveScratch<const C*> from(max_taps);
+    for (int64_t i = 0; i < line_size; ++i) blended[i] = C(0);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t oh = task % s.out[1], od = task / s.out[1] % s.out[0];
       int64_t off[2];
       s.lead.offsets(task / rows, off);
-      bool first = true;
+      int64_t n = 0;  // rows that have a part in this one
       for (int64_t z = 0; z < depth.count; ++z)
         for (int64_t y = 0; y < height.count; ++y) {
           const C w = depth.weight[z * depth.size + od] * height.weight[y * height.size + oh];
-          if (w == C(0) && !(z == 0 && y == 0)) continue;
+          if (w == C(0)) continue;
           const T* row = px + off[0] + depth.index[z * depth.size + od] * s.xs[0] + height.index[y * height.size + oh] * s.xs[1];
-          const C* src = line.data();
           bool ready = false;
           if constexpr (same_type<C, T>) {
             if (s.xs[2] == 1) {
-              src = row;
+              from[n] = row;
               ready = true;
             }
           }
-          if (!ready) load_row(line.data(), row, s.xs[2], w_in);
-          C* to = blended.data();
-          if (first) {
-            for (int64_t x = 0; x < w_in; ++x) to[x] = w * src[x];
-          } else {
-            for (int64_t x = 0; x < w_in; ++x) to[x] += w * src[x];
+          if (!ready) {
+            load_row(lines.data() + n * line_size, row, s.xs[2], w_in);
+            from[n] = lines.data() + n * line_size;
           }
-          first = false;
+          factor[n++] = w;
         }
-      map.run(blended.data(), result.data());
-      store_resampled(po + off[1] + od * s.os[0] + oh * s.os[1], s.os[2], result.data(), w_out);
+      for (int64_t x = 0; x < w_in; x += kV) {
+        const int m = static_cast<int>(min_of(kV, w_in - x));
+        Vec<C> sum(C(0));
+        if (m == kV) {
+          for (int64_t k = 0; k < n; ++k) sum += Vec<C>(factor[k]) * Vec<C>::load(from[k] + x);
+        } else {
+          for (int64_t k = 0; k < n; ++k) sum += Vec<C>(factor[k]) * Vec<C>::load(from[k] + x, m);
+        }
+        sum.store(blended.data() + x);
+      }
+      T* to = po + off[1] + od * s.os[0] + oh * s.os[1];
+      C* target = identity ? blended.data() : result.data();
+      if constexpr (same_type<C, T>) {
+        if (s.os[2] == 1 && !identity) target = to;
+      }
+      if (!identity) map.run(blended.data(), target);
+      if (static_cast<const void*>(target) != static_cast<const void*>(to)) store_resampled(to, s.os[2], target, w_out);
     }
   });
 }

@@ -25,6 +25,27 @@ C sum_run(const T* p, int64_t step, int64_t n) {
   return reduce_add((s[0] + s[1]) + (s[2] + s[3]));
 }
 
+// The lanes whose sum is the sum of n dense entries: four registers side by side, then a fixed tree.
+template <class C, class T>
+Vec<C> sum_lanes(const T* p, int64_t n) {
+  constexpr int kV = Vec<C>::kSize;
+  Vec<C> s[4] = {Vec<C>(C(0)), Vec<C>(C(0)), Vec<C>(C(0)), Vec<C>(C(0))};
+  int64_t i = 0;
+  for (; i + 4 * kV <= n; i += 4 * kV)
+    for (int u = 0; u < 4; ++u) s[u] += load_as<C>(p + i + u * kV);
+  for (; i + kV <= n; i += kV) s[0] += load_as<C>(p + i);
+  if (i < n) s[1] += load_as<C>(p + i, static_cast<int>(n - i));
+  return (s[0] + s[1]) + (s[2] + s[3]);
+}
+// Lane u of the result: the sum of rows[u]'s lanes, pair by pair.
+template <class C>
+Vec<C> sum_rows(Vec<C>* rows) {
+  for (int n = Vec<C>::kSize; n > 1; n /= 2)
+    for (int u = 0; u < n / 2; ++u)
+      rows[u] = pick_lanes<C, 0>(rows[2 * u], rows[2 * u + 1], LaneSequence<C>()) + pick_lanes<C, 1>(rows[2 * u], rows[2 * u + 1], LaneSequence<C>());
+  return rows[0];
+}
+
 struct Window {
   int64_t begin[3], end[3];
   Window(const PoolShape& s, int64_t od, int64_t oh, int64_t ow) {
@@ -88,14 +109,25 @@ void adaptive_avg_pool(const KernelArgs& args) {
     }
     const bool whole = s.out[0] * s.out[1] * s.out[2] == 1 && dense_plane(s);
     parallel_for(s.planes, max_of(1, kMoveChunk / plane), [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) {
+      for (int64_t p = begin; p < end && whole; p += kV) {
+        const int n = static_cast<int>(min_of(kV, end - p));
+        Vec<C> rows[kV];
+        int64_t to[kV];
+        for (int u = 0; u < kV; ++u) rows[u] = Vec<C>(C(0));
+        for (int u = 0; u < n; ++u) {
+          int64_t off[2];
+          s.lead.offsets(p + u, off);
+          rows[u] = sum_lanes<C>(px + off[0], plane);
+          to[u] = off[1];
+        }
+        C sums[kV];
+        (sum_rows<C>(rows) / Vec<C>(static_cast<C>(plane))).store(sums);
+        for (int u = 0; u < n; ++u) po[to[u]] = static_cast<T>(sums[u]);
+      }
+      for (int64_t p = begin; p < end && !whole; ++p) {
         int64_t off[2];
         s.lead.offsets(p, off);
         const T* x = px + off[0];
-        if (whole) {
-          po[off[1]] = static_cast<T>(sum_run<C>(x, 1, plane) / static_cast<C>(plane));
-          continue;
-        }
         for_outputs(s, [&](const Window& w, int64_t at) {
           C sum = C(0);
           for (int64_t z = w.begin[0]; z < w.end[0]; ++z)

@@ -1,6 +1,8 @@
 // What pooling kernels share: geometry, conversion on load and store, and the phase split that makes strides vanish.
 #pragma once
 
+#include <utility>
+
 #include "cpu/index_util.h"
 #include "cpu/vec.h"
 #include "tensor/attrs/pool.h"
@@ -81,7 +83,9 @@ inline void load_row(C* dst, const T* src, int64_t ss, int64_t n) {
     }
   }
   if (ss == 1) {
-    for (int64_t i = 0; i < n; ++i) dst[i] = static_cast<C>(src[i]);
+    if constexpr (same_type<C, T>) copy_bytes(dst, src, n * static_cast<int64_t>(sizeof(C)));
+    else
+      for (int64_t i = 0; i < n; ++i) dst[i] = static_cast<C>(src[i]);
   } else {
     for (int64_t i = 0; i < n; ++i) dst[i] = static_cast<C>(src[i * ss]);
   }
@@ -129,17 +133,69 @@ inline void valid_taps(int64_t o, int64_t stride, int64_t pad, int64_t dil, int6
   t1 = max_of(t0, t1);
 }
 
+// Lanes 0, 2, 4, … or 1, 3, 5, … of two registers in a row; and the inverse: the lower or upper half of a, b interleaved.
+template <class C, int kFirst, size_t... kI>
+FS_INLINE Vec<C> pick_lanes(Vec<C> a, Vec<C> b, std::index_sequence<kI...>) {
+  using Index = native_t<lane_int<C>>;
+  return Vec<C>(__builtin_shuffle(a.v, b.v, Index{static_cast<lane_int<C>>(2 * kI + kFirst)...}));
+}
+template <class C, int kHalf, size_t... kI>
+FS_INLINE Vec<C> zip_lanes(Vec<C> a, Vec<C> b, std::index_sequence<kI...>) {
+  using Index = native_t<lane_int<C>>;
+  constexpr int kV = Vec<C>::kSize;
+  return Vec<C>(__builtin_shuffle(a.v, b.v, Index{static_cast<lane_int<C>>((kI % 2) * kV + kHalf * kV / 2 + kI / 2)...}));
+}
+template <class C>
+using LaneSequence = std::make_index_sequence<static_cast<size_t>(Vec<C>::kSize)>;
+
+// even[i] = src[2 i], odd[i] = src[2 i + 1] for n entries of src; writes whole registers.
+template <class C>
+inline void split_pairs(const C* src, int64_t n, C* even, C* odd) {
+  constexpr int kV = Vec<C>::kSize;
+  for (int64_t i = 0; i < n; i += 2 * kV, even += kV, odd += kV) {
+    const int64_t left = n - i;
+    const Vec<C> a = left >= kV ? Vec<C>::load(src + i) : Vec<C>::load(src + i, static_cast<int>(left));
+    const Vec<C> b = left >= 2 * kV ? Vec<C>::load(src + i + kV)
+                     : left > kV    ? Vec<C>::load(src + i + kV, static_cast<int>(left - kV))
+                                    : Vec<C>(C(0));
+    pick_lanes<C, 0>(a, b, LaneSequence<C>()).store(even);
+    pick_lanes<C, 1>(a, b, LaneSequence<C>()).store(odd);
+  }
+}
+// The inverse; reads whole registers, writes n entries.
+template <class C>
+inline void join_pairs(C* dst, int64_t n, const C* even, const C* odd) {
+  constexpr int kV = Vec<C>::kSize;
+  for (int64_t i = 0; i < n; i += 2 * kV, even += kV, odd += kV) {
+    const int64_t left = n - i;
+    const Vec<C> e = Vec<C>::load(even), o = Vec<C>::load(odd);
+    const Vec<C> lo = zip_lanes<C, 0>(e, o, LaneSequence<C>()), hi = zip_lanes<C, 1>(e, o, LaneSequence<C>());
+    left >= kV ? lo.store(dst + i) : lo.store(dst + i, static_cast<int>(left));
+    if (left >= 2 * kV) hi.store(dst + i + kV);
+    else if (left > kV) hi.store(dst + i + kV, static_cast<int>(left - kV));
+  }
+}
+// dst[i] = src[i] for i < n; writes whole registers.
+template <class C>
+inline void copy_wide(C* dst, const C* src, int64_t n) {
+  constexpr int kV = Vec<C>::kSize;
+  for (int64_t i = 0; i < n; i += kV) (n - i >= kV ? Vec<C>::load(src + i) : Vec<C>::load(src + i, static_cast<int>(n - i))).store(dst + i);
+}
+
 // Note [Phase split]
 // A window entry (ky, kx) of all outputs of a band of rows is read from image[(oh*s + ky*d - p), (ow*s + kx*d - p)].
 // Splitting the padded image into stride_h * stride_w "phases" (rows and columns of one remainder) makes that a
 // contiguous array: phase[(ky*d) % s][(kx*d) % s] shifted by (ky*d/s, kx*d/s). With rows of one pitch the whole band
-// is one long vector loop for each window entry, whatever stride, padding and width are.
+// is one long vector loop for each window entry, whatever stride, padding and width are. Rows are written in order and
+// in whole registers: what overruns a row is written again with the next one, and phases end in room for the last.
 struct PhasePlan {
+  static constexpr int64_t kRoom = kVecBytes / 4;  // lanes of the widest register of floats
+
   int64_t kh, kw, sh, sw, ph, pw, dh, dw, h, w;
   int64_t band;         // output rows in a band
   int64_t pitch;        // entries of a phase's row: output width plus the columns windows reach over
   int64_t rows;         // rows of a phase
-  int64_t phase_size;   // rows * pitch
+  int64_t phase_size;   // rows * pitch and room behind
   int64_t slice;        // all phases of one depth slice
   int64_t used_h = 0, used_w = 0;       // phases that some window entry reads
   MoveScratch<int64_t> slot_h, slot_w;  // number of each phase among them, -1: nobody reads it
@@ -158,7 +214,7 @@ struct PhasePlan {
       band = min_of(s.out[1], max_of(8, 4096 / max_of(1, row_cost)) + reach);
     }
     rows = band + (kh - 1) * dh / sh;
-    phase_size = rows * pitch;
+    phase_size = rows * pitch + 2 * kRoom;
     slice = used_h * used_w * phase_size;
   }
   static void number_phases(int64_t* slot, int64_t& used, int64_t k, int64_t d, int64_t stride) {
@@ -210,6 +266,28 @@ struct PhasePlan {
   }
   template <class C>
   void split_row(C* first, const C* src, C blank) const {
+    int64_t e0, e1;
+    if (sw == 1) {
+      inside(0, e0, e1);
+      for (int64_t j = 0; j < e0; ++j) first[j] = blank;
+      copy_wide(first + e0, src, e1 - e0);
+      for (int64_t j = e1; j < pitch; ++j) first[j] = blank;
+      return;
+    }
+    if (sw == 2 && used_w == 2) {
+      // Even columns of the image go to one phase from entry pw/2 on, odd ones to the other.
+      C* even = first + slot_w[pw % 2] * phase_size;
+      C* odd = first + slot_w[(pw + 1) % 2] * phase_size;
+      int64_t o0, o1;
+      inside(pw % 2, e0, e1);
+      inside((pw + 1) % 2, o0, o1);
+      for (int64_t j = 0; j < e0; ++j) even[j] = blank;
+      for (int64_t j = 0; j < o0; ++j) odd[j] = blank;
+      split_pairs(src, min_of(w, 2 * max_of(e1 - e0, o1 - o0)), even + e0, odd + o0);
+      for (int64_t j = e1; j < pitch; ++j) even[j] = blank;
+      for (int64_t j = o1; j < pitch; ++j) odd[j] = blank;
+      return;
+    }
     for (int64_t q = 0; q < sw; ++q) {
       if (slot_w[q] < 0) continue;
       C* out = first + slot_w[q] * phase_size;
@@ -217,13 +295,7 @@ struct PhasePlan {
       inside(q, j0, j1);
       const C* from = src + j0 * sw + q - pw;
       for (int64_t j = 0; j < j0; ++j) out[j] = blank;
-      if (sw == 1) {
-        for (int64_t j = 0; j < j1 - j0; ++j) out[j0 + j] = from[j];
-      } else if (sw == 2) {
-        for (int64_t j = 0; j < j1 - j0; ++j) out[j0 + j] = from[2 * j];
-      } else {
-        for (int64_t j = 0; j < j1 - j0; ++j) out[j0 + j] = from[sw * j];
-      }
+      for (int64_t j = 0; j < j1 - j0; ++j) out[j0 + j] = from[sw * j];
       for (int64_t j = j1; j < pitch; ++j) out[j] = blank;
     }
   }
@@ -243,14 +315,9 @@ struct PhasePlan {
     }
     const int64_t reach = min_of(w, pitch * sw - pw);
     if (sw == 1) {
-      for (int64_t x = 0; x < reach; ++x) to[x] = in[x + pw];
-    } else if (sw == 2 && pw == 0 && used_w == 2) {
-      const C *even = in + slot_w[0] * phase_size, *odd = in + slot_w[1] * phase_size;
-      for (int64_t x = 0; x < reach / 2; ++x) {
-        to[2 * x] = even[x];
-        to[2 * x + 1] = odd[x];
-      }
-      if (reach & 1) to[reach - 1] = even[reach / 2];
+      copy_bytes(to, in + pw, reach * static_cast<int64_t>(sizeof(C)));
+    } else if (sw == 2 && used_w == 2) {
+      join_pairs(to, reach, in + slot_w[pw % 2] * phase_size + pw / 2, in + slot_w[(pw + 1) % 2] * phase_size + (pw + 1) / 2);
     } else {
       for (int64_t k = 0; k < sw; ++k) {
         int64_t j0, j1;
@@ -295,6 +362,7 @@ class PoolDivisors {
   // Factor of depth and row; times width(x) it is the divisor.
   C part(int64_t od, int64_t oh) const { return override_ != C(0) ? override_ : count_[0][od] * count_[1][oh]; }
   C width(int64_t ow) const { return count_[2][ow]; }
+  const C* widths() const { return count_[2]; }
   C at(int64_t od, int64_t oh, int64_t ow) const { return part(od, oh) * width(ow); }
 
  private:
@@ -302,6 +370,17 @@ class PoolDivisors {
   MoveScratch<C> counts_;
   C* count_[3];
 };
+
+// row[i] /= factor * widths[i].
+template <class C>
+inline void divide_row(C* row, const C* widths, C factor, int64_t n) {
+  constexpr int kV = Vec<C>::kSize;
+  for (int64_t i = 0; i < n; i += kV) {
+    const int m = static_cast<int>(min_of(kV, n - i));
+    if (m == kV) (Vec<C>::load(row + i) / (Vec<C>(factor) * Vec<C>::load(widths + i))).store(row + i);
+    else (Vec<C>::load(row + i, m) / (Vec<C>(factor) * Vec<C>::load(widths + i, m))).store(row + i, m);
+  }
+}
 
 // One window entry of a band: where its values start in the phases, what to add to a lane's base index, its number.
 struct PoolTap {
