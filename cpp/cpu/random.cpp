@@ -136,12 +136,22 @@ void random_int_words(const uint32_t* raw, T* dst, int64_t n, const RandomIntAtt
 template <class T>
 void bernoulli_words(const uint32_t* raw, T* dst, int64_t n, uint64_t threshold) {
   const T one = T(1.0f), zero = T(0.0f);
-  for (int64_t i = 0; i < n; i += kPiece) {
-    const int64_t m = n - i < kPiece ? n - i : kPiece;
-    uint64_t u[kPiece];
-    for (int64_t k = 0; k < m; ++k)
-      u[k] = static_cast<uint64_t>(Generator::temper(raw[2 * (i + k)])) << 32 | Generator::temper(raw[2 * (i + k) + 1]);
-    for (int64_t k = 0; k < m; ++k) dst[i + k] = (u[k] & Generator::kMask53) < threshold ? one : zero;
+  int64_t i = 0;
+  for (; i + VecU::kSize <= n; i += VecU::kSize) {
+    const auto hit = below(raw + 2 * i, threshold);
+    if constexpr (same_type<T, float>) {
+      where(mask_cast<float>(hit), VecF(1.0f), VecF(0.0f)).store(dst + i);
+    } else if constexpr (sizeof(T) == 1) {
+      store_bytes(reinterpret_cast<uint8_t*>(dst + i), hit);
+    } else {
+      uint8_t bytes[VecU::kSize];
+      store_bytes(bytes, hit);
+      for (int k = 0; k < VecU::kSize; ++k) dst[i + k] = bytes[k] ? one : zero;
+    }
+  }
+  for (; i < n; ++i) {
+    const uint64_t u = static_cast<uint64_t>(Generator::temper(raw[2 * i])) << 32 | Generator::temper(raw[2 * i + 1]);
+    dst[i] = (u & Generator::kMask53) < threshold ? one : zero;
   }
 }
 

@@ -7,43 +7,6 @@ namespace fireseed::cpu::FS_ISA {
 
 namespace {
 
-// The first words of kSize consecutive pairs, and the second ones.
-FS_INLINE void split_pairs(const uint32_t* raw, VecU* first, VecU* second) {
-  const VecU a = VecU::load(raw), b = VecU::load(raw + VecU::kSize);
-  using N = native_t<uint32_t>;
-  N even, odd;
-  for (int i = 0; i < VecU::kSize; ++i) {
-    even[i] = static_cast<uint32_t>(2 * i);
-    odd[i] = static_cast<uint32_t>(2 * i + 1);
-  }
-  *first = VecU((N)__builtin_shuffle(a.v, b.v, even));
-  *second = VecU((N)__builtin_shuffle(a.v, b.v, odd));
-}
-
-// Lanes whose 53-bit uniform (high 21 bits from the first word of a pair) is below `threshold`.
-FS_INLINE Mask<uint32_t> below(const uint32_t* raw, uint64_t threshold) {
-  const VecU top(static_cast<uint32_t>(threshold >> 32)), rest(static_cast<uint32_t>(threshold));
-  VecU first, second;
-  split_pairs(raw, &first, &second);
-  first = temper(first) & VecU(0x1fffffu);
-  const auto tie = first == top;
-  auto less = first < top;
-  if (__builtin_expect(tie.any(), 0)) less = less | (tie & (temper(second) < rest));
-  return less;
-}
-
-// The lanes of a mask as bytes 0 and 1.
-FS_INLINE void store_bytes(uint8_t* p, Mask<uint32_t> m) {
-#if defined(__AVX512F__)
-  const __m128i bytes = _mm_maskz_set1_epi8(m.m, 1);
-  __builtin_memcpy(p, &bytes, 16);
-#else
-  typedef uint8_t Bytes __attribute__((vector_size(VecU::kSize)));
-  const Bytes bytes = __builtin_convertvector((native_t<uint32_t>)m.m & 1u, Bytes);
-  __builtin_memcpy(p, &bytes, sizeof bytes);
-#endif
-}
-
 template <class T>
 FS_INLINE T scaled(T x, bool keep, compute_type<T> scale) {
   using C = compute_type<T>;
@@ -119,6 +82,21 @@ void shuffle(I* p, int64_t n, Generator& generator) {
 // Errors that a row of weights may hold, as bits.
 constexpr int kNegative = 1, kNotFinite = 2, kZeroSum = 4;
 
+// The first position of the largest of q[0 .. n), none of which is NaN: its value by registers, then a search.
+template <class C>
+int64_t position_of_largest(const C* q, int64_t n) {
+  using V = Vec<C>;
+  V most[4] = {V(q[0]), V(q[0]), V(q[0]), V(q[0])};
+  int64_t i = 0;
+  for (; i + 4 * V::kSize <= n; i += 4 * V::kSize)
+    for (int j = 0; j < 4; ++j) most[j] = max(most[j], V::load(q + i + j * V::kSize));
+  C best = reduce_max(max(max(most[0], most[1]), max(most[2], most[3])));
+  for (; i < n; ++i) best = q[i] > best ? q[i] : best;
+  for (i = 0; i + V::kSize <= n && !(V::load(q + i) == V(best)).any();) i += V::kSize;
+  while (i < n - 1 && q[i] != best) ++i;
+  return i;
+}
+
 // Positions of the k largest of q[0 .. n) into `index`, in descending order (first position wins a tie): a heap of
 // the k best with the worst on top.
 template <class C>
@@ -162,13 +140,19 @@ int sample_without(const TensorView& p, const TensorView& out, Generator& genera
   parallel_for(rows, 1 + 16384 / n, [&](int64_t b, int64_t e) {
     int bad = 0;
     for (int64_t r = b; r < e; ++r) {
-      C sum = 0;
-      for (int64_t i = 0; i < n; ++i) {
-        const C w = static_cast<C>(weights[r * row_step + i * step]);
-        if (!(w >= 0 && w < __builtin_inf())) bad |= kNotFinite;
-        sum += w;
+      int invalid = 0, positive = 0;  // a sum of numbers >= 0 is 0 where none is positive
+      const T* const w = weights + r * row_step;
+      auto look = [&](T weight) {
+        const C x = static_cast<C>(weight);
+        invalid |= !(x >= 0) | !(x < static_cast<C>(__builtin_inf()));
+        positive |= x > 0;
+      };
+      if (step == 1) {
+        for (int64_t i = 0; i < n; ++i) look(w[i]);
+      } else {
+        for (int64_t i = 0; i < n; ++i) look(w[i * step]);
       }
-      if (sum == 0) bad |= kZeroSum;
+      bad |= (invalid ? kNotFinite : 0) | (positive ? 0 : kZeroSum);
     }
     if (bad) __atomic_fetch_or(&errors, bad, __ATOMIC_RELAXED);
   });
@@ -194,7 +178,10 @@ int sample_without(const TensorView& p, const TensorView& out, Generator& genera
   });
   int64_t* const result = out.ptr<int64_t>();
   parallel_for(rows, 1 + 16384 / n, [&](int64_t b, int64_t e) {
-    for (int64_t r = b; r < e; ++r) largest(s + r * n, n, k, result + r * k);
+    for (int64_t r = b; r < e; ++r) {
+      if (k == 1) result[r] = position_of_largest(s + r * n, n);
+      else largest(s + r * n, n, k, result + r * k);
+    }
   });
   return 0;
 }

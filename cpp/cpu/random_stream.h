@@ -54,6 +54,43 @@ FS_INLINE VecD uniform53(VecU raw) {
   return to_double53(join_words(temper(raw)) & VecU64(Generator::kMask53)) * VecD(0x1p-53);
 }
 
+// The first words of kSize consecutive pairs, and the second ones.
+FS_INLINE void split_pairs(const uint32_t* raw, VecU* first, VecU* second) {
+  const VecU a = VecU::load(raw), b = VecU::load(raw + VecU::kSize);
+  using N = native_t<uint32_t>;
+  N even, odd;
+  for (int i = 0; i < VecU::kSize; ++i) {
+    even[i] = static_cast<uint32_t>(2 * i);
+    odd[i] = static_cast<uint32_t>(2 * i + 1);
+  }
+  *first = VecU((N)__builtin_shuffle(a.v, b.v, even));
+  *second = VecU((N)__builtin_shuffle(a.v, b.v, odd));
+}
+
+// Lanes whose 53-bit uniform (high 21 bits from the first word of a pair) is below `threshold`.
+FS_INLINE Mask<uint32_t> below(const uint32_t* raw, uint64_t threshold) {
+  const VecU top(static_cast<uint32_t>(threshold >> 32)), rest(static_cast<uint32_t>(threshold));
+  VecU first, second;
+  split_pairs(raw, &first, &second);
+  first = temper(first) & VecU(0x1fffffu);
+  const auto tie = first == top;
+  auto less = first < top;
+  if (__builtin_expect(tie.any(), 0)) less = less | (tie & (temper(second) < rest));
+  return less;
+}
+
+// The lanes of a mask as bytes 0 and 1.
+FS_INLINE void store_bytes(uint8_t* p, Mask<uint32_t> m) {
+#if defined(__AVX512F__)
+  const __m128i bytes = _mm_maskz_set1_epi8(m.m, 1);
+  __builtin_memcpy(p, &bytes, 16);
+#else
+  typedef uint8_t Bytes __attribute__((vector_size(VecU::kSize)));
+  const Bytes bytes = __builtin_convertvector((native_t<uint32_t>)m.m & 1u, Bytes);
+  __builtin_memcpy(p, &bytes, sizeof bytes);
+#endif
+}
+
 // Uniform doubles of n pairs of raw words.
 inline void uniforms53(const uint32_t* raw, double* out, int64_t n) {
   int64_t i = 0;
@@ -86,7 +123,7 @@ class StreamBuffer {
 // after another would have left it. While one buffer is turned into elements, the next one is generated.
 template <class F>
 void draw(Generator& generator, int64_t count, int words, int64_t chunk, F&& f) {
-  constexpr int64_t kBlock = Generator::kWords, kBlocks = 104;
+  constexpr int64_t kBlock = Generator::kWords, kBlocks = 312;  // 760 KiB a buffer: few meetings of threads
   constexpr int64_t kBufferWords = (kBlocks + 1) * kBlock;
   if (count <= 0) return;
   int64_t used = generator.used();
