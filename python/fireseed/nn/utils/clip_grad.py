@@ -45,13 +45,13 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
 
     parameters: a tensor or an iterable of tensors; those without gradient are left out.
     """
-    with _C.no_grad():
-        grads = _grads(parameters)
-        total = get_total_norm(grads, norm_type, error_if_nonfinite)
-        coefficient = (float(max_norm) / (total + 1e-6)).clamp(max=1.0)
-        for g in grads:
-            g.mul_(coefficient)
-        return total
+    if isinstance(parameters, Tensor):
+        parameters = [parameters]
+    else:
+        parameters = list(parameters)
+        if not parameters:
+            warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
+    return _C._clip_grad_norm_(parameters, float(max_norm), float(norm_type), bool(error_if_nonfinite))
 
 
 def clip_grad_value_(parameters, clip_value, foreach=None):
