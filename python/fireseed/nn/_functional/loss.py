@@ -64,7 +64,8 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
         extended = [blank]
         for label in labels:
             extended += [label, blank]
-        lp = log_probs[:t_len[b], b].index_select(1, _C.tensor(extended, dtype=_C.int64))  # (T, 2S + 1)
+        own = log_probs[:t_len[b], b]  # (T, C)
+        lp = own.index_select(1, _C.tensor(extended, dtype=_C.int64))  # (T, 2S + 1)
         width = len(extended)
         skip = [i > 1 and extended[i] != blank and extended[i] != extended[i - 2] for i in range(width)]
         low = _C.full((width,), -math.inf, dtype=lp.dtype)
@@ -85,7 +86,12 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
             alpha = _C.where(dead, low, _C.where(dead, _C.ones_like(total), total).log() + top) + lp[t]
         last = alpha[-2:] if width > 1 else alpha[-1:]
         top = last.detach().max()
-        losses.append(lp[0, 0] * 0 + math.inf if float(top) == -math.inf else -((last - top).exp().sum().log() + top))
+        if float(top) == -math.inf:
+            losses.append(lp[0, 0] * 0 + math.inf)
+            continue
+        # PyTorch's gradient is that of the scores behind log_softmax: it has a term exp(log_probs), added here to a zero.
+        total = own.exp().sum()
+        losses.append(total - total.detach() - ((last - top).exp().sum().log() + top))
     loss = _C.stack(losses)
     if zero_infinity:
         loss = _C.where(loss == math.inf, _C.zeros_like(loss), loss)
