@@ -144,34 +144,84 @@ void run_row(const Plan& plan, char* const* p, const int64_t* stride, int64_t co
   }
 }
 
-// Rows too short to be worth a call of the core each: elements [begin, end) are gathered block by block.
+// How an operand lies under rows too short to be worth a call of the core each.
+enum class Short : uint8_t {
+  kFlat,      // contiguous across rows
+  kPeriodic,  // the same row again and again
+  kGathered,
+};
+
+Short short_kind(const StridedLoop& loop, int k, int64_t size) {
+  bool flat = true, periodic = k > 0;
+  int64_t expected = size;
+  for (int i = loop.ndim - 1; i >= 0; --i) {
+    flat &= loop.strides[k][i] == expected;
+    expected *= loop.sizes[i];
+    if (i < loop.ndim - 1) periodic &= loop.strides[k][i] == 0;
+  }
+  return flat ? Short::kFlat : periodic ? Short::kPeriodic : Short::kGathered;
+}
+
+// Elements [begin, end) of a loop with short rows, in blocks of whole rows: flat operands are used where they lie,
+// repeated rows are laid out once, the rest is gathered block by block.
 void run_short_rows(const Plan& plan, const StridedLoop& loop, int64_t begin, int64_t end, Buffers& buffers) {
+  const int64_t row = loop.row_size(), block = kBlock / row * row;
   int64_t step[kMaxOperands];
   char* q[kMaxOperands];
+  Short kind[kMaxOperands];
+  bool gathers = false;
   for (int k = 0; k < plan.num; ++k) {
+    const Operand& o = plan.operand[k];
     step[k] = 1;
     q[k] = buffers.core[k];
-  }
-  for (; begin < end; begin += kBlock) {
-    const int64_t stop = end - begin < kBlock ? end : begin + kBlock;
-    int64_t done = 0;
-    loop.for_rows(begin, stop, [&](char* const* p, int64_t count) {
-      for (int k = 1; k < plan.num; ++k) {
-        const int64_t size = plan.operand[k].size;
-        copy_strided(size, p[k], loop.row_stride(k), buffers.core[k] + done * size, size, count);
-      }
-      done += count;
-    });
-    for (int k = 1; k < plan.num; ++k) {
-      if (plan.operand[k].half == DType::kUndefined) continue;
-      __builtin_memcpy(buffers.raw, buffers.core[k], static_cast<size_t>(done) * 2);
-      widen(plan.operand[k].half, buffers.raw, buffers.core[k], done);
+    kind[k] = short_kind(loop, k, o.size);
+    gathers |= kind[k] == Short::kGathered && k > 0;
+    if (kind[k] != Short::kPeriodic) continue;
+    const int64_t total = end - begin < block ? end - begin : block, stride = loop.row_stride(k);
+    char* to = o.half == DType::kUndefined ? buffers.core[k] : buffers.raw;
+    for (int64_t done = 0, phase = begin % row; done < total; phase = 0) {
+      const int64_t n = row - phase < total - done ? row - phase : total - done;
+      copy_strided(o.size, loop.base[k] + phase * stride, stride, to + done * o.size, o.size, n);
+      done += n;
     }
-    plan.core(q, step, done, plan.attrs, false);
+    if (o.half != DType::kUndefined) widen(o.half, buffers.raw, buffers.core[k], total);
+  }
+  for (; begin < end; begin += block) {
+    const int64_t stop = end - begin < block ? end : begin + block, n = stop - begin;
+    if (gathers) {
+      int64_t done = 0;
+      loop.for_rows(begin, stop, [&](char* const* p, int64_t count) {
+        for (int k = 1; k < plan.num; ++k) {
+          if (kind[k] != Short::kGathered) continue;
+          const int64_t size = plan.operand[k].size;
+          copy_strided(size, p[k], loop.row_stride(k), buffers.core[k] + done * size, size, count);
+        }
+        done += count;
+      });
+    }
+    for (int k = 1; k < plan.num; ++k) {
+      const Operand& o = plan.operand[k];
+      if (kind[k] == Short::kFlat) {
+        char* from = loop.base[k] + begin * o.size;
+        if (o.half == DType::kUndefined) q[k] = from;
+        else widen(o.half, from, buffers.core[k], n);
+      } else if (kind[k] == Short::kGathered && o.half != DType::kUndefined) {
+        __builtin_memcpy(buffers.raw, buffers.core[k], static_cast<size_t>(n) * 2);
+        widen(o.half, buffers.raw, buffers.core[k], n);
+      }
+    }
     const Operand& o = plan.operand[0];
+    const bool direct = kind[0] == Short::kFlat && o.half == DType::kUndefined;
+    if (direct) q[0] = loop.base[0] + begin * o.size;
+    plan.core(q, step, n, plan.attrs, false);
+    if (direct) continue;
+    if (kind[0] == Short::kFlat) {
+      narrow_to(o.half, buffers.core[0], loop.base[0] + begin * o.size, n);
+      continue;
+    }
     const char* result = buffers.core[0];
     if (o.half != DType::kUndefined) {
-      narrow_to(o.half, buffers.core[0], buffers.raw, done);
+      narrow_to(o.half, buffers.core[0], buffers.raw, n);
       result = buffers.raw;
     }
     int64_t written = 0;

@@ -50,7 +50,25 @@ Tensor cast_operand(const Tensor& x, DType t) {
   return to(x, t);
 }
 
+namespace {
+// small can be broadcast to big's shape as it is.
+bool fits_into(const TensorImpl* small, const TensorImpl* big) {
+  const int lead = big->ndim - small->ndim;
+  if (lead < 0) return false;
+  for (int i = 0; i < small->ndim; ++i)
+    if (small->sizes[i] != big->sizes[i + lead] && small->sizes[i] != 1) return false;
+  return small->device == big->device;
+}
+}  // namespace
+
 void broadcast_infer(const char* op, Inputs in, DType dtype, Tensor* out) {
+  // Nearly always one operand has the result's shape.
+  size_t largest = 0;
+  for (size_t i = 1; i < in.size(); ++i)
+    if (in[i].dim() > in[largest].dim() || (in[i].dim() == in[largest].dim() && in[i].numel() > in[largest].numel())) largest = i;
+  bool all_fit = true;
+  for (size_t i = 0; i < in.size(); ++i) all_fit &= i == largest || fits_into(in[i].impl(), in[largest].impl());
+  if (all_fit) return like_first(in[largest], dtype, out);
   Dims sizes = in[0].sizes();
   Device device = in[0].device();
   for (size_t i = 1; i < in.size(); ++i) {
