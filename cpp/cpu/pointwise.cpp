@@ -319,7 +319,7 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
   plan.core = core;
   plan.attrs = attrs;
   plan.num = args.num_in + 1;
-  plan.stream = out.contiguous && n * static_cast<int64_t>(dtype_size(out.dtype)) >= kStreamBytes;
+  plan.stream = n * static_cast<int64_t>(dtype_size(out.dtype)) >= kStreamBytes;
   for (int k = 0; k < plan.num; ++k) {
     const TensorView& v = k ? args.in[k - 1] : out;
     plan.stream &= k == 0 || v.data != out.data;

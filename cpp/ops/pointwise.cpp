@@ -50,6 +50,27 @@ Tensor cast_operand(const Tensor& x, DType t) {
   return to(x, t);
 }
 
+void keep_layout(const Tensor& shell, const Tensor& x) {
+  const TensorImpl* t = x.impl();
+  int order[kMaxRank], n = 0;  // dimensions of more than one element, outermost in memory first
+  bool row_major = true;
+  for (int i = 0; i < t->ndim; ++i) {
+    if (t->sizes[i] == 1) continue;
+    if (t->strides[i] == 0) return;  // expanded
+    int j = n++;
+    for (; j > 0 && t->strides[order[j - 1]] < t->strides[i]; --j) order[j] = order[j - 1];
+    row_major &= j == n - 1;
+    order[j] = i;
+  }
+  if (row_major) return;
+  int64_t step = 1;
+  for (int j = n - 1; j >= 0; --j) {
+    shell.impl()->strides[order[j]] = step;
+    step *= t->sizes[order[j]];
+  }
+  shell.impl()->refresh_contiguous();
+}
+
 namespace {
 // small can be broadcast to big's shape as it is.
 bool fits_into(const TensorImpl* small, const TensorImpl* big) {

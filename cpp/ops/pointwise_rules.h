@@ -12,9 +12,12 @@ namespace fireseed {
 
 // ---- shape rules -------------------------------------------------------------------------------------------
 
+// Results keep the order of x's dimensions in memory (channels last stays channels last), without its gaps.
+void keep_layout(const Tensor& shell, const Tensor& x);
 inline void like_first(const Tensor& x, DType dtype, Tensor* out) {
   const TensorImpl* t = x.impl();
   out[0] = make_shell(t->sizes, t->ndim, dtype, t->device);
+  if (__builtin_expect(!x.is_contiguous(), false)) keep_layout(out[0], x);
 }
 inline void unary_infer(Inputs in, const void*, Tensor* out) { like_first(in[0], in[0].dtype(), out); }
 inline void test_infer(Inputs in, const void*, Tensor* out) { like_first(in[0], DType::kBool, out); }
