@@ -13,6 +13,8 @@
 #endif
 #if defined(__SSE4_1__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
@@ -300,12 +302,9 @@ struct Vec {
 #elif defined(__FMA__)
     else if constexpr (same_type<T, float>) return _mm256_fmadd_ps(a.v, b.v, c.v);
     else return _mm256_fmadd_pd(a.v, b.v, c.v);
-#elif defined(__ARM_FEATURE_FMA)
-    else {
-      Native r;
-      for (int i = 0; i < kSize; ++i) r[i] = sizeof(T) == 4 ? __builtin_fmaf(a.v[i], b.v[i], c.v[i]) : __builtin_fma(a.v[i], b.v[i], c.v[i]);
-      return r;
-    }
+#elif defined(__ARM_NEON)
+    else if constexpr (same_type<T, float>) return (Native)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v);
+    else return (Native)vfmaq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v);
 #else
     else return a.v * b.v + c.v;
 #endif
@@ -322,39 +321,46 @@ struct Vec {
   }
 
 #if defined(__AVX512F__)
-#define FS_VEC_ROUND(name, mode, builtin)                                                              \
+#define FS_VEC_ROUND(name, mode, neon)                                                              \
   FS_INLINE friend Vec name(Vec a) {                                                                   \
     if constexpr (same_type<T, float>) return _mm512_roundscale_ps(a.v, (mode) | _MM_FROUND_NO_EXC);   \
     else if constexpr (same_type<T, double>) return _mm512_roundscale_pd(a.v, (mode) | _MM_FROUND_NO_EXC); \
     else return a;                                                                                     \
   }
 #elif defined(__AVX2__)
-#define FS_VEC_ROUND(name, mode, builtin)                                                       \
+#define FS_VEC_ROUND(name, mode, neon)                                                       \
   FS_INLINE friend Vec name(Vec a) {                                                            \
     if constexpr (same_type<T, float>) return _mm256_round_ps(a.v, (mode) | _MM_FROUND_NO_EXC); \
     else if constexpr (same_type<T, double>) return _mm256_round_pd(a.v, (mode) | _MM_FROUND_NO_EXC); \
     else return a;                                                                              \
   }
 #elif defined(__SSE4_1__)
-#define FS_VEC_ROUND(name, mode, builtin)                                                    \
+#define FS_VEC_ROUND(name, mode, neon)                                                    \
   FS_INLINE friend Vec name(Vec a) {                                                         \
     if constexpr (same_type<T, float>) return _mm_round_ps(a.v, (mode) | _MM_FROUND_NO_EXC); \
     else if constexpr (same_type<T, double>) return _mm_round_pd(a.v, (mode) | _MM_FROUND_NO_EXC); \
     else return a;                                                                           \
   }
+#elif defined(__ARM_NEON)
+#define FS_VEC_ROUND(name, mode, neon)                                                        \
+  FS_INLINE friend Vec name(Vec a) {                                                             \
+    if constexpr (same_type<T, float>) return (Native)v##neon##q_f32((float32x4_t)a.v);       \
+    else if constexpr (same_type<T, double>) return (Native)v##neon##q_f64((float64x2_t)a.v); \
+    else return a;                                                                               \
+  }
 #else
-#define FS_VEC_ROUND(name, mode, builtin)                                    \
+#define FS_VEC_ROUND(name, mode, neon)                                    \
   FS_INLINE friend Vec name(Vec a) {                                         \
     if constexpr (is_float_lane<T>) {                                        \
-      for (int i = 0; i < kSize; ++i) a.v[i] = static_cast<T>(builtin(a.v[i])); \
+      for (int i = 0; i < kSize; ++i) a.v[i] = static_cast<T>(__builtin_##name(a.v[i])); \
     }                                                                        \
     return a;                                                                \
   }
 #endif
-  FS_VEC_ROUND(floor, _MM_FROUND_TO_NEG_INF, __builtin_floor)
-  FS_VEC_ROUND(ceil, _MM_FROUND_TO_POS_INF, __builtin_ceil)
-  FS_VEC_ROUND(trunc, _MM_FROUND_TO_ZERO, __builtin_trunc)
-  FS_VEC_ROUND(nearbyint, _MM_FROUND_TO_NEAREST_INT, __builtin_nearbyint)
+  FS_VEC_ROUND(floor, _MM_FROUND_TO_NEG_INF, rndm)
+  FS_VEC_ROUND(ceil, _MM_FROUND_TO_POS_INF, rndp)
+  FS_VEC_ROUND(trunc, _MM_FROUND_TO_ZERO, rnd)
+  FS_VEC_ROUND(nearbyint, _MM_FROUND_TO_NEAREST_INT, rndn)
 #undef FS_VEC_ROUND
 
   FS_INLINE friend Vec sqrt(Vec a) {
@@ -368,6 +374,9 @@ struct Vec {
 #elif defined(__SSE4_1__)
     if constexpr (same_type<T, float>) return _mm_sqrt_ps(a.v);
     else return _mm_sqrt_pd(a.v);
+#elif defined(__ARM_NEON)
+    if constexpr (same_type<T, float>) return (Native)vsqrtq_f32((float32x4_t)a.v);
+    else return (Native)vsqrtq_f64((float64x2_t)a.v);
 #else
     for (int i = 0; i < kSize; ++i)
       a.v[i] = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(a.v[i]))) : static_cast<T>(__builtin_sqrt(a.v[i]));
