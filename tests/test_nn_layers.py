@@ -92,6 +92,8 @@ CASES = [
     ("CosineEmbeddingLoss", (), {"margin": 0.2}, (X2, r(4, 6), SIGN)), ("MarginRankingLoss", (), {"margin": 0.3}, (r(4), r(4), SIGN)),
     ("MultiMarginLoss", (), {"p": 2}, (X2, ints(6, 4))), ("TripletMarginLoss", (), {"swap": True}, (X2, r(4, 6), r(4, 6))),
     ("TripletMarginWithDistanceLoss", (), {}, (X2, r(4, 6), r(4, 6))),
+    ("AdaptiveLogSoftmaxWithLoss", (6, 20, [5, 12]), {"div_value": 2.0}, (X2, np.array([3, 17, 7, 0]))),
+    ("AdaptiveLogSoftmaxWithLoss", (6, 20, [5]), {"head_bias": True, "div_value": 2.0}, (X2, np.array([3, 1, 2, 0]))),
     ("RNN", (8, 5), {}, (SEQ,)), ("RNN", (8, 5, 2), {"nonlinearity": "relu", "batch_first": True, "bias": False}, (SEQ,)),
     ("LSTM", (8, 5), {}, (SEQ,)), ("LSTM", (8, 5, 2), {"bidirectional": True}, (SEQ, (r(4, 3, 5), r(4, 3, 5)))),
     ("LSTM", (8, 5), {"proj_size": 3, "bidirectional": True}, (SEQ,)), ("LSTM", (8, 5), {}, (r(6, 8),)),
@@ -195,6 +197,23 @@ def test_packed(mode, enforce_sorted):
         padded.sum().backward()
         outs.append([packed.data, packed.batch_sizes, out.data, padded, n, h, [p.grad for p in net.parameters()]])
     assert_same(outs[0], outs[1], 1e-4, 2e-5)
+
+
+def test_adaptive_softmax():
+    m = fs.nn.AdaptiveLogSoftmaxWithLoss(6, 20, [5, 12], div_value=2.0)
+    x = fs.tensor(X2)
+    full = m.log_prob(x)
+    assert_same(full.exp().sum(1), fs.ones(4), 1e-5, 1e-5)
+    target = fs.tensor([3, 17, 7, 0])
+    assert_same(m(x, target).output, full[fs.arange(4), target])
+    assert m.predict(x).tolist() == full.argmax(1).tolist()
+    with pytest.raises(RuntimeError, match=r"Target values should be in \[0, 19\]"):
+        m(x, target + 5)
+
+
+def test_data_parallel():
+    net = fs.nn.DataParallel(fs.nn.Linear(6, 2))
+    assert list(net.state_dict()) == ["module.weight", "module.bias"] and net(fs.tensor(X2)).shape == (4, 2)
 
 
 @pytest.mark.parametrize("make,x,kind", [
