@@ -1,6 +1,7 @@
 """Trainer, callbacks, History, and the digits script beside PyTorch."""
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -143,6 +144,32 @@ def test_interrupt():
                     callbacks=[Script([3, 2, 5, 6]), train.EarlyStopping("val_loss", patience=9), Interrupt()])
     assert history.stopped == "interrupted" and history.epochs == 3 and history.best_epoch == 2
     assert t.model[0].bias[0].item() == 2
+
+
+def test_ctrl_c(tmp_path):
+    """A real SIGINT: the run stops at once, the script goes on with the history."""
+    script = tmp_path / "endless.py"
+    script.write_text("""
+import fireseed as fs
+from fireseed import nn, train
+net = nn.Linear(64, 2)
+data = [(fs.randn(256, 64), fs.zeros(256, dtype=fs.int64))] * 10
+class Ready(train.Callback):
+    def on_epoch_end(self, trainer, logs):
+        if trainer.epoch == 3:
+            print("ready", flush=True)
+t = train.Trainer(net, fs.optim.SGD(net.parameters(), lr=0.1), nn.CrossEntropyLoss(), progress=False)
+h = t.fit(data, 10**9, callbacks=[Ready(), train.EarlyStopping(patience=10**9)])
+print(h.stopped, h.epochs >= 3, len(h["loss"]) == h.epochs, h.best_epoch is not None)
+""")
+    run = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert run.stdout.readline() == "ready\n"
+        run.send_signal(signal.SIGINT)
+        rest, _ = run.communicate(timeout=20)
+        assert rest.strip() == "interrupted True True True" and run.returncode == 0
+    finally:
+        run.kill()
 
 
 def test_failures():
