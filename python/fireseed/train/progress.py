@@ -47,7 +47,8 @@ class Progress:
     def finish(self, logs):
         """The epoch is done, with its figures."""
         if self.bar is not None:
-            self.bar.set_postfix_str(_format(logs), refresh=False)
+            self.bar.bar_format = "{desc}: {n_fmt} batches in {elapsed}{postfix}"  # figures instead of the bar
+            self.bar.set_postfix_str(_format({k: v for k, v in logs.items() if k != "lr"}), refresh=False)
             self.bar.update(self.done)
             self.bar.close()
             self.bar = None
