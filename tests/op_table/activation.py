@@ -60,13 +60,14 @@ unary(
     kwargs={"approximate": "tanh"},
     tol=4,
     nan=False,
+    covers="gelu_tanh",
 )
 unary(fn + "silu", lambda x: x * sp.expit(x), tol=3, special=(np.nan, np.inf, 0.0, 1.0, -80.0))
 unary(fn + "mish", lambda x: x * np.tanh(np.logaddexp(0, x)), tol=6, special=(np.nan, np.inf, 0.0, 1.0, -5.0))
 unary(fn + "softplus", softplus, tol=3)
 unary(fn + "softplus", softplus, kwargs={"beta": 2.0, "threshold": 1.0}, kinks=(0.5,), tol=3, nan=False)
 unary(fn + "softsign", lambda x: x / (1 + np.abs(x)), special=(np.nan, 0.0, 3.0), kinks=(0,), gtol=2)
-unary(fn + "logsigmoid", lambda x: -np.logaddexp(0, -x), tol=4)
+unary(fn + "logsigmoid", lambda x: -np.logaddexp(0, -x), tol=4, covers="log_sigmoid")
 unary(fn + "tanhshrink", lambda x: x - np.tanh(x), tol=4, special=(np.nan, np.inf, -np.inf, 0.0))
 unary(fn + "hardshrink", lambda x, lambd=0.5: np.where(np.abs(x) <= lambd, 0, x), kinks=(-0.5, 0.5))
 unary(

@@ -71,6 +71,7 @@ row(
     [S(t(3, 4), t(3, 4), log_target=True, reduction="batchmean")],
     tol=4,
     gtol=2,
+    covers="kl_div_log",
 )
 elementwise("poisson_nll_loss", lambda x, y: np.exp(x) - y * x, y={"lo": 0.1, "hi": 3, "grad": False})
 elementwise(
@@ -103,6 +104,7 @@ elementwise(
         S(t(2, fill=[0.0, 1.0], grad=False), t(2, fill=[1.0, 1.0], grad=False)),
     ],
     dtypes=WIDE,
+    covers="bce_loss",
     errors=[
         E((ValueError, RuntimeError), "", t(3, **PROB), t(4, **PROB)),
         E(RuntimeError, "", t(3, fill=[2.0, 0.5, 0.1]), t(3, **PROB)),
@@ -112,6 +114,7 @@ elementwise(
     "binary_cross_entropy_with_logits",
     bce_logits,
     y=PROB,
+    covers="bce_with_logits_loss",
     extra=[
         S(t(3, 4), t(3, 4, **PROB), pos_weight=t(4, lo=0.5, grad=False)),
         S(t(3, 4), t(3, 4, **PROB), t(4, lo=0.5, grad=False)),
@@ -286,3 +289,45 @@ for r in ("none", "sum", "mean"):
         [S(t(3, 4), i(3), reduction=r)],
         **{**elem, "grad": 1},
     )
+
+
+def ctc(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
+    """Graves et al. (2006), forward variables; log_probs (T, N, C), targets (N, S)."""
+    losses = []
+    for n, (time, length) in enumerate(zip(input_lengths, target_lengths)):
+        labels = [blank]
+        for k in targets[n, :length]:
+            labels += [int(k), blank]
+        a = np.full(len(labels), -np.inf)
+        a[:2] = log_probs[0, n, labels[:2]]
+        for step in log_probs[1:time, n]:
+            b = a.copy()
+            b[1:] = np.logaddexp(b[1:], a[:-1])
+            for s in range(2, len(labels)):
+                if labels[s] != blank and labels[s] != labels[s - 2]:
+                    b[s] = np.logaddexp(b[s], a[s - 2])
+            a = b + step[labels]
+        losses.append(-np.logaddexp(a[-1], a[-2]) if len(labels) > 1 else -a[-1])
+    y = np.array(losses)
+    if zero_infinity:
+        y = np.where(np.isinf(y), 0, y)
+    total = {"none": y, "sum": y.sum()}
+    return total[reduction] if reduction in total else (y / np.maximum(target_lengths, 1)).mean()
+
+
+LOGP = t(6, 2, 4, lo=-3, hi=0)
+TARGETS = i(fill=[[1, 2, 2], [3, 1, 0]])
+row(
+    fn + "ctc_loss",
+    ctc,
+    [
+        S(LOGP, TARGETS, i(fill=[6, 5]), i(fill=[3, 2])),
+        S(LOGP, TARGETS, i(fill=[6, 5]), i(fill=[3, 2]), reduction="none"),
+        S(LOGP, TARGETS, i(fill=[6, 1]), i(fill=[3, 2]), reduction="sum", zero_infinity=True),
+    ],
+    dtypes=WIDE,
+    tol=4,
+    grad=1,
+    gtol=np.inf,
+    why="PyTorch's gradient holds only for normalised log_probs",
+)
