@@ -43,6 +43,19 @@ Tensor weighted(Args& a, int weight, Reduction reduction, bool by_weight, F loss
   return reduction == Reduction::kMean && by_weight ? div(sum(y), sum(w)) : reduce_loss(y, reduction);
 }
 
+// Lengths given as a tensor, an int or a sequence of ints.
+Tensor lengths(Args& a, int i) {
+  if (as_tensor(a.object(i))) return *as_tensor(a.object(i));
+  PyObject* list = PySequence_Check(a.object(i)) ? PySequence_Fast(a.object(i), "lengths") : PyTuple_Pack(1, a.object(i));
+  if (!list) throw PythonError{};
+  const Py_ssize_t n = PySequence_Fast_GET_SIZE(list);
+  const Tensor t = empty(Dims{n}, DType::kInt64);
+  for (Py_ssize_t k = 0; k < n; ++k) t.data<int64_t>()[k] = PyLong_AsLongLong(PySequence_Fast_GET_ITEM(list, k));
+  Py_DECREF(list);
+  if (PyErr_Occurred()) throw PythonError{};
+  return t;
+}
+
 #define FS_LEGACY "bool? size_average=None, bool? reduce=None, str reduction='mean'"
 
 }  // namespace
@@ -116,6 +129,16 @@ FS_BINDINGS(loss) {
   def("multilabel_soft_margin_loss(Tensor input, Tensor target, Tensor? weight=None, " FS_LEGACY ")", kNN, [](Args& a) {
     return multilabel_soft_margin_loss(a.tensor(0), a.tensor(1), a.opt_tensor(2), reduction_of(a, 3, 4, 5));
   });
+  def("ctc_loss(Tensor log_probs, Tensor targets, object input_lengths, object target_lengths, int blank=0, "
+      "str reduction='mean', bool zero_infinity=False)", kNN, [](Args& a) {
+        return ctc_loss(a.tensor(0), a.tensor(1), lengths(a, 2), lengths(a, 3), a.i64(4), parse_reduction(a.str(5), "ctc_loss"),
+                        a.boolean(6));
+      }, "Connectionist temporal classification of log-probabilities (T, N, C) against label sequences.");
+  def("ctc_loss(Tensor log_probs, Tensor targets, object input_lengths, object target_lengths, int blank=0, "
+      "int reduction=1, bool zero_infinity=False)", kFunction, [](Args& a) {
+        const int64_t r = a.i64(5);
+        return ctc_loss(a.tensor(0), a.tensor(1), lengths(a, 2), lengths(a, 3), a.i64(4), static_cast<Reduction>(r), a.boolean(6));
+      });
   def("cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08)", kNN | kFunction,
       [](Args& a) { return cosine_similarity(a.tensor(0), a.tensor(1), a.i64(2), a.f64(3)); });
   def("pairwise_distance(Tensor x1, Tensor x2, float p=2.0, float eps=1e-06, bool keepdim=False)", kNN | kFunction,

@@ -183,6 +183,8 @@ FS_BINDINGS(reduce) {
              a.tensor(0).sizes());
     return vector_norm(a.tensor(0), 2, a.dims(2), a.boolean(3), a.opt_dtype(4));
   });
+  def("dist(Tensor input, Tensor other, Scalar p=2)", kBoth,
+      [](Args& a) { return vector_norm(a.tensor(0) - a.tensor(1), a.f64(2)); }, "Norm of order p of input - other.");
   def("renorm(Tensor input, Scalar p, int dim, Scalar maxnorm)", kBoth | kInPlace,
       [](Args& a) { return renorm(a.tensor(0), a.f64(1), a.i64(2), a.f64(3)); });
   def("normalize(Tensor input, float p=2.0, int dim=1, float eps=1e-12)", kNN,

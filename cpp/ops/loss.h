@@ -43,6 +43,11 @@ Tensor multi_margin_loss(const Tensor& x, const Tensor& target, double p, double
 Tensor multilabel_margin_loss(const Tensor& x, const Tensor& target, Reduction reduction);
 Tensor multilabel_soft_margin_loss(const Tensor& x, const Tensor& target, const Tensor& weight, Reduction reduction);
 
+// Connectionist temporal classification (Graves 2006). log_probs (T, N, C) or (T, C), as log_softmax gives them; targets
+// (N, S) or joined (sum of target_lengths); lengths int tensors (N).
+Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths, const Tensor& target_lengths,
+                int64_t blank = 0, Reduction reduction = Reduction::kMean, bool zero_infinity = false);
+
 Tensor cosine_similarity(const Tensor& x1, const Tensor& x2, int64_t dim = 1, double eps = 1e-8);
 Tensor pairwise_distance(const Tensor& x1, const Tensor& x2, double p = 2, double eps = 1e-6, bool keepdim = false);
 

@@ -63,8 +63,20 @@ void choice_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   gx[0] = scatter_add(zeros(c.input_sizes(0), g[0].dtype(), g[0].device()), dim, c.output(1), g[0]);
 }
 
-// gx_i = Σ_{j >= i} g_j exp(x_i - y_j), by logcumsumexp from the end, for the two signs of g apart.
+// gx_i = Σ_{j >= i} g_j exp(x_i - y_j), with the maximum taken out of both exponents.
 void logcumsumexp_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
+  const int64_t dim = c.attrs<ScanAttrs>().dim;
+  const Tensor x = c.input(0), y = c.output();
+  if (x.dim() == 0 || x.numel() == 0) {
+    gx[0] = g[0];
+    return;
+  }
+  const Tensor top = detach(amax(x, Dims{dim}, true)), m = where(isfinite(top), top, 0.0);
+  gx[0] = exp(x - m) * reverse_cumsum(g[0] * exp(m - y), dim);
+}
+
+// The same in logarithms, by logcumsumexp from the end, for the two signs of g apart: no overflow.
+void logcumsumexp_vjp_fused(const Vjp& c, const Tensor* g, Tensor* gx) {
   const int64_t dim = c.attrs<ScanAttrs>().dim;
   const Tensor x = c.input(0), y = c.output();
   if (x.dim() == 0) {
@@ -114,7 +126,8 @@ constinit Op op::logcumsumexp{.name = "logcumsumexp",
                               .saves = save_input(0) | save_output(0),
                               .attrs_size = sizeof(ScanAttrs),
                               .infer = same_infer,
-                              .vjp = logcumsumexp_vjp};
+                              .vjp = logcumsumexp_vjp,
+                              .vjp_fused = logcumsumexp_vjp_fused};
 
 Tensor cumsum(const Tensor& x, int64_t dim, DType dtype) {
   const Tensor y = dtype == DType::kUndefined ? x : to(x, dtype);

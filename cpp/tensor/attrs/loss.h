@@ -14,10 +14,8 @@ struct ClassLossAttrs {
   double label_smoothing = 0;  // cross_entropy only
 };
 
-// Elementwise losses of (input, target).
-struct PairLossAttrs {
-  Reduction reduction = Reduction::kMean;
-  double beta = 1;  // smooth_l1: beta, huber: delta
+struct CtcAttrs {
+  int64_t blank = 0;
 };
 
 }  // namespace fireseed
