@@ -322,7 +322,15 @@ PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const 
       }
     }
     Args a(f, slots, v.first, v.count, v.index);
-    PyObject* r = s.handler(a);
+    PyObject* r;
+    try {
+      r = s.handler(a);
+    } catch (const Error& e) {
+      // Every error names the function that was called.
+      if (original.defined()) Py_DECREF(slots[0]);
+      if (std::string_view(e.what()).find(f.name) != std::string_view::npos) throw;
+      throw Error(e.kind(), f.name + "(): " + e.what());
+    }
     if (original.defined()) {
       Py_DECREF(slots[0]);
       slots[0] = self_object;
