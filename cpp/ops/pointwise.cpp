@@ -135,6 +135,11 @@ constexpr Op bits_op(const char* name) {
   return Op{.name = name, .flags = kPointwiseFlags | kNotDifferentiable, .infer = binary_infer<kOp>};
 }
 
+// The step is constant but where x = y already.
+void nextafter_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
+  if (c.needs(0)) gx[0] = where(eq(c.input(0), c.input(1)), 0.0, g[0]);
+  if (c.needs(1)) gx[1] = zeros_like(g[0]);
+}
 void where_infer(Inputs in, const void*, Tensor* out) { broadcast_infer("where", in, in[1].dtype(), out); }
 void where_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const Tensor condition = c.input(0);
@@ -151,7 +156,11 @@ constinit Op op::bitwise_left_shift = bits_op<op::bitwise_left_shift>("bitwise_l
 constinit Op op::bitwise_right_shift = bits_op<op::bitwise_right_shift>("bitwise_right_shift");
 constinit Op op::gcd = bits_op<op::gcd>("gcd");
 constinit Op op::lcm = bits_op<op::lcm>("lcm");
-constinit Op op::nextafter = bits_op<op::nextafter>("nextafter");
+constinit Op op::nextafter{.name = "nextafter",
+                           .flags = kPointwiseFlags,
+                           .saves = save_input(0) | save_input(1),
+                           .infer = binary_infer<op::nextafter>,
+                           .vjp = nextafter_vjp};
 constinit Op op::where{
     .name = "where", .flags = kPointwise, .saves = save_input(0), .infer = where_infer, .vjp = where_vjp};
 
