@@ -24,10 +24,10 @@ ALL = NUM + ("bool",)
 def resolve(path):
     """The callable behind "softmax", "nn.functional.gelu" or "Tensor.add_"."""
     if path.startswith("Tensor."):
-        name = path[len("Tensor.") :]
-        if not callable(getattr(lib.Tensor, name)):  # a missing method fails here, with its name
-            return lambda x: getattr(x, name)  # a property
-        return lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)
+        method = getattr(lib.Tensor, path[len("Tensor.") :])
+        if callable(method):
+            return method
+        return method.__get__  # a property
     here = F if path.startswith("nn.functional.") else lib
     for part in path.removeprefix("nn.functional.").split("."):
         here = getattr(here, part)

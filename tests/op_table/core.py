@@ -247,8 +247,10 @@ def binary(name, ref, a=None, b=None, kwargs=None, method=True, **fields):
     ]
     samples = [S(t(*s, **a), t(*u, **b), **kwargs) for s, u in shapes]
     fields.setdefault("big", S(t(301, 402, **a), t(402, **b), **kwargs))
+    dtypes = fields.get("dtypes", FLOAT)
+    dtype = "float32" if "float32" in dtypes else dtypes[0]
     fields.setdefault("errors", []).append(
-        E(RuntimeError, (name.rsplit(".", 1)[-1], "3", "4"), t(2, 3), t(2, 4), **kwargs)
+        E(RuntimeError, (name.rsplit(".", 1)[-1], "3", "4"), t(2, 3), t(2, 4), dtype=dtype, **kwargs)
     )
     return row(name, ref, samples, method=method, pointwise=2, **fields)
 

@@ -407,6 +407,23 @@ row(
 )
 
 
+def embedding_renorm(x, w, padding_idx=None, max_norm=None):
+    n = np.linalg.norm(w, axis=1, keepdims=True)
+    return np.where(n > max_norm, w * max_norm / (n + 1e-7), w)[x]
+
+
+row(
+    "nn.functional.embedding",
+    embedding_renorm,
+    [S(i(2, 4, hi=5), t(5, 3), None, 1.0), S(i(2, 4, hi=5), t(5, 3), max_norm=0.5)],
+    dtypes=("float64", "float32"),
+    writes=True,
+    grad=0,
+    layouts=False,
+    covers="embedding_renorm embedding_bag_max",
+)
+
+
 def embedding_bag(x, w, offsets=None, mode="mean"):
     bags = np.split(x, offsets[1:]) if offsets is not None else list(x)
     f = {"sum": np.sum, "mean": np.mean, "max": np.max}[mode]

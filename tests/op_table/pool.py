@@ -21,7 +21,8 @@ for n in (1, 2, 3):
             S(x, 2, 1, 0, 2),
             S(t(*SHAPES[n][1:], **D), (2,) * n),
         ],
-        covers=f"max_pool{n}d max_pool",
+        covers=f"max_pool{n}d max_pool max_pool_with_indices max_pool_with_window max_pool_window_indices "
+        "max_pool_window_backward",
         also=f"max_pool{n}d",
         errors=[
             E(RuntimeError, (f"max_pool{n}d",), t(*SHAPES[n]), 20),

@@ -143,6 +143,7 @@ for name, ref, arg in (("max", np.max, np.argmax), ("min", np.min, np.argmin)):
         name,
         picked(ref, arg),
         PICK,
+        covers=name + "_dim",
         dtypes=NUM,
         out=("same", "int64"),
         method=True,
@@ -414,4 +415,27 @@ row(
     dtypes=("float64", "float32"),
     grad=0,
     method=True,
+)
+
+
+def mode(x, dim=-1, keepdim=False):
+    """The most frequent value (the smallest of several) and the last place where it stands."""
+    x = np.moveaxis(x, dim, -1)
+    value, where = np.zeros(x.shape[:-1]), np.zeros(x.shape[:-1], np.int64)
+    for k in np.ndindex(x.shape[:-1]):
+        v, n = np.unique(x[k], return_counts=True)
+        value[k] = v[n.argmax()]
+        where[k] = np.flatnonzero(x[k] == value[k])[-1]
+    return (np.expand_dims(value, dim), np.expand_dims(where, dim)) if keepdim else (value, where)
+
+
+MODES = t(4, 6, fill=[[1, 2, 2, 3, 3, 3], [5, 5, 4, 4, 1, 0], [0, 1, 2, 3, 4, 5], [7, 7, 7, 7, 7, 7]])
+row(
+    "mode",
+    mode,
+    [S(MODES, dim=1), S(MODES, dim=-1, keepdim=True)],
+    dtypes=("float64", "float32", "int64"),
+    out=("same", "int64"),
+    method=True,
+    grad=0,
 )

@@ -6,8 +6,28 @@ from .core import INT, NUM, S, b, binary, row, t, unary
 
 # ---- fireseed.special
 unary("special.ndtr", sp.ndtr, method=False, out="float", dtypes=NUM, tol=4)
-unary("special.i0", sp.i0, method=False, out="float", dtypes=NUM, tol=4, kinks=(0,), gtol=5, special=(np.nan, 0.0, 2.5))
-unary("special.i1", sp.i1, method=False, out="float", dtypes=NUM, tol=4, kinks=(0,), gtol=5, special=(np.nan, 0.0, 2.5))
+unary(
+    "special.i0",
+    sp.i0,
+    method=False,
+    out="float",
+    dtypes=NUM,
+    tol=4,
+    kinks=(0,),
+    gtol=5,
+    special=(np.nan, 0.0, 2.5),
+)
+unary(
+    "special.i1",
+    sp.i1,
+    method=False,
+    out="float",
+    dtypes=NUM,
+    tol=4,
+    kinks=(0,),
+    gtol=5,
+    special=(np.nan, 0.0, 2.5),
+)
 unary(
     "special.gammaln",
     sp.gammaln,
@@ -22,7 +42,9 @@ unary(
     gtol=4,
     special=(np.nan, np.inf, 0.5),
 )
-unary("i0", sp.i0, out="float", dtypes=NUM, inplace=True, tol=4, kinks=(0,), gtol=5, special=(np.nan, 0.0, 2.5))
+unary(
+    "i0", sp.i0, out="float", dtypes=NUM, inplace=True, tol=4, kinks=(0,), gtol=5, special=(np.nan, 0.0, 2.5)
+)
 row(
     "polygamma",
     lambda n, x: sp.polygamma(n, x),
