@@ -22,7 +22,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q
 CMAKE := $(BIN)/cmake
 # The requirements of one of pyproject.toml's extras.
 extra = $$(sed -n 's/^$(1) = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",')
-NATIVE_BUILD := build/native
+DEV_BUILD := build/dev
 ASAN_BUILD := build/asan
 
 .PHONY: all build train test test-python test-cpp bench native cuda asan wheel format format-check clean
@@ -45,7 +45,9 @@ $(VENV)/.extras: $(VENV)/.tools
 
 # An editable install: Python files are used where they are, and only changed C++ files are compiled.
 build: $(VENV)/.extras
-	$(PIP_INSTALL) --no-build-isolation -e . -Ccmake.define.FIRESEED_ISAS="$(ISAS)" -Ccmake.define.FIRESEED_CUDA=$(CUDA)
+	@test -d $(DEV_BUILD) || echo "compiling fireseed: some minutes the first time"
+	$(PIP_INSTALL) --no-build-isolation -e . -Cbuild-dir=$(DEV_BUILD) -Ccmake.define.FIRESEED_ISAS="$(ISAS)" \
+	  -Ccmake.define.FIRESEED_TESTS=AUTO -Ccmake.define.FIRESEED_CUDA=$(CUDA)
 
 train: build
 	$(BIN)/python examples/digits.py
@@ -53,16 +55,14 @@ train: build
 test: test-cpp test-python
 test-python: build
 	$(BIN)/python -m pytest -q $(TESTS)
-test-cpp: $(VENV)/.tools
-	$(CMAKE) -S . -B $(NATIVE_BUILD) -G Ninja -DFIRESEED_PYTHON=OFF -DFIRESEED_TESTS=ON -DFIRESEED_ISAS="$(ISAS)" -DFIRESEED_CUDA=$(CUDA) >/dev/null
-	$(CMAKE) --build $(NATIVE_BUILD)
-	$(BIN)/ctest --test-dir $(NATIVE_BUILD) --output-on-failure
+test-cpp: build
+	$(BIN)/ctest --test-dir $(DEV_BUILD) --output-on-failure
 
 bench: build
 	$(BIN)/python bench/run.py
-native: $(VENV)/.tools
-	$(CMAKE) -S . -B $(NATIVE_BUILD) -G Ninja -DFIRESEED_PYTHON=OFF -DFIRESEED_BENCH=ON -DFIRESEED_EXAMPLES=ON -DFIRESEED_ISAS="$(ISAS)" >/dev/null
-	$(CMAKE) --build $(NATIVE_BUILD)
+native: build
+	$(CMAKE) -S . -B $(DEV_BUILD) -DFIRESEED_BENCH=ON >/dev/null
+	$(CMAKE) --build $(DEV_BUILD)
 
 cuda: CUDA := ON
 cuda: build

@@ -1,6 +1,6 @@
 // Google Benchmark of matrix products through libfireseed: time per product and GFLOP/s, by thread count.
 //
-//   make native && build/native/bench_gemm --benchmark_filter='square/1024'
+//   make native && build/dev/bench_gemm --benchmark_filter='square/1024'
 #include <benchmark/benchmark.h>
 
 #include "base/parallel.h"

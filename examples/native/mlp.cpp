@@ -1,6 +1,6 @@
 // Trains a multilayer perceptron on two interleaved spirals with libfireseed alone: no Python.
 //
-//   make native && build/native/example_mlp
+//   make native && build/dev/example_mlp
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
