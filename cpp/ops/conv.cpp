@@ -95,8 +95,8 @@ std::string crossed(const int64_t* v, int64_t rank) {
 }
 
 void fill_axes(int64_t* to, const Dims& v, int64_t rank, const char* what, const char* name) {
-  FS_CHECK(v.n == 1 || v.n == rank, "expected ", what, " to be a single integer value or a list of ", rank,
-           " values to match the convolution dimensions, but got ", what, "=", v, " (", name, ")");
+  FS_CHECK(v.n == 1 || v.n == rank, name, ": expected ", what, " to be a single integer value or a list of ", rank,
+           " values to match the convolution dimensions, but got ", what, "=", v);
   for (int64_t i = 0; i < rank; ++i) to[3 - rank + i] = v[v.n == 1 ? 0 : i];
 }
 
@@ -108,7 +108,7 @@ struct Prepared {
 
 Prepared prepare(const std::string& name, int64_t rank, bool transposed, const Tensor& x, const Tensor& weight, const Tensor& bias,
                  const Dims& stride, const Dims& padding, const Dims& dilation, int64_t groups) {
-  FS_CHECK(x.dim() == rank + 1 || x.dim() == rank + 2, "Expected ", rank + 1, "D (unbatched) or ", rank + 2, "D (batched) input to ",
+  FS_CHECK(x.dim() == rank + 1 || x.dim() == rank + 2, name, ": Expected ", rank + 1, "D (unbatched) or ", rank + 2, "D (batched) input to ",
            name, ", but got input of size: ", x.sizes());
   FS_CHECK(weight.dim() == rank + 2, name, ": expected a weight of ", rank + 2, " dimensions for an input of shape ", x.sizes(),
            ", but got weight of size ", weight.sizes());
@@ -120,32 +120,32 @@ Prepared prepare(const std::string& name, int64_t rank, bool transposed, const T
   fill_axes(a.padding, padding, rank, "padding", name.c_str());
   fill_axes(a.dilation, dilation, rank, "dilation", name.c_str());
   for (int i = 0; i < 3; ++i) {
-    FS_CHECK(a.padding[i] >= 0, "negative padding is not supported: ", name, " got padding=", padding);
-    FS_CHECK(a.stride[i] > 0, "non-positive stride is not supported: ", name, " got stride=", stride);
-    FS_CHECK(a.dilation[i] > 0, "dilation should be greater than zero, but got ", dilation);
+    FS_CHECK(a.padding[i] >= 0, name, ": negative padding is not supported, got padding=", padding);
+    FS_CHECK(a.stride[i] > 0, name, ": non-positive stride is not supported, got stride=", stride);
+    FS_CHECK(a.dilation[i] > 0, name, ": dilation should be greater than zero, but got ", dilation);
   }
-  FS_CHECK(groups > 0, "non-positive groups is not supported: ", name, " got groups=", groups);
+  FS_CHECK(groups > 0, name, ": non-positive groups is not supported, got groups=", groups);
   FS_CHECK(x.dtype() != DType::kBool, "\"", name, "\" not implemented for 'Bool'");
-  FS_CHECK(x.dtype() == weight.dtype(), "expected scalar type ", type_name(x.dtype()), " but found ", type_name(weight.dtype()),
-           ": Input type (", scalar_name(x.dtype()), ") and weight type (", scalar_name(weight.dtype()), ") of ", name, " should be the same");
-  FS_CHECK(!bias.defined() || bias.dtype() == x.dtype(), "Input type (", scalar_name(x.dtype()), ") and bias type (",
+  FS_CHECK(x.dtype() == weight.dtype(), name, ": expected scalar type ", type_name(x.dtype()), " but found ", type_name(weight.dtype()),
+           ": Input type (", scalar_name(x.dtype()), ") and weight type (", scalar_name(weight.dtype()), ") should be the same");
+  FS_CHECK(!bias.defined() || bias.dtype() == x.dtype(), name, ": Input type (", scalar_name(x.dtype()), ") and bias type (",
            scalar_name(bias.defined() ? bias.dtype() : x.dtype()), ") should be the same");
   p.unbatched = x.dim() == rank + 1;
   p.x = p.unbatched ? unsqueeze(x, 0) : x;
   const std::string given = transposed ? "transposed=1" : "groups=" + std::to_string(groups);
-  FS_CHECK(weight.size(0) >= groups, "Given groups=", groups, ", expected weight to be at least ", groups,
+  FS_CHECK(weight.size(0) >= groups, name, ": Given groups=", groups, ", expected weight to be at least ", groups,
            " at dimension 0, but got weight of size ", weight.sizes(), " instead");
-  FS_CHECK(weight.size(0) % groups == 0, "Given groups=", groups, ", expected weight to be divisible by ", groups,
+  FS_CHECK(weight.size(0) % groups == 0, name, ": Given groups=", groups, ", expected weight to be divisible by ", groups,
            " at dimension 0, but got weight of size [", weight.sizes(), "] instead");
   const int64_t in_channels = transposed ? weight.size(0) : weight.size(1) * groups;
   const int64_t out_channels = transposed ? weight.size(1) * groups : weight.size(0);
-  FS_CHECK(p.x.size(1) == in_channels, "Given ", given, ", weight of size ", weight.sizes(), ", expected input", x.sizes(), " to have ",
+  FS_CHECK(p.x.size(1) == in_channels, name, ": Given ", given, ", weight of size ", weight.sizes(), ", expected input", x.sizes(), " to have ",
            in_channels, " channels, but got ", p.x.size(1), " channels instead");
-  FS_CHECK(!bias.defined() || (bias.dim() == 1 && bias.size(0) == out_channels), "Given ", transposed ? "transposed=1, " : "",
+  FS_CHECK(!bias.defined() || (bias.dim() == 1 && bias.size(0) == out_channels), name, ": Given ", transposed ? "transposed=1, " : "",
            "weight of size ", weight.sizes(), ", expected bias to be 1-dimensional with ", out_channels, " elements, but got bias of size ",
            bias.defined() ? bias.sizes() : Dims{}, " instead");
   for (int64_t i = 0; i < rank; ++i)
-    FS_CHECK(weight.size(2 + i) > 0, "kernel size should be greater than zero: ", name, " got weight of size ", weight.sizes());
+    FS_CHECK(weight.size(2 + i) > 0, name, ": kernel size should be greater than zero, got weight of size ", weight.sizes());
   return p;
 }
 
@@ -194,7 +194,7 @@ Tensor convolve(int64_t rank, const Tensor& x, const Tensor& weight, const Tenso
     const int64_t in = p.x.size(i - 3);
     kernel[i] = a.dilation[i] * (weight.size(i - 3) - 1) + 1;
     if (mode == ConvPadding::kSame) {  // the odd element of padding goes to the end, where the size alone implies it
-      FS_CHECK(a.stride[i] == 1, "padding='same' is not supported for strided convolutions");
+      FS_CHECK(a.stride[i] == 1, name, ": padding='same' is not supported for strided convolutions");
       a.padding[i] = (kernel[i] - 1) / 2;
       a.size[i] = in;
       continue;
@@ -203,7 +203,7 @@ Tensor convolve(int64_t rank, const Tensor& x, const Tensor& weight, const Tenso
     fits = fits && padded[i] >= kernel[i];
     a.size[i] = (padded[i] - kernel[i]) / a.stride[i] + 1;
   }
-  FS_CHECK(fits, "Calculated padded input size per channel: ", crossed(padded, rank), ". Kernel size: ", crossed(kernel, rank),
+  FS_CHECK(fits, name, ": Calculated padded input size per channel: ", crossed(padded, rank), ". Kernel size: ", crossed(kernel, rank),
            ". Kernel size can't be greater than actual input size");
   const Tensor xc = contiguous(p.x), wc = contiguous(weight);
   return finish(p, bias.defined() ? apply1(op::conv, {xc, wc, bias}, a) : apply1(op::conv, {xc, wc}, a));
@@ -222,16 +222,16 @@ Tensor convolve_transpose(int64_t rank, const Tensor& x, const Tensor& weight, c
   fill_axes(extra, output_padding, rank, "output_padding", name.c_str());
   bool positive = true;
   for (int64_t i = 3 - rank; i < 3; ++i) {
-    FS_CHECK(extra[i] >= 0, "negative output_padding is not supported: got ", output_padding);
+    FS_CHECK(extra[i] >= 0, name, ": negative output_padding is not supported: got ", output_padding);
     FS_CHECK(extra[i] < a.stride[i] || extra[i] < a.dilation[i],
-             "output padding must be smaller than either stride or dilation, but got output_padding=", output_padding, " stride=", stride,
+             name, ": output padding must be smaller than either stride or dilation, but got output_padding=", output_padding, " stride=", stride,
              " dilation=", dilation);
     in[i] = p.x.size(i - 3);
-    FS_CHECK(in[i] > 0, "Only zero batch or zero channel inputs are supported, but got input shape: ", x.sizes());
+    FS_CHECK(in[i] > 0, name, ": Only zero batch or zero channel inputs are supported, but got input shape: ", x.sizes());
     a.size[i] = (in[i] - 1) * a.stride[i] - 2 * a.padding[i] + a.dilation[i] * (weight.size(i - 3) - 1) + extra[i] + 1;
     positive = positive && a.size[i] > 0;
   }
-  FS_CHECK(positive, "Given input size per channel: ", crossed(in, rank), ". Calculated output size per channel: ", crossed(a.size, rank),
+  FS_CHECK(positive, name, ": Given input size per channel: ", crossed(in, rank), ". Calculated output size per channel: ", crossed(a.size, rank),
            ". Output size is too small");
   const Tensor xc = contiguous(p.x), wc = contiguous(weight);
   return finish(p, bias.defined() ? apply1(op::conv_backward_input, {xc, wc, bias}, a) : apply1(op::conv_backward_input, {xc, wc}, a));

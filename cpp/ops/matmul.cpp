@@ -24,54 +24,53 @@ const char* type_name(DType t) {
   return kName[static_cast<int>(t)];
 }
 
-void check_not_bool(const Tensor& a, const char* kernel) {
-  FS_CHECK_KIND(a.dtype() != DType::kBool, ErrorKind::kNotImplemented, '"', kernel,
-                "\" not implemented for 'Bool' (a matrix product needs numbers: cast with .to(float) first)");
+void check_not_bool(const char* op, const Tensor& a) {
+  FS_CHECK_KIND(a.dtype() != DType::kBool, ErrorKind::kNotImplemented, '"', op,
+                "\" not implemented for 'Bool': a matrix product needs numbers, cast with .to(float) first");
 }
-void check_inner(const Tensor& a, const Tensor& b, int64_t m) {
-  FS_CHECK(a.size(-1) == b.size(b.dim() > 1 ? -2 : 0), "mat1 and mat2 shapes cannot be multiplied (", m, "x", a.size(-1),
-           " and ", b.size(b.dim() > 1 ? -2 : 0), "x", b.dim() > 1 ? b.size(-1) : 1, ")");
+void check_same_dtype(const char* op, const Tensor& a, const Tensor& b) {
+  FS_CHECK(a.dtype() == b.dtype(), op, ": expected m1 and m2 to have the same dtype, but got: ", scalar_name(a.dtype()), " != ",
+           scalar_name(b.dtype()));
+  check_not_bool(op, a);
+}
+// a (m, k) or (k), b (k, n) or (k).
+void check_inner(const char* op, const Tensor& a, const Tensor& b) {
+  const int64_t k = b.size(b.dim() > 1 ? -2 : 0);
+  FS_CHECK(a.size(-1) == k, op, ": mat1 and mat2 shapes cannot be multiplied (", a.dim() > 1 ? a.size(-2) : 1, "x", a.size(-1),
+           " and ", k, "x", b.dim() > 1 ? b.size(-1) : 1, ")");
 }
 
 // --- matmul: two matrices, a matrix and a vector, two vectors, or two batches of the same sizes -------------------
 
-void matmul_infer(Inputs in, const void*, Tensor* out) {
-  const Tensor &a = in[0], &b = in[1];
+// Shapes and dtypes of a product of these ranks; `op` is the function's name in messages.
+void check_product(const char* op, const Tensor& a, const Tensor& b) {
   const int64_t na = a.dim(), nb = b.dim();
   if (na == 1 && nb == 1) {
-    FS_CHECK(a.size(0) == b.size(0), "inconsistent tensor size, expected tensor [", a.size(0), "] and src [", b.size(0),
+    FS_CHECK(a.size(0) == b.size(0), op, ": inconsistent tensor size, expected tensor [", a.size(0), "] and src [", b.size(0),
              "] to have the same number of elements, but got ", a.size(0), " and ", b.size(0), " elements respectively");
-    FS_CHECK(a.dtype() == b.dtype(), "dot : expected both vectors to have same dtype, but found ", type_name(a.dtype()),
-             " and ", type_name(b.dtype()));
-    check_not_bool(a, "dot");
-    out[0] = make_shell(Dims{}, a.dtype(), a.device());
-    return;
-  }
-  if (nb == 1) {
-    FS_CHECK(a.size(1) == b.size(0), "size mismatch, got input (", a.size(0), "), mat (", a.size(0), "x", a.size(1),
+  } else if (nb == 1) {
+    FS_CHECK(a.size(1) == b.size(0), op, ": size mismatch, got input (", a.size(0), "), mat (", a.size(0), "x", a.size(1),
              "), vec (", b.size(0), ")");
-    FS_CHECK(a.dtype() == b.dtype(), "addmv input tensors must have the same dtype, but got ", type_name(b.dtype()), ", ",
-             type_name(a.dtype()), ", and ", type_name(b.dtype()));
-    check_not_bool(a, "addmv_impl_cpu");
-    out[0] = make_shell(Dims{a.size(0)}, a.dtype(), a.device());
-    return;
+  } else if (na <= 2) {
+    check_inner(op, a, b);
+  } else {
+    bool match = a.size(-1) == b.size(-2);
+    for (int64_t i = 0; i < na - 2; ++i) match = match && a.size(i) == b.size(i);
+    FS_CHECK(match, op, ": Expected size for first two dimensions of batch2 tensor to be: [", a.size(0), ", ", a.size(-1),
+             "] but got: [", b.size(0), ", ", b.size(-2), "] (shapes ", a.sizes(), " and ", b.sizes(), ").");
   }
-  if (na <= 2) {
-    check_inner(a, b, na == 1 ? 1 : a.size(0));
-    FS_CHECK(a.dtype() == b.dtype(), "expected m1 and m2 to have the same dtype, but got: ", scalar_name(a.dtype()),
-             " != ", scalar_name(b.dtype()));
-    check_not_bool(a, "addmm_impl_cpu_");
-    out[0] = na == 1 ? make_shell(Dims{b.size(1)}, a.dtype(), a.device())
-                     : make_shell(Dims{a.size(0), b.size(1)}, a.dtype(), a.device());
-    return;
-  }
-  FS_CHECK(a.size(-1) == b.size(-2) && a.size(0) == b.size(0),
-           "Expected size for first two dimensions of batch2 tensor to be: [", a.size(0), ", ", a.size(-1),
-           "] but got: [", b.size(0), ", ", b.size(-2), "].");
-  FS_CHECK(a.dtype() == b.dtype(), "expected scalar type ", type_name(a.dtype()), " but found ", type_name(b.dtype()));
-  check_not_bool(a, "bmm");
+  check_same_dtype(op, a, b);
+}
+
+void matmul_infer(Inputs in, const void*, Tensor* out) {
+  const Tensor &a = in[0], &b = in[1];
+  check_product("matmul", a, b);
+  const int64_t na = a.dim(), nb = b.dim();
   Dims sizes = a.sizes();
-  sizes[na - 1] = b.size(-1);
+  if (na == 1 && nb == 1) sizes = Dims{};
+  else if (nb == 1) sizes = Dims{a.size(0)};
+  else if (na == 1) sizes = Dims{b.size(1)};
+  else sizes[sizes.n - 1] = b.size(-1);
   out[0] = make_shell(sizes, a.dtype(), a.device());
 }
 
@@ -102,15 +101,12 @@ void linear_infer(Inputs in, const void*, Tensor* out) {
   const Tensor &x = in[0], &w = in[1];
   int64_t rows = 1;
   for (int64_t i = 0; i + 1 < x.dim(); ++i) rows *= x.size(i);
-  FS_CHECK(x.size(-1) == w.size(1), "mat1 and mat2 shapes cannot be multiplied (", rows, "x", x.size(-1), " and ",
-           w.size(1), "x", w.size(0), "): linear got input ", x.sizes(), " and weight ", w.sizes());
-  FS_CHECK(x.dtype() == w.dtype(), "expected m1 and m2 to have the same dtype, but got: ", scalar_name(x.dtype()), " != ",
-           scalar_name(w.dtype()), " (linear's input and weight)");
-  check_not_bool(x, "addmm_impl_cpu_");
-  if (in.size() > 2 && in[2].defined()) {
-    FS_CHECK(in[2].dtype() == x.dtype(), "self and mat2 must have the same dtype, but got ", type_name(in[2].dtype()), " and ",
-             type_name(w.dtype()), " (linear's bias and weight)");
-  }
+  FS_CHECK(x.size(-1) == w.size(1), "linear: mat1 and mat2 shapes cannot be multiplied (", rows, "x", x.size(-1), " and ",
+           w.size(1), "x", w.size(0), "): got input ", x.sizes(), " and weight ", w.sizes());
+  check_same_dtype("linear", x, w);
+  if (in.size() > 2 && in[2].defined())
+    FS_CHECK(in[2].dtype() == x.dtype(), "linear: self and mat2 must have the same dtype, but got ", type_name(in[2].dtype()), " and ",
+             type_name(w.dtype()), " (bias and weight)");
   Dims sizes = x.sizes();
   sizes[sizes.n - 1] = w.size(0);
   out[0] = make_shell(sizes, x.dtype(), x.device());
@@ -176,7 +172,7 @@ constinit Op op::addmm{.name = "addmm",
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
   const int64_t na = a.dim(), nb = b.dim();
-  FS_CHECK(na > 0 && nb > 0, "both arguments to matmul need to be at least 1D, but they are ", na, "D and ", nb, "D");
+  FS_CHECK(na > 0 && nb > 0, "matmul: both arguments to matmul need to be at least 1D, but they are ", na, "D and ", nb, "D");
   if (na <= 2 && nb <= 2) return product(a, b);
   if (nb <= 2) {  // rows of a batch: one product, one gradient for b
     Dims sizes = a.sizes();
@@ -189,7 +185,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   }
   if (na == 2 && nb == 3) {  // the batch joins b's columns only by a copy: broadcast instead
     Dims sizes{b.size(0), a.size(0), a.size(1)};
-    check_inner(a, b, a.size(0));
+    check_inner("matmul", a, b);
     return product(expand(a, sizes), b);
   }
   if (na == 3 && nb == 3 && a.size(0) == b.size(0)) return product(a, b);
@@ -204,28 +200,32 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mm(const Tensor& a, const Tensor& b) {
-  FS_CHECK(a.dim() == 2, "self must be a matrix: mm got shapes ", a.sizes(), " and ", b.sizes());
-  FS_CHECK(b.dim() == 2, "mat2 must be a matrix: mm got shapes ", a.sizes(), " and ", b.sizes());
+  FS_CHECK(a.dim() == 2, "mm: self must be a matrix, got shapes ", a.sizes(), " and ", b.sizes());
+  FS_CHECK(b.dim() == 2, "mm: mat2 must be a matrix, got shapes ", a.sizes(), " and ", b.sizes());
+  check_product("mm", a, b);
   return product(a, b);
 }
 
-static void check_batches(const Tensor& a, const Tensor& b) {
-  FS_CHECK(a.dim() == 3, "batch1 must be a 3D tensor: got shape ", a.sizes());
-  FS_CHECK(b.dim() == 3, "batch2 must be a 3D tensor: got shape ", b.sizes());
+static void check_batches(const char* op, const Tensor& a, const Tensor& b) {
+  FS_CHECK(a.dim() == 3, op, ": batch1 must be a 3D tensor, got shape ", a.sizes());
+  FS_CHECK(b.dim() == 3, op, ": batch2 must be a 3D tensor, got shape ", b.sizes());
 }
 
 Tensor bmm(const Tensor& a, const Tensor& b) {
-  check_batches(a, b);
+  check_batches("bmm", a, b);
+  check_product("bmm", a, b);
   return product(a, b);
 }
 
 Tensor mv(const Tensor& a, const Tensor& b) {
-  FS_CHECK(a.dim() == 2 && b.dim() == 1, "vector + matrix @ vector expected, got ", 1, ", ", a.dim(), ", ", b.dim());
+  FS_CHECK(a.dim() == 2 && b.dim() == 1, "mv: vector + matrix @ vector expected, got ", 1, ", ", a.dim(), ", ", b.dim());
+  check_product("mv", a, b);
   return product(a, b);
 }
 
 Tensor dot(const Tensor& a, const Tensor& b) {
-  FS_CHECK(a.dim() == 1 && b.dim() == 1, "1D tensors expected, but got ", a.dim(), "D and ", b.dim(), "D tensors");
+  FS_CHECK(a.dim() == 1 && b.dim() == 1, "dot: 1D tensors expected, but got ", a.dim(), "D and ", b.dim(), "D tensors");
+  check_product("dot", a, b);
   return product(a, b);
 }
 
@@ -243,7 +243,7 @@ Tensor inner(const Tensor& a, const Tensor& b) {
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  FS_CHECK(x.dim() > 0 && weight.dim() > 0, "both arguments to linear need to be at least 1D, but they are ", x.dim(),
+  FS_CHECK(x.dim() > 0 && weight.dim() > 0, "linear: both arguments to linear need to be at least 1D, but they are ", x.dim(),
            "D and ", weight.dim(), "D");
   if (weight.dim() == 1) {
     const Tensor y = matmul(x, weight);
@@ -254,35 +254,47 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (!bias.defined()) return apply1(op::linear, {x, weight});
   if (bias.dim() == 1 && bias.size(0) == weight.size(0)) return apply1(op::linear, {x, weight, bias});
   const Tensor y = apply1(op::linear, {x, weight});
+  FS_CHECK(bias.dim() != 1 || bias.size(0) == 1, "linear: The expanded size of the tensor (", y.size(-1), ") must match the existing size (",
+           bias.size(0), "): got weight ", weight.sizes(), " and bias ", bias.sizes());
   if (x.dim() <= 2) return add(expand(bias, y.sizes()), y);
   return add(y, bias);
 }
 
+// input broadcast to the product's shape; the error names the op.
+static Tensor broadcast_input(const char* op, const Tensor& input, const Dims& sizes) {
+  bool fits = input.dim() <= sizes.n;
+  for (int64_t i = 1; fits && i <= input.dim(); ++i) fits = input.size(-i) == 1 || input.size(-i) == sizes[sizes.n - i];
+  FS_CHECK(fits, op, ": The expanded size of the tensor must match the existing size: input of shape ", input.sizes(),
+           " cannot be broadcast to the product's shape ", sizes);
+  return expand(input, sizes);
+}
+
 Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-  FS_CHECK(a.dim() == 2, "mat1 must be a matrix, got ", a.dim(), "-D tensor");
-  FS_CHECK(b.dim() == 2, "mat2 must be a matrix, got ", b.dim(), "-D tensor");
-  check_inner(a, b, a.size(0));
-  FS_CHECK(input.dtype() == b.dtype() && a.dtype() == b.dtype(), "self and mat2 must have the same dtype, but got ",
+  FS_CHECK(a.dim() == 2, "addmm: mat1 must be a matrix, got ", a.dim(), "-D tensor");
+  FS_CHECK(b.dim() == 2, "addmm: mat2 must be a matrix, got ", b.dim(), "-D tensor");
+  check_inner("addmm", a, b);
+  FS_CHECK(input.dtype() == b.dtype() && a.dtype() == b.dtype(), "addmm: self and mat2 must have the same dtype, but got ",
            type_name(input.dtype() == b.dtype() ? a.dtype() : input.dtype()), " and ", type_name(b.dtype()));
-  check_not_bool(a, "addmm_impl_cpu_");
-  return apply1(op::addmm, {expand(input, {a.size(0), b.size(1)}), a, b}, addmm_attrs(a.dtype(), beta, alpha));
+  check_not_bool("addmm", a);
+  return apply1(op::addmm, {broadcast_input("addmm", input, {a.size(0), b.size(1)}), a, b}, addmm_attrs(a.dtype(), beta, alpha));
 }
 
 Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-  check_batches(a, b);
+  check_batches("baddbmm", a, b);
   FS_CHECK(a.size(0) == b.size(0) && a.size(2) == b.size(1),
-           "Expected size for first two dimensions of batch2 tensor to be: [", a.size(0), ", ", a.size(2), "] but got: [",
+           "baddbmm: Expected size for first two dimensions of batch2 tensor to be: [", a.size(0), ", ", a.size(2), "] but got: [",
            b.size(0), ", ", b.size(1), "].");
-  FS_CHECK(input.dtype() == a.dtype() && a.dtype() == b.dtype(), "Input dtypes must be the same, got: input ",
+  FS_CHECK(input.dtype() == a.dtype() && a.dtype() == b.dtype(), "baddbmm: Input dtypes must be the same, got: input ",
            scalar_name(input.dtype()), ", batch1: ", scalar_name(a.dtype()), ", batch2: ", scalar_name(b.dtype()));
-  check_not_bool(a, "baddbmm");
-  return apply1(op::addmm, {expand(input, {a.size(0), a.size(1), b.size(2)}), a, b}, addmm_attrs(a.dtype(), beta, alpha));
+  check_not_bool("baddbmm", a);
+  return apply1(op::addmm, {broadcast_input("baddbmm", input, {a.size(0), a.size(1), b.size(2)}), a, b},
+                addmm_attrs(a.dtype(), beta, alpha));
 }
 
 Tensor addbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-  check_batches(a, b);
-  FS_CHECK(a.size(0) == b.size(0), "batch1 and batch2 must have same number of batches, got ", a.size(0), " and ", b.size(0));
-  FS_CHECK(a.size(2) == b.size(1), "Incompatible matrix sizes for bmm (", a.size(1), "x", a.size(2), " and ", b.size(1), "x",
+  check_batches("addbmm", a, b);
+  FS_CHECK(a.size(0) == b.size(0), "addbmm: batch1 and batch2 must have same number of batches, got ", a.size(0), " and ", b.size(0));
+  FS_CHECK(a.size(2) == b.size(1), "addbmm: Incompatible matrix sizes for bmm (", a.size(1), "x", a.size(2), " and ", b.size(1), "x",
            b.size(2), ")");
   // The sum over the batch is part of the inner sum: (m, batch * k) (batch * k, n).
   const int64_t inner = a.size(0) * a.size(2);
@@ -290,11 +302,11 @@ Tensor addbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta
 }
 
 Tensor addmv(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-  FS_CHECK(a.dim() == 2 && b.dim() == 1 && input.dim() <= 1, "vector + matrix @ vector expected, got ", input.dim(), ", ",
+  FS_CHECK(a.dim() == 2 && b.dim() == 1 && input.dim() <= 1, "addmv: vector + matrix @ vector expected, got ", input.dim(), ", ",
            a.dim(), ", ", b.dim());
-  FS_CHECK(a.size(1) == b.size(0) && (input.numel() == 1 || input.size(0) == a.size(0)), "size mismatch, got input (",
+  FS_CHECK(a.size(1) == b.size(0) && (input.numel() == 1 || input.size(0) == a.size(0)), "addmv: size mismatch, got input (",
            input.dim() ? input.size(0) : 1, "), mat (", a.size(0), "x", a.size(1), "), vec (", b.size(0), ")");
-  FS_CHECK(input.dtype() == a.dtype() && a.dtype() == b.dtype(), "addmv input tensors must have the same dtype, but got ",
+  FS_CHECK(input.dtype() == a.dtype() && a.dtype() == b.dtype(), "addmv: input tensors must have the same dtype, but got ",
            type_name(input.dtype()), ", ", type_name(a.dtype()), ", and ", type_name(b.dtype()));
   const Tensor column = unsqueeze(expand(input, {a.size(0)}), 1);
   return squeeze(addmm(column, a, unsqueeze(b, 1), beta, alpha), Dims{1});
@@ -303,7 +315,7 @@ Tensor addmv(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta,
 Tensor addr(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
   FS_CHECK(a.dim() == 1, "addr: Expected 1-D argument vec1, but got ", a.dim(), "-D");
   FS_CHECK(b.dim() == 1, "addr: Expected 1-D argument vec2, but got ", b.dim(), "-D");
-  const Tensor x = expand(input, {a.size(0), b.size(0)});
+  const Tensor x = broadcast_input("addr", input, {a.size(0), b.size(0)});
   const Tensor y = outer(a, b);
   const Tensor scaled = alpha.to_double() == 1 ? y : mul(y, wrapped_number(alpha));
   if (beta.to_double() == 0) return to(scaled, result_type(input, y));
@@ -333,14 +345,14 @@ Tensor bilinear(const Tensor& x1, const Tensor& x2, const Tensor& weight, const 
 }
 
 Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dims& dims_b) {
-  FS_CHECK(dims_a.n == dims_b.n, "both dimension lists should have same length: tensordot got ", dims_a, " and ", dims_b);
+  FS_CHECK(dims_a.n == dims_b.n, "tensordot: both dimension lists should have same length: tensordot got ", dims_a, " and ", dims_b);
   Tensor x = a, y = b;
   int64_t k = 1;
   bool used_a[kMaxRank] = {}, used_b[kMaxRank] = {};
   Dims order_a, order_b, sizes, last_a, first_b;
   for (int64_t i = 0; i < dims_a.n; ++i) {
     const int64_t da = wrap_dim(dims_a[i], a.dim(), "tensordot"), db = wrap_dim(dims_b[i], b.dim(), "tensordot");
-    FS_CHECK(a.dim() > 0 && b.dim() > 0 && !used_a[da] && !used_b[db], "dim ", da, " appears multiple times in the list of dims");
+    FS_CHECK(a.dim() > 0 && b.dim() > 0 && !used_a[da] && !used_b[db], "tensordot: dim ", da, " appears multiple times in the list of dims");
     used_a[da] = used_b[db] = true;
     last_a.push_back(da);
     first_b.push_back(db);
@@ -348,7 +360,7 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dim
     if (sa == 1 && sb != 1) y = sum(y, Dims{db}, true);  // broadcast: the other is summed first
     else if (sb == 1 && sa != 1) x = sum(x, Dims{da}, true);
     else
-      FS_CHECK(sa == sb, "contracted dimensions need to match, but first has size ", sa, " in dim ", dims_a[i],
+      FS_CHECK(sa == sb, "tensordot: contracted dimensions need to match, but first has size ", sa, " in dim ", dims_a[i],
                " and second has size ", sb, " in dim ", dims_b[i]);
     k *= sa == 1 || sb == 1 ? 1 : sa;
   }
