@@ -133,7 +133,7 @@ def measure(functions, rounds=11):
     counts = [calibrate(f) for f in functions]
     times = [[] for _ in functions]
     for _ in range(rounds):
-        for f, count, record in zip(functions, counts, times, strict=True):
+        for f, count, record in zip(functions, counts, times):
             start = time.perf_counter()
             for _ in range(count):
                 f()
@@ -170,7 +170,7 @@ def main():
         if not re.search(args.only, row):
             continue
         times = measure([make(library) for library in libraries])
-        figures[row] = dict(zip(names, times, strict=True))
+        figures[row] = dict(zip(names, times))
         line = f"{row:40}" + "".join(f"{format_seconds(t):>12}" for t in times)
         if len(times) == 2:
             ratios.append(times[1] / times[0])
