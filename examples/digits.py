@@ -49,7 +49,7 @@ def shifted(x):
 
 def collate(samples):
     """A batch with shifted images."""
-    x, y = zip(*samples)
+    x, y = zip(*samples, strict=False)
     return shifted(fireseed.stack(x)), fireseed.stack(y)
 
 

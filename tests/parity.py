@@ -1,8 +1,8 @@
 """Helpers of the tests that lay fireseed beside PyTorch: values cross over through numpy."""
-import numpy as np
-import pytest
 
 import fireseed as fs
+import numpy as np
+import pytest
 
 
 def peer():
@@ -38,7 +38,7 @@ def assert_same(got, want, rtol=1e-4, atol=1e-5, what=""):
     got, want = to_numpy(got), to_numpy(want)
     if isinstance(want, list):
         assert isinstance(got, list) and len(got) == len(want), what
-        for i, (g, w) in enumerate(zip(got, want)):
+        for i, (g, w) in enumerate(zip(got, want, strict=False)):
             assert_same(g, w, rtol, atol, f"{what}[{i}]")
     elif isinstance(want, np.ndarray):
         assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
@@ -83,7 +83,7 @@ def compare(call, args, rtol=1e-4, atol=1e-5, grads=True):
         ins.append([t.grad for t in leaves(inputs)])
     assert_same(outs[0], outs[1], rtol, atol, "output")
     if grads:
-        for i, (g, w) in enumerate(zip(*ins)):
+        for i, (g, w) in enumerate(zip(*ins, strict=False)):
             assert (g is None) == (w is None), f"gradient {i}: {g} and {w}"
             if w is not None:
                 assert_same(g, w, rtol, atol, f"gradient of input {i}")

@@ -1,10 +1,10 @@
 """utils.data: data sets, samplers, the DataLoader; PyTorch's batches for one seed."""
+
 import threading
 
+import fireseed as fs
 import numpy as np
 import pytest
-
-import fireseed as fs
 from fireseed.utils import data as D
 from parity import assert_same, peer
 
@@ -28,8 +28,14 @@ class Count(D.IterableDataset):
         return iter(range(self.n) if info is None else range(info.id, self.n, info.num_workers))
 
 
-LOADERS = [dict(batch_size=3), dict(batch_size=3, shuffle=True), dict(batch_size=4, shuffle=True, drop_last=True), dict(batch_size=None),
-           dict(shuffle=True), dict(batch_size=11, drop_last=True)]
+LOADERS = [
+    {"batch_size": 3},
+    {"batch_size": 3, "shuffle": True},
+    {"batch_size": 4, "shuffle": True, "drop_last": True},
+    {"batch_size": None},
+    {"shuffle": True},
+    {"batch_size": 11, "drop_last": True},
+]
 
 
 @pytest.mark.parametrize("kwargs", LOADERS, ids=str)
@@ -44,18 +50,26 @@ def test_same_batches(kwargs, split, own_generator):
         dataset = d.TensorDataset(lib.tensor(X), lib.tensor(Y))
         for _ in range(split):
             dataset = d.random_split(dataset, [0.7, 0.3])[0]
-        extra = dict(generator=lib.Generator().manual_seed(8)) if own_generator else {}
+        extra = {"generator": lib.Generator().manual_seed(8)} if own_generator else {}
         loader = d.DataLoader(dataset, **kwargs, **extra)
         batches = [list(loader) for _ in range(2)]
         got.append([len(loader), batches, lib.rand(2)])  # and the default generator stands where PyTorch's does
     assert_same(got[0], got[1])
 
 
-@pytest.mark.parametrize("make", [
-    lambda d: d.RandomSampler(range(7)), lambda d: d.RandomSampler(range(7), replacement=True, num_samples=70),
-    lambda d: d.RandomSampler(range(7), num_samples=17), lambda d: d.SubsetRandomSampler([4, 5, 9]),
-    lambda d: d.WeightedRandomSampler([0.1, 0.5, 0.0, 2.0], 20), lambda d: d.WeightedRandomSampler([1.0, 2.0, 3.0], 2, False),
-    lambda d: d.BatchSampler(d.RandomSampler(range(7)), 3, False), lambda d: d.BatchSampler(d.SequentialSampler(range(7)), 3, True)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda d: d.RandomSampler(range(7)),
+        lambda d: d.RandomSampler(range(7), replacement=True, num_samples=70),
+        lambda d: d.RandomSampler(range(7), num_samples=17),
+        lambda d: d.SubsetRandomSampler([4, 5, 9]),
+        lambda d: d.WeightedRandomSampler([0.1, 0.5, 0.0, 2.0], 20),
+        lambda d: d.WeightedRandomSampler([1.0, 2.0, 3.0], 2, False),
+        lambda d: d.BatchSampler(d.RandomSampler(range(7)), 3, False),
+        lambda d: d.BatchSampler(d.SequentialSampler(range(7)), 3, True),
+    ],
+)
 def test_samplers(make):
     torch = peer()
     got = []
@@ -84,7 +98,9 @@ def test_datasets():
 
 
 def test_collate():
-    batch = D.default_collate([{"a": 1, "b": (2.0, "x"), "c": np.float32([1, 2])}, {"a": 3, "b": (4.0, "y"), "c": np.float32([3, 4])}])
+    batch = D.default_collate(
+        [{"a": 1, "b": (2.0, "x"), "c": np.float32([1, 2])}, {"a": 3, "b": (4.0, "y"), "c": np.float32([3, 4])}]
+    )
     assert batch["a"].tolist() == [1, 3] and batch["a"].dtype == fs.int64
     assert batch["b"][0].dtype == fs.float64 and batch["b"][1] == ("x", "y") or batch["b"][1] == ["x", "y"]
     assert batch["c"].tolist() == [[1, 2], [3, 4]]
@@ -97,8 +113,13 @@ def test_collate():
 
 def test_loader_forms():
     assert [b[0].tolist() for b in D.DataLoader(Squares(), batch_size=4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert len(D.DataLoader(Squares(), batch_size=4)) == 3 and len(D.DataLoader(Squares(), batch_size=4, drop_last=True)) == 2
-    assert list(D.DataLoader(Squares(), batch_size=None))[3] == [3, 9.0] or list(D.DataLoader(Squares(), batch_size=None))[3] == (3, 9.0)
+    assert (
+        len(D.DataLoader(Squares(), batch_size=4)) == 3
+        and len(D.DataLoader(Squares(), batch_size=4, drop_last=True)) == 2
+    )
+    assert list(D.DataLoader(Squares(), batch_size=None))[3] == [3, 9.0] or list(
+        D.DataLoader(Squares(), batch_size=None)
+    )[3] == (3, 9.0)
     assert [b.tolist() for b in D.DataLoader(Count(), batch_size=4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     own = D.DataLoader(Squares(), batch_sampler=[[1, 2], [5]], collate_fn=lambda samples: samples)
     assert list(own) == [[(1, 1.0), (2, 4.0)], [(5, 25.0)]] and len(own) == 2
@@ -110,13 +131,15 @@ def test_loader_forms():
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_workers_give_the_same(workers):
-    for kwargs in (dict(batch_size=3), dict(batch_size=2, shuffle=True), dict(batch_size=None)):
+    for kwargs in ({"batch_size": 3}, {"batch_size": 2, "shuffle": True}, {"batch_size": None}):
         fs.manual_seed(1)
         want = list(D.DataLoader(Squares(), **kwargs))
         fs.manual_seed(1)
         got = list(D.DataLoader(Squares(), num_workers=workers, **kwargs))
         assert_same(got, want)
-    assert sorted(i for b in D.DataLoader(Count(23), batch_size=3, num_workers=workers) for i in b.tolist()) == list(range(23))
+    assert sorted(i for b in D.DataLoader(Count(23), batch_size=3, num_workers=workers) for i in b.tolist()) == list(
+        range(23)
+    )
 
 
 def test_worker_failures_and_info():
@@ -154,11 +177,19 @@ def test_worker_timeout():
     wait.set()
 
 
-@pytest.mark.parametrize("kwargs,text", [
-    (dict(num_workers=-1), "num_workers"), (dict(timeout=-1), "timeout"), (dict(prefetch_factor=2), "prefetch_factor"),
-    (dict(persistent_workers=True), "persistent_workers"), (dict(batch_size=0), "batch_size"),
-    (dict(shuffle=True, sampler=[1]), "mutually exclusive"), (dict(batch_sampler=[[1]], drop_last=True), "mutually exclusive"),
-    (dict(batch_size=None, drop_last=True), "auto-batching")])
+@pytest.mark.parametrize(
+    "kwargs,text",
+    [
+        ({"num_workers": -1}, "num_workers"),
+        ({"timeout": -1}, "timeout"),
+        ({"prefetch_factor": 2}, "prefetch_factor"),
+        ({"persistent_workers": True}, "persistent_workers"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"shuffle": True, "sampler": [1]}, "mutually exclusive"),
+        ({"batch_sampler": [[1]], "drop_last": True}, "mutually exclusive"),
+        ({"batch_size": None, "drop_last": True}, "auto-batching"),
+    ],
+)
 def test_loader_errors(kwargs, text):
     with pytest.raises(ValueError, match=text):
         D.DataLoader(Squares(), **kwargs)

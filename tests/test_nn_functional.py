@@ -1,8 +1,8 @@
 """nn.functional beside PyTorch's: the functions that are composed in Python, with gradients."""
-import numpy as np
-import pytest
 
 import fireseed as fs
+import numpy as np
+import pytest
 from parity import compare, peer
 
 R = np.random.RandomState(1)
@@ -18,13 +18,25 @@ def F(name, **kwargs):
 
 
 X3, X4, X5 = r(2, 3, 9), r(2, 3, 6, 7), r(2, 2, 4, 5, 6)
-MODES = [("nearest", X3), ("nearest", X4), ("nearest", X5), ("nearest-exact", X4), ("linear", X3), ("bilinear", X4),
-         ("bicubic", X4), ("trilinear", X5), ("area", X4)]
+MODES = [
+    ("nearest", X3),
+    ("nearest", X4),
+    ("nearest", X5),
+    ("nearest-exact", X4),
+    ("linear", X3),
+    ("bilinear", X4),
+    ("bicubic", X4),
+    ("trilinear", X5),
+    ("area", X4),
+]
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("mode,x", MODES, ids=[f"{m}-{x.ndim}d" for m, x in MODES])
-@pytest.mark.parametrize("how", [dict(scale_factor=2), dict(scale_factor=0.7), dict(size=5), dict(scale_factor=1.3, recompute_scale_factor=True)])
+@pytest.mark.parametrize(
+    "how",
+    [{"scale_factor": 2}, {"scale_factor": 0.7}, {"size": 5}, {"scale_factor": 1.3, "recompute_scale_factor": True}],
+)
 def test_interpolate(mode, x, how):
     for corners in (None, True, False) if mode in ("linear", "bilinear", "bicubic", "trilinear") else (None,):
         compare(F("interpolate", mode=mode, align_corners=corners, **how), [x])
@@ -40,12 +52,22 @@ def test_interpolate_antialias(mode, size):
 @pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_grid_sample(mode, padding_mode, align_corners):
-    grid = (r(2, 4, 5, 2) * 0.8)
-    compare(F("grid_sample", mode=mode, padding_mode=padding_mode, align_corners=align_corners), [X4, grid], 1e-3, 1e-4,
-            grads=mode != "nearest")
+    grid = r(2, 4, 5, 2) * 0.8
+    compare(
+        F("grid_sample", mode=mode, padding_mode=padding_mode, align_corners=align_corners),
+        [X4, grid],
+        1e-3,
+        1e-4,
+        grads=mode != "nearest",
+    )
     if mode != "bicubic":
-        compare(F("grid_sample", mode=mode, padding_mode=padding_mode, align_corners=align_corners),
-                [X5, r(2, 3, 2, 4, 3) * 0.8], 1e-3, 1e-4, grads=mode != "nearest")
+        compare(
+            F("grid_sample", mode=mode, padding_mode=padding_mode, align_corners=align_corners),
+            [X5, r(2, 3, 2, 4, 3) * 0.8],
+            1e-3,
+            1e-4,
+            grads=mode != "nearest",
+        )
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
@@ -58,24 +80,34 @@ def test_affine_grid(align_corners):
 def test_ctc_loss(reduction):
     def call(lib, x, targets):
         return lib.nn.functional.ctc_loss(x.log_softmax(-1), targets, (8, 6, 3), (3, 2, 1), reduction=reduction)
+
     targets = np.array([[1, 2, 2], [3, 1, 0], [4, 0, 0]])
     compare(call, [r(8, 3, 5), targets])
     joined = np.array([1, 2, 2, 3, 1, 4])
     compare(call, [r(8, 3, 5), joined])
-    compare(F("ctc_loss", input_lengths=(8, 6, 3), target_lengths=(3, 2, 1), reduction=reduction), [np.log(np.abs(r(8, 3, 5))), targets])
+    compare(
+        F("ctc_loss", input_lengths=(8, 6, 3), target_lengths=(3, 2, 1), reduction=reduction),
+        [np.log(np.abs(r(8, 3, 5))), targets],
+    )
 
 
 def test_ctc_loss_impossible():
     torch = peer()
     x, targets = r(2, 1, 4), np.array([[1, 1, 1]])
     for zero in (True, False):
-        got, want = (lib.nn.functional.ctc_loss(lib.tensor(x).log_softmax(-1), lib.tensor(targets), (2,), (3,),
-                                                zero_infinity=zero).item() for lib in (fs, torch))
+        got, want = (
+            lib.nn.functional.ctc_loss(
+                lib.tensor(x).log_softmax(-1), lib.tensor(targets), (2,), (3,), zero_infinity=zero
+            ).item()
+            for lib in (fs, torch)
+        )
         assert got == want
 
 
-@pytest.mark.parametrize("causal,mask,gqa", [(False, None, False), (True, None, False), (False, "bool", False),
-                                             (False, "float", False), (False, None, True)])
+@pytest.mark.parametrize(
+    "causal,mask,gqa",
+    [(False, None, False), (True, None, False), (False, "bool", False), (False, "float", False), (False, None, True)],
+)
 def test_attention(causal, mask, gqa):
     q, k, v = r(2, 4, 5, 8), r(2, 2 if gqa else 4, 5, 8), r(2, 2 if gqa else 4, 5, 6)
     args = [q, k, v]
@@ -88,27 +120,39 @@ def test_attention(causal, mask, gqa):
 
     def call(lib, q, k, v, m=None):
         return lib.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=m, is_causal=causal, enable_gqa=gqa)
+
     compare(call, args)
 
 
 CASES = [
-    ("normalize", dict(p=3.0, dim=0), [r(4, 5)]), ("cosine_similarity", dict(dim=0), [r(4, 5), r(4, 5)]),
-    ("pairwise_distance", dict(p=1.0, keepdim=True), [r(4, 5), r(4, 5)]), ("pdist", dict(p=1.0), [r(5, 3)]),
-    ("softsign", {}, [X3]), ("tanhshrink", {}, [X3]), ("gumbel_softmax", dict(tau=0.7, dim=1), [X3]),
-    ("gumbel_softmax", dict(hard=True), [X3]), ("one_hot", {}, [np.array([[1, 0], [4, 2]])]),
-    ("one_hot", dict(num_classes=7), [np.array([1, 3])]), ("rms_norm", dict(normalized_shape=(9,)), [X3]),
-    ("local_response_norm", dict(size=3), [X4]), ("pixel_shuffle", dict(upscale_factor=2), [r(8, 3, 2)]),
-    ("unfold", dict(kernel_size=(2, 3), dilation=(1, 2), padding=1, stride=(2, 1)), [X4]),
-    ("fold", dict(output_size=(5, 6), kernel_size=(2, 3)), [r(2, 12, 16)]),
-    ("softmax", {}, [X4]), ("log_softmax", {}, [r(3, 4)]), ("softmin", dict(dim=1), [X3]),
-    ("soft_margin_loss", dict(reduction="sum"), [r(4, 3), np.sign(R.randn(4, 3)).astype(np.int64)]),
-    ("multi_margin_loss", dict(margin=0.5), [r(4, 3), np.array([0, 2, 1, 1])]),
-    ("multilabel_soft_margin_loss", dict(reduction="none"), [r(4, 3), (R.rand(4, 3) > 0.5).astype(np.float32)]),
-    ("poisson_nll_loss", dict(log_input=False), [np.abs(r(4, 3)), np.abs(r(4, 3))]),
-    ("alpha_dropout", dict(p=0.4, training=True), [X4]), ("dropout2d", dict(p=0.4), [X4]),
-    ("feature_alpha_dropout", dict(p=0.4, training=True), [X4]),
-    ("max_pool2d", dict(kernel_size=3, stride=2, padding=1), [X4]), ("avg_pool2d", dict(kernel_size=2), [X4]),
-    ("embedding_bag", dict(mode="mean"), [np.array([[1, 0, 2], [3, 1, 1]]), r(5, 4)]),
+    ("normalize", {"p": 3.0, "dim": 0}, [r(4, 5)]),
+    ("cosine_similarity", {"dim": 0}, [r(4, 5), r(4, 5)]),
+    ("pairwise_distance", {"p": 1.0, "keepdim": True}, [r(4, 5), r(4, 5)]),
+    ("pdist", {"p": 1.0}, [r(5, 3)]),
+    ("softsign", {}, [X3]),
+    ("tanhshrink", {}, [X3]),
+    ("gumbel_softmax", {"tau": 0.7, "dim": 1}, [X3]),
+    ("gumbel_softmax", {"hard": True}, [X3]),
+    ("one_hot", {}, [np.array([[1, 0], [4, 2]])]),
+    ("one_hot", {"num_classes": 7}, [np.array([1, 3])]),
+    ("rms_norm", {"normalized_shape": (9,)}, [X3]),
+    ("local_response_norm", {"size": 3}, [X4]),
+    ("pixel_shuffle", {"upscale_factor": 2}, [r(8, 3, 2)]),
+    ("unfold", {"kernel_size": (2, 3), "dilation": (1, 2), "padding": 1, "stride": (2, 1)}, [X4]),
+    ("fold", {"output_size": (5, 6), "kernel_size": (2, 3)}, [r(2, 12, 16)]),
+    ("softmax", {}, [X4]),
+    ("log_softmax", {}, [r(3, 4)]),
+    ("softmin", {"dim": 1}, [X3]),
+    ("soft_margin_loss", {"reduction": "sum"}, [r(4, 3), np.sign(R.randn(4, 3)).astype(np.int64)]),
+    ("multi_margin_loss", {"margin": 0.5}, [r(4, 3), np.array([0, 2, 1, 1])]),
+    ("multilabel_soft_margin_loss", {"reduction": "none"}, [r(4, 3), (R.rand(4, 3) > 0.5).astype(np.float32)]),
+    ("poisson_nll_loss", {"log_input": False}, [np.abs(r(4, 3)), np.abs(r(4, 3))]),
+    ("alpha_dropout", {"p": 0.4, "training": True}, [X4]),
+    ("dropout2d", {"p": 0.4}, [X4]),
+    ("feature_alpha_dropout", {"p": 0.4, "training": True}, [X4]),
+    ("max_pool2d", {"kernel_size": 3, "stride": 2, "padding": 1}, [X4]),
+    ("avg_pool2d", {"kernel_size": 2}, [X4]),
+    ("embedding_bag", {"mode": "mean"}, [np.array([[1, 0, 2], [3, 1, 1]]), r(5, 4)]),
 ]
 
 
@@ -126,11 +170,20 @@ def test_max_unpool(dims):
         f = lib.nn.functional
         y, at = getattr(f, f"max_pool{dims}d")(x, 2, return_indices=True)
         return getattr(f, f"max_unpool{dims}d")(y, at, 2, output_size=x.shape)
+
     compare(call, [x])
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
-@pytest.mark.parametrize("shape,pad", [((2, 3, 6), (2, 1)), ((2, 3, 6, 5), (1, 2, 3, 0)), ((3, 6, 5), (1, 2, 0, 3)), ((2, 2, 4, 5, 3), (1, 1, 2, 0, 0, 3))])
+@pytest.mark.parametrize(
+    "shape,pad",
+    [
+        ((2, 3, 6), (2, 1)),
+        ((2, 3, 6, 5), (1, 2, 3, 0)),
+        ((3, 6, 5), (1, 2, 0, 3)),
+        ((2, 2, 4, 5, 3), (1, 1, 2, 0, 0, 3)),
+    ],
+)
 def test_pad(mode, shape, pad):
     compare(F("pad", pad=pad, mode=mode), [r(*shape)])
 

@@ -1,15 +1,24 @@
 """nn.init and nn.utils: formulas, and PyTorch's draws for one seed."""
+
 import math
 
+import fireseed as fs
 import numpy as np
 import pytest
-
-import fireseed as fs
 from fireseed import nn
 from parity import assert_same, compare, peer
 
-DRAWS = [("uniform_", (-1.0, 2.0)), ("normal_", (1.0, 2.0)), ("trunc_normal_", (0.0, 1.0, -0.5, 1.5)), ("trunc_normal_", (0.0, 1.0, 2.0, 3.0)), ("xavier_uniform_", (2.0,)),
-         ("xavier_normal_", ()), ("kaiming_uniform_", (0.1, "fan_out")), ("kaiming_normal_", (0, "fan_in", "relu")), ("sparse_", (0.3,))]
+DRAWS = [
+    ("uniform_", (-1.0, 2.0)),
+    ("normal_", (1.0, 2.0)),
+    ("trunc_normal_", (0.0, 1.0, -0.5, 1.5)),
+    ("trunc_normal_", (0.0, 1.0, 2.0, 3.0)),
+    ("xavier_uniform_", (2.0,)),
+    ("xavier_normal_", ()),
+    ("kaiming_uniform_", (0.1, "fan_out")),
+    ("kaiming_normal_", (0, "fan_in", "relu")),
+    ("sparse_", (0.3,)),
+]
 
 
 @pytest.mark.parametrize("name,args", DRAWS, ids=str)
@@ -35,8 +44,14 @@ def test_fixed():
     i.normal_(p)
     assert p.requires_grad and p.grad_fn is None
     assert i.calculate_gain("tanh") == 5 / 3 and i.calculate_gain("leaky_relu", 0.2) == math.sqrt(2 / 1.04)
-    for bad in (lambda: i.eye_(fs.empty(2)), lambda: i.dirac_(fs.empty(2, 2)), lambda: i.xavier_uniform_(fs.empty(3)),
-                lambda: i.calculate_gain("x"), lambda: i.kaiming_normal_(fs.empty(2, 2), mode="fan"), lambda: i.orthogonal_(fs.empty(3))):
+    for bad in (
+        lambda: i.eye_(fs.empty(2)),
+        lambda: i.dirac_(fs.empty(2, 2)),
+        lambda: i.xavier_uniform_(fs.empty(3)),
+        lambda: i.calculate_gain("x"),
+        lambda: i.kaiming_normal_(fs.empty(2, 2), mode="fan"),
+        lambda: i.orthogonal_(fs.empty(3)),
+    ):
         with pytest.raises(ValueError):
             bad()
 
@@ -132,7 +147,11 @@ def test_parametrize():
 
     m = nn.Linear(3, 3)
     parametrize.register_parametrization(m, "weight", Symmetric())
-    assert fs.equal(m.weight, m.weight.t()) and parametrize.is_parametrized(m, "weight") and repr(m).startswith("ParametrizedLinear(")
+    assert (
+        fs.equal(m.weight, m.weight.t())
+        and parametrize.is_parametrized(m, "weight")
+        and repr(m).startswith("ParametrizedLinear(")
+    )
     m.weight = fs.ones(3, 3)
     assert m.parametrizations.weight.original.tolist() == [[1, 1, 1], [0, 1, 1], [0, 0, 1]]
     m(fs.ones(1, 3)).sum().backward()
@@ -163,4 +182,7 @@ def test_sequences():
     assert [p.tolist() for p in rnn.unpack_sequence(packed)] == [p.tolist() for p in parts]
     with pytest.raises(RuntimeError, match="sorted in decreasing order"):
         rnn.pack_sequence(parts)
-    compare(lambda lib, a, b: lib.nn.utils.rnn.pad_sequence([a, b]), [np.ones((3, 2), np.float32), np.ones((1, 2), np.float32)])
+    compare(
+        lambda lib, a, b: lib.nn.utils.rnn.pad_sequence([a, b]),
+        [np.ones((3, 2), np.float32), np.ones((1, 2), np.float32)],
+    )

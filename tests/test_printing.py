@@ -1,15 +1,39 @@
 """repr of tensors: exactly PyTorch's text."""
+
 import re
 
+import fireseed as fs
 import numpy as np
 import pytest
-
-import fireseed as fs
 from parity import peer
 
-SHAPES = [(), (0,), (0, 3), (1,), (3,), (30,), (2, 3), (2, 3, 4), (2, 2, 2, 2), (40, 50), (11, 12, 13), (1001,), (7, 1, 300), (1, 1001)]
-OPTIONS = [{}, dict(precision=2), dict(profile="short"), dict(linewidth=40), dict(edgeitems=1, threshold=5), dict(sci_mode=True),
-           dict(sci_mode=False), dict(threshold=10, edgeitems=0), dict(profile="full")]
+SHAPES = [
+    (),
+    (0,),
+    (0, 3),
+    (1,),
+    (3,),
+    (30,),
+    (2, 3),
+    (2, 3, 4),
+    (2, 2, 2, 2),
+    (40, 50),
+    (11, 12, 13),
+    (1001,),
+    (7, 1, 300),
+    (1, 1001),
+]
+OPTIONS = [
+    {},
+    {"precision": 2},
+    {"profile": "short"},
+    {"linewidth": 40},
+    {"edgeitems": 1, "threshold": 5},
+    {"sci_mode": True},
+    {"sci_mode": False},
+    {"threshold": 10, "edgeitems": 0},
+    {"profile": "full"},
+]
 
 
 def normal(text):
@@ -23,6 +47,7 @@ def options():
     fs.set_printoptions(profile="default")
     try:
         import torch
+
         torch.set_printoptions(profile="default")
     except ImportError:
         pass
@@ -39,9 +64,20 @@ def test_same_text(how, options):
             continue
         values = np.asarray(rng.randn(*shape))
         odd = np.where(rng.rand(*shape) < 0.2, np.nan, np.where(rng.rand(*shape) < 0.2, -np.inf, values))
-        arrays = [values, values.astype(np.float32), (values * 1e6).astype(np.float32), (values * 1e-6).astype(np.float32), values * 1e9,
-                  odd.astype(np.float32), (values * 3).astype(np.int64), (values * 100).astype(np.int32), values > 0,
-                  np.round(values * 3).astype(np.float32), np.zeros(shape, np.float32), (np.abs(values) * 9).astype(np.uint8)]
+        arrays = [
+            values,
+            values.astype(np.float32),
+            (values * 1e6).astype(np.float32),
+            (values * 1e-6).astype(np.float32),
+            values * 1e9,
+            odd.astype(np.float32),
+            (values * 3).astype(np.int64),
+            (values * 100).astype(np.int32),
+            values > 0,
+            np.round(values * 3).astype(np.float32),
+            np.zeros(shape, np.float32),
+            (np.abs(values) * 9).astype(np.uint8),
+        ]
         for a in arrays:
             assert normal(repr(fs.tensor(a))) == normal(repr(torch.tensor(a)))
         for name in ("float16", "bfloat16"):

@@ -1,14 +1,14 @@
 """Trainer, callbacks, History, and the digits script beside PyTorch."""
+
 import json
 import os
 import signal
 import subprocess
 import sys
 
+import fireseed as fs
 import numpy as np
 import pytest
-
-import fireseed as fs
 from fireseed import nn, train
 from fireseed.utils.data import DataLoader, TensorDataset
 
@@ -61,7 +61,7 @@ def test_same_as_plain_loop():
             nn.utils.clip_grad_norm_(net.parameters(), 0.5)
             opt.step()
             opt.zero_grad()
-    for a, b in zip(t.model.parameters(), net.parameters()):
+    for a, b in zip(t.model.parameters(), net.parameters(), strict=False):
         assert fs.allclose(a, b, atol=1e-6)
 
 
@@ -70,7 +70,7 @@ def test_accumulation_is_exact():
     whole, parts = trainer(), trainer(accumulate=4)
     whole.fit(DataLoader(data, batch_size=50), 1)
     parts.fit(DataLoader(data, batch_size=13), 1)  # 13 + 13 + 13 + 11
-    for a, b in zip(whole.model.parameters(), parts.model.parameters()):
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=False):
         assert fs.allclose(a, b, atol=1e-6)
 
 
@@ -122,7 +122,9 @@ class Script(train.Callback):
             t.model[0].bias.fill_(float(t.epoch))
 
 
-@pytest.mark.parametrize("values,best,epochs", [([5, 4, 3, 4, 5, 1], 3, 5), ([5, 4, 3, 2, 1, 0], 6, 6), ([float("nan")] * 6, None, 2)])
+@pytest.mark.parametrize(
+    "values,best,epochs", [([5, 4, 3, 4, 5, 1], 3, 5), ([5, 4, 3, 2, 1, 0], 6, 6), ([float("nan")] * 6, None, 2)]
+)
 def test_early_stopping(values, best, epochs):
     t = trainer()
     stopping = train.EarlyStopping("val_loss", patience=2)
@@ -140,8 +142,11 @@ def test_interrupt():
                 raise KeyboardInterrupt
 
     t = trainer()
-    history = t.fit(DataLoader(problem(8), batch_size=4), 9,
-                    callbacks=[Script([3, 2, 5, 6]), train.EarlyStopping("val_loss", patience=9), Interrupt()])
+    history = t.fit(
+        DataLoader(problem(8), batch_size=4),
+        9,
+        callbacks=[Script([3, 2, 5, 6]), train.EarlyStopping("val_loss", patience=9), Interrupt()],
+    )
     assert history.stopped == "interrupted" and history.epochs == 3 and history.best_epoch == 2
     assert t.model[0].bias[0].item() == 2
 
@@ -199,8 +204,11 @@ def test_schedulers():
 def test_checkpoint(tmp_path):
     pytest.importorskip("safetensors")
     t = trainer()
-    t.fit(DataLoader(problem(8), batch_size=4), 2,
-          callbacks=[train.ModelCheckpoint(tmp_path / "m-{epoch}.safetensors", save_best_only=False)])
+    t.fit(
+        DataLoader(problem(8), batch_size=4),
+        2,
+        callbacks=[train.ModelCheckpoint(tmp_path / "m-{epoch}.safetensors", save_best_only=False)],
+    )
     assert sorted(os.listdir(tmp_path)) == ["m-1.safetensors", "m-2.safetensors"]
     t.model.load_state_dict(fs.load(tmp_path / "m-2.safetensors"))
 
@@ -212,12 +220,22 @@ def history_of(loss, val=None):
     return h
 
 
-@pytest.mark.parametrize("loss,val,word", [
-    ([1.0, 0.5], None, "Too few"), ([1, float("nan"), float("nan")], None, "Diverged"), ([1.0, 0.999, 0.995, 0.996], None, "Not learning"),
-    ([1, .7, .5, .4, .3, .2, .15, .1, .05], [1, .8, .6, .65, .7, .8, .9, 1, 1.2], "Overfitting"),
-    ([1, .8, .7, .6, .5, .4], [1, .82, .71, .62, .53, .42], "Still improving"),
-    ([1, .8, .75, .74, .74, .74, .74, .74, .74], [1, .8, .76, .75, .75, .75, .75, .75, .75], "Underfitting"),
-    ([1, .3, .2, .2, .2, .2, .2], [1, .3, .21, .21, .21, .21, .21], "Looks fine")])
+@pytest.mark.parametrize(
+    "loss,val,word",
+    [
+        ([1.0, 0.5], None, "Too few"),
+        ([1, float("nan"), float("nan")], None, "Diverged"),
+        ([1.0, 0.999, 0.995, 0.996], None, "Not learning"),
+        ([1, 0.7, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05], [1, 0.8, 0.6, 0.65, 0.7, 0.8, 0.9, 1, 1.2], "Overfitting"),
+        ([1, 0.8, 0.7, 0.6, 0.5, 0.4], [1, 0.82, 0.71, 0.62, 0.53, 0.42], "Still improving"),
+        (
+            [1, 0.8, 0.75, 0.74, 0.74, 0.74, 0.74, 0.74, 0.74],
+            [1, 0.8, 0.76, 0.75, 0.75, 0.75, 0.75, 0.75, 0.75],
+            "Underfitting",
+        ),
+        ([1, 0.3, 0.2, 0.2, 0.2, 0.2, 0.2], [1, 0.3, 0.21, 0.21, 0.21, 0.21, 0.21], "Looks fine"),
+    ],
+)
 def test_diagnosis(loss, val, word):
     assert history_of(loss, val).diagnosis().startswith(word)
 
@@ -244,13 +262,16 @@ def test_metrics():
 # ---- the digits script ----------------------------------------------------------------------------------------------
 def plain_losses(tmp_path, *args):
     out = tmp_path / "losses.json"
-    subprocess.run([sys.executable, os.path.join(EXAMPLES, "digits_plain.py"), "--steps", "50", "--losses", str(out), *args],
-                   check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, os.path.join(EXAMPLES, "digits_plain.py"), "--steps", "50", "--losses", str(out), *args],
+        check=True,
+        timeout=300,
+    )
     return json.loads(out.read_text())
 
 
 def test_digits_curve_is_pytorchs(tmp_path):
-    """The losses of the first 50 steps, beside stored numbers of PyTorch 2.13 and, where it is installed, PyTorch itself."""
+    """The first 50 losses beside stored ones of PyTorch 2.13 and, where it is installed, PyTorch itself."""
     pytest.importorskip("sklearn")
     losses = plain_losses(tmp_path)
     with open(os.path.join(HERE, "data", "digits_losses.json")) as file:
@@ -268,8 +289,22 @@ def test_digits_example(tmp_path):
     """A short run of the Trainer's example: it learns, and writes the picture and the weights."""
     for package in ("sklearn", "matplotlib", "safetensors"):
         pytest.importorskip(package)
-    done = subprocess.run([sys.executable, os.path.join(EXAMPLES, "digits.py"), "--seed", "0", "--epochs", "6", "--output", str(tmp_path)],
-                          check=True, timeout=300, capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            os.path.join(EXAMPLES, "digits.py"),
+            "--seed",
+            "0",
+            "--epochs",
+            "6",
+            "--output",
+            str(tmp_path),
+        ],
+        check=True,
+        timeout=300,
+        capture_output=True,
+        text=True,
+    )
     accuracy = float(done.stdout.split("test accuracy ")[1].split(" %")[0])
     assert accuracy > 90
     assert (tmp_path / "curves.png").stat().st_size > 1000 and (tmp_path / "model.safetensors").stat().st_size > 1000

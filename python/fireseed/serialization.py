@@ -75,21 +75,24 @@ class _Writer:
             return {"b": value.hex()}
         if type(value).__module__ == "numpy" and hasattr(value, "dtype"):
             if value.dtype.kind not in "biuf":
-                raise TypeError(f"save: the numpy value at {path or 'the top'} has dtype {value.dtype}, which cannot be saved")
+                raise TypeError(f"save: the numpy value at {path or 'the top'} has dtype {value.dtype}, which "
+                                "cannot be saved")
             if getattr(value, "ndim", 0) == 0:
                 return self.describe(value.item(), path)
             array = _C.from_numpy(value.copy())
             self.keep = getattr(self, "keep", []) + [array]  # ids stay unique while the writer lives
             return {"n": self._add(array, path)}
         hint = "; save its state_dict() instead" if hasattr(value, "state_dict") else ""
-        raise TypeError(f"save: cannot save a {type(value).__name__} (at {path or 'the top'}){hint}. Supported are tensors, "
+        raise TypeError(f"save: cannot save a {type(value).__name__} (at {path or 'the top'}){hint}. Supported "
+                        "are tensors, "
                         "numbers, strings, bytes, None and dicts, lists, tuples and sets of these")
 
 
 def _serialize(tensors, header):
     """The bytes of a safetensors file with tensors (a dict) and header (a dict of strings)."""
     package = _safetensors()
-    dense = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}  # alive until the package has read them
+    # `dense` keeps the memory alive until the package has read it.
+    dense = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     entries = {}
     for name, t in dense.items():
         size = t.numel() * t.element_size()
@@ -208,7 +211,8 @@ def _read(f, what):
         with open(name, "rb") as file:
             data = file.read()
     if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise RuntimeError(f"{what}: {name} is a PyTorch checkpoint (pickle), which would have to run code to be read. Save it "
+        raise RuntimeError(f"{what}: {name} is a PyTorch checkpoint (pickle), which would have to run code to "
+                           "be read. Save it "
                            "from PyTorch with safetensors.torch.save_file(state_dict, path) and load that.")
     return bytes(data), name
 

@@ -1,12 +1,13 @@
 """Neural networks: PyTorch's torch.nn."""
-from . import functional, init, parameter  # noqa: F401
-from .modules import *  # noqa: F401,F403
+# ruff: noqa: F401, F403, F405
+from . import functional, init, parameter
+from .modules import *
 from .modules import __all__ as _layers
 from .parallel import DataParallel
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
-__all__ = ["Buffer", "DataParallel", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional", "init", "utils",
-           *_layers]
+__all__ = ["Buffer", "DataParallel", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional",
+           "init", "utils", *_layers]
 
 
 def __getattr__(name):

@@ -46,7 +46,7 @@ def _normal_cdf(x):
 
 
 def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
-    """Fills with N(mean, std^2) cut to [a, b], by rejection: of normal draws, or of uniform ones where [a, b] is unlikely."""
+    """Fills with N(mean, std^2) cut to [a, b], by rejection of normal draws, or of uniform ones if [a, b] is rare."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn("mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
                       "incorrect.", stacklevel=2)
@@ -62,8 +62,10 @@ def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
         else:
             mode = max(a, min(mean, b))
             log_peak = -0.5 * ((mode - mean) / std) ** 2
-            log_density = lambda x: ((x - mean) / std) ** 2 * -0.5 - log_peak
-            drawn = lambda *limits: _C.empty_like(tensor).uniform_(*limits, generator=generator)
+            def log_density(x):
+                return ((x - mean) / std) ** 2 * -0.5 - log_peak
+            def drawn(*limits):
+                return _C.empty_like(tensor).uniform_(*limits, generator=generator)
             result = tensor.uniform_(a, b, generator=generator)
             pending = drawn().log_() > log_density(result)
             while bool(pending.any()):

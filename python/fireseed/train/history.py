@@ -87,11 +87,13 @@ class History:
             return "Too few epochs to tell: train for at least 3."
         if not all(math.isfinite(v) for v in train + val):
             first = next(i for i, v in enumerate(train + val) if not math.isfinite(v))
-            return (f"Diverged: the loss is not finite from epoch {first % len(train) + 1} on. Try a smaller learning rate, "
+            return (f"Diverged: the loss is not finite from epoch {first % len(train) + 1} on. Try a smaller "
+                    "learning rate, "
                     "gradient clipping, or look for bad inputs.")
         best_train, start = min(train), train[0]
         if best_train > 0.98 * start:
-            return ("Not learning: the training loss hardly moves. Try another learning rate, and check that the optimizer "
+            return ("Not learning: the training loss hardly moves. Try another learning rate, and check that "
+                    "the optimizer "
                     "has all parameters and that inputs and targets belong together.")
         third = max(len(train) // 3, 1)
         falling = train[-1] < 0.97 * train[-third - 1]
@@ -99,14 +101,18 @@ class History:
             low = min(range(len(val)), key=val.__getitem__)
             rise = val[-1] / max(val[low], 1e-12)
             if low < len(val) - max(3, third) and rise > 1.1 and train[-1] < train[low]:
-                return (f"Overfitting: the validation loss is lowest at epoch {low + 1} and {100 * (rise - 1):.0f} % higher at "
+                return (f"Overfitting: the validation loss is lowest at epoch {low + 1} and "
+                        f"{100 * (rise - 1):.0f} % higher at "
                         "the end, while the training loss still falls. Stop there (EarlyStopping), or use more data, "
                         "augmentation, dropout or weight decay.")
             if val[-1] > 2 * train[-1] and val[-1] - train[-1] > 0.1 * start:
-                return (f"A gap between training ({train[-1]:.3g}) and validation loss ({val[-1]:.3g}): the network fits the "
-                        "training data better than new data. More data, augmentation, dropout or weight decay may help.")
+                return (f"A gap between training ({train[-1]:.3g}) and validation loss ({val[-1]:.3g}): the "
+                        "network fits the "
+                        "training data better than new data. More data, augmentation, dropout or weight decay "
+                        "may help.")
         if best_train > 0.5 * start and not falling:
-            return ("Underfitting: the training loss has settled high. Try a larger network, less regularisation or another "
+            return ("Underfitting: the training loss has settled high. Try a larger network, less "
+                    "regularisation or another "
                     "learning rate.")
         settled = str(self.stopped).startswith("early") or (val and min(val[-third:]) > 0.98 * min(val[:-third]))
         if falling and not settled:

@@ -72,8 +72,8 @@ class Trainer:
     override `forward`.
     """
 
-    def __init__(self, model, optimizer=None, loss=None, *, metrics=(), scheduler=None, schedule="epoch", l1=0.0, l2=0.0,
-                 clip_norm=None, clip_value=None, accumulate=1, device=None, progress=True):
+    def __init__(self, model, optimizer=None, loss=None, *, metrics=(), scheduler=None, schedule="epoch", l1=0.0,
+                 l2=0.0, clip_norm=None, clip_value=None, accumulate=1, device=None, progress=True):
         if schedule not in ("epoch", "batch"):
             raise ValueError(f"Trainer: schedule must be 'epoch' or 'batch', got {schedule!r}")
         if accumulate < 1:
@@ -180,7 +180,7 @@ class Trainer:
     def _group(self, group, averages, callbacks, bar):
         """Several batches, one step: each weighted by its share of the samples."""
         counts = [_count(batch) or 1 for batch in group]
-        for batch, n in zip(group, counts):
+        for batch, n in zip(group, counts, strict=False):
             self._batch(batch, n / sum(counts), averages, callbacks, bar)
         self._update()
 

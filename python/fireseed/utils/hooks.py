@@ -105,13 +105,13 @@ class BackwardHook:
             _make_boundary()
         wrapped = _boundary.apply(visit, *(values[i] for i in at))
         values = list(values)
-        for i, w in zip(at, wrapped):
+        for i, w in zip(at, wrapped, strict=False):
             values[i] = w
         return tuple(values)
 
     def _see_grad_output(self, grads):
         full = [None] * self.n_outputs
-        for i, g in zip(self.outputs_at, grads):
+        for i, g in zip(self.outputs_at, grads, strict=False):
             full[i] = g
         full = tuple(full)
         for hook in self.pre_hooks:
@@ -125,7 +125,7 @@ class BackwardHook:
 
     def _see_grad_input(self, grads):
         full = [None] * self.n_inputs
-        for i, g in zip(self.inputs_at, grads):
+        for i, g in zip(self.inputs_at, grads, strict=False):
             full[i] = g
         full = self._call_hooks(tuple(full))
         return [full[i] for i in self.inputs_at]
@@ -144,5 +144,6 @@ class BackwardHook:
     def _checked(replaced, old, who, what):
         replaced = replaced if isinstance(replaced, tuple) else (replaced,)
         if len(replaced) != len(old):
-            raise RuntimeError(f"{who} returned an invalid number of {what}, got {len(replaced)}, but expected {len(old)}")
+            raise RuntimeError(f"{who} returned an invalid number of {what}, got {len(replaced)}, but expected "
+                               f"{len(old)}")
         return replaced

@@ -34,13 +34,3 @@ def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
 def rrelu_(input, lower=1.0 / 8, upper=1.0 / 3, training=False):
     """In-place rrelu."""
     return rrelu(input, lower, upper, training, True)
-
-
-def selu_(input):
-    """In-place selu."""
-    return _nn.selu(input, True)
-
-
-def celu_(input, alpha=1.0):
-    """In-place celu."""
-    return _nn.celu(input, alpha, True)

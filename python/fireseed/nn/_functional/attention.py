@@ -20,7 +20,8 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
         raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     if enable_gqa:
         if query.shape[-3] % key.shape[-3] or query.shape[-3] % value.shape[-3]:
-            raise RuntimeError("scaled_dot_product_attention: the number of query heads must be a multiple of the number of "
+            raise RuntimeError("scaled_dot_product_attention: the number of query heads must be a multiple of "
+                               "the number of "
                                f"key and value heads, got {query.shape[-3]}, {key.shape[-3]} and {value.shape[-3]}")
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
         value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
@@ -79,16 +80,18 @@ def _merge_masks(attn_mask, key_padding_mask, batch, heads, length, source, dtyp
 
 def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias, bias_k,
                                  bias_v, add_zero_attn, dropout_p, out_proj_weight, out_proj_bias, training=True,
-                                 key_padding_mask=None, need_weights=True, attn_mask=None, use_separate_proj_weight=False,
-                                 q_proj_weight=None, k_proj_weight=None, v_proj_weight=None, static_k=None, static_v=None,
-                                 average_attn_weights=True, is_causal=False):
+                                 key_padding_mask=None, need_weights=True, attn_mask=None,
+                                 use_separate_proj_weight=False,
+                                 q_proj_weight=None, k_proj_weight=None, v_proj_weight=None, static_k=None,
+                                 static_v=None, average_attn_weights=True, is_causal=False):
     """Multi-head attention: query (L, N, E), key and value (S, N, E) -> (L, N, E) and the weights (N, L, S) or None.
 
     The batch dimension N may be missing. Masks: True or -inf hides a position.
     """
     batched = query.dim() == 3
     if query.dim() not in (2, 3) or key.dim() != query.dim() or value.dim() != query.dim():
-        raise AssertionError("query should be unbatched 2D or batched 3D tensor and key and value of the same dimension, but "
+        raise AssertionError("query should be unbatched 2D or batched 3D tensor and key and value of the same "
+                             "dimension, but "
                              f"received {query.dim()}-D, {key.dim()}-D and {value.dim()}-D tensors")
     if not batched:
         query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
@@ -113,7 +116,8 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
             q, k, v = _nn.linear(query, wq, bq), _nn.linear(key, wk, bk), _nn.linear(value, wv, bv)
     else:
         if key.shape[:2] != value.shape[:2]:
-            raise AssertionError(f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}")
+            raise AssertionError(f"key's sequence and batch dims {key.shape[:2]} do not match value's "
+                                 f"{value.shape[:2]}")
         bq, bk, bv = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
         q, k, v = (_nn.linear(query, q_proj_weight, bq), _nn.linear(key, k_proj_weight, bk),
                    _nn.linear(value, v_proj_weight, bv))
@@ -123,7 +127,8 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
         k = _C.cat([k, bias_k.expand(1, batch, embed)])
         v = _C.cat([v, bias_v.expand(1, batch, embed)])
         extra += 1
-    heads = lambda x: x.reshape(x.shape[0], batch * num_heads, head).transpose(0, 1)  # (N h, length, head)
+    def heads(x):
+        return x.reshape(x.shape[0], batch * num_heads, head).transpose(0, 1)  # (N h, length, head)
     q = heads(q)
     k = heads(k) if static_k is None else static_k
     v = heads(v) if static_v is None else static_v
@@ -152,7 +157,8 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
         weights = None
         if mask is not None:
             mask = mask.unsqueeze(0) if mask.shape[0] == 1 else mask.reshape(batch, num_heads, -1, source)
-        four = lambda x: x.reshape(batch, num_heads, x.shape[1], head)
+        def four(x):
+            return x.reshape(batch, num_heads, x.shape[1], head)
         out = scaled_dot_product_attention(four(q), four(k), four(v), mask, dropout_p)
         out = out.reshape(batch * num_heads, length, head)
     out = out.transpose(0, 1).reshape(length * batch, embed)

@@ -30,10 +30,11 @@ def pdist(input, p=2.0):
 
 
 def affine_grid(theta, size, align_corners=False):
-    """Sampling points of affine maps: theta (N, 2, 3), size (N, C, H, W) -> (N, H, W, 2); or 3-d with theta (N, 3, 4)."""
+    """Sampling points of affine maps: theta (N, 2, 3), size (N, C, H, W) -> (N, H, W, 2); 3-d: theta (N, 3, 4)."""
     dims = len(size) - 2
     if dims not in (2, 3) or tuple(theta.shape[1:]) != (dims, dims + 1):
-        raise ValueError(f"Expected a batch of {dims}D affine matrices of shape Nx{dims}x{dims + 1} for size {tuple(size)}. "
+        raise ValueError(f"Expected a batch of {dims}D affine matrices of shape Nx{dims}x{dims + 1} for size "
+                         f"{tuple(size)}. "
                          f"Got {tuple(theta.shape)}.")
     axes = []
     for n in size[2:]:
@@ -52,14 +53,17 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     mode: bilinear, nearest, bicubic (2-d only); padding_mode: zeros, border, reflection.
     """
     if mode not in ("bilinear", "nearest", "bicubic"):
-        raise ValueError(f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: "
+        raise ValueError("nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', "
+                         "but got: "
                          f"'{mode}'")
     if padding_mode not in ("zeros", "border", "reflection"):
-        raise ValueError("nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but "
+        raise ValueError("nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or "
+                         "'reflection', but "
                          f"got: '{padding_mode}'")
     dims = input.dim() - 2
     if dims not in (2, 3) or grid.dim() != input.dim() or grid.shape[-1] != dims or grid.shape[0] != input.shape[0]:
-        raise RuntimeError("grid_sample(): expected 4D or 5D input and grid with same number of dimensions and batch size, "
+        raise RuntimeError("grid_sample(): expected 4D or 5D input and grid with same number of dimensions and "
+                           "batch size, "
                            f"but got input with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}")
     sizes = input.shape[2:]
     n, c = input.shape[:2]
@@ -78,9 +82,10 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     def pick(indices):
         """The values at integer positions (float tensors), zero outside."""
         if mode == "bicubic" and padding_mode != "zeros":
-            indices = [_clip_coordinate(i, s, padding_mode, align_corners) for i, s in zip(indices, sizes)]
+            indices = [_clip_coordinate(i, s, padding_mode, align_corners) for i, s in zip(indices, sizes,
+                                                                                           strict=False)]
         inside, offset = None, None
-        for i, s in zip(indices, sizes):
+        for i, s in zip(indices, sizes, strict=False):
             ok = (i >= 0) & (i <= s - 1)
             inside = ok if inside is None else inside & ok
             i = i.clamp(0, s - 1).to(_C.int64)

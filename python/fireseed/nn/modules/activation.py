@@ -78,7 +78,8 @@ class Hardtanh(Module):
         self.max_val = max_val if max_value is None else max_value
         self.inplace = inplace
         if self.max_val <= self.min_val:
-            raise AssertionError(f"Hardtanh: max_val must be larger than min_val, got {self.max_val} and {self.min_val}")
+            raise AssertionError(f"Hardtanh: max_val must be larger than min_val, got {self.max_val} and "
+                                 f"{self.min_val}")
 
     def forward(self, input):
         return F.hardtanh(input, self.min_val, self.max_val, self.inplace)

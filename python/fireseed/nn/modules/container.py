@@ -473,7 +473,8 @@ class ParameterDict(Module):
                                     f"{type(pair).__name__}")
                 pair = tuple(pair)
                 if len(pair) != 2:
-                    raise ValueError(f"ParameterDict update sequence element #{i} has length {len(pair)}; 2 is required")
+                    raise ValueError(f"ParameterDict update sequence element #{i} has length {len(pair)}; 2 is "
+                                     "required")
                 pairs.append(pair)
         for key, value in pairs:
             self[key] = value

@@ -28,13 +28,15 @@ class _ConvNd(Module):
             if padding == "same" and any(s != 1 for s in stride):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if padding_mode not in _PADDING_MODES:
-            raise ValueError(f"padding_mode must be one of {set(_PADDING_MODES)}, but got padding_mode='{padding_mode}'")
-        self.in_channels, self.out_channels, self.kernel_size, self.stride = in_channels, out_channels, kernel_size, stride
+            raise ValueError(f"padding_mode must be one of {set(_PADDING_MODES)}, but got "
+                             f"padding_mode='{padding_mode}'")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride = kernel_size, stride
         self.padding, self.dilation, self.transposed = padding, dilation, transposed
         self.output_padding, self.groups, self.padding_mode = output_padding, groups, padding_mode
         if isinstance(padding, str):
             amounts = []  # (left, right) of the last dimension first
-            for d, k in zip(reversed(dilation), reversed(kernel_size)):
+            for d, k in zip(reversed(dilation), reversed(kernel_size), strict=False):
                 total = d * (k - 1) if padding == "same" else 0
                 amounts += [total // 2, total - total // 2]
             self._reversed_padding_repeated_twice = amounts
@@ -127,8 +129,8 @@ class Conv3d(_Conv):
 class _ConvTransposeNd(_ConvNd):
     _dims = 0
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True,
-                 dilation=1, padding_mode="zeros", device=None, dtype=None):
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1,
+                 bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None):
         if padding_mode != "zeros":
             raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         tuple_ = _ntuple(self._dims, "_ntuple")
@@ -142,15 +144,17 @@ class _ConvTransposeNd(_ConvNd):
         n = self._dims
         output_size = list(output_size)[-n:] if len(output_size) == n + input.dim() - n else list(output_size)
         if len(output_size) != n:
-            raise ValueError(f"{type(self).__name__}: for {input.dim()}D input, output_size must have {n} or {input.dim()} "
+            raise ValueError(f"{type(self).__name__}: for {input.dim()}D input, output_size must have {n} or "
+                             f"{input.dim()} "
                              f"elements (got {len(output_size)})")
         low = [(input.size(d + input.dim() - n) - 1) * self.stride[d] - 2 * self.padding[d]
                + self.dilation[d] * (self.kernel_size[d] - 1) + 1 for d in range(n)]
         high = [low[d] + self.stride[d] - 1 for d in range(n)]
-        if any(not a <= size <= b for a, size, b in zip(low, output_size, high)):
-            raise ValueError(f"requested an output size of {output_size}, but valid sizes range from {low} to {high} (for an "
+        if any(not a <= size <= b for a, size, b in zip(low, output_size, high, strict=False)):
+            raise ValueError(f"requested an output size of {output_size}, but valid sizes range from {low} to "
+                             f"{high} (for an "
                              f"input of {input.size()[2:]})")
-        return tuple(size - a for size, a in zip(output_size, low))
+        return tuple(size - a for size, a in zip(output_size, low, strict=False))
 
     def forward(self, input, output_size=None):
         conv = getattr(F, f"conv_transpose{self._dims}d")
@@ -192,7 +196,8 @@ class _LazyConvXdMixin(LazyModuleMixin):
             return
         n = self._dims
         if input.dim() not in (n + 1, n + 2):
-            raise RuntimeError(f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {type(self).__name__}, but got "
+            raise RuntimeError(f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to "
+                               f"{type(self).__name__}, but got "
                                f"input of size: {input.shape}")
         self.in_channels = input.shape[-n - 1]
         if self.in_channels % self.groups:
@@ -213,8 +218,8 @@ class _LazyConv(_LazyConvXdMixin):
 
 
 class _LazyConvTranspose(_LazyConvXdMixin):
-    def __init__(self, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, dilation=1,
-                 padding_mode="zeros", device=None, dtype=None):
+    def __init__(self, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True,
+                 dilation=1, padding_mode="zeros", device=None, dtype=None):
         super().__init__(0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode)
         self._make_lazy(out_channels, bias, device, dtype)
 

@@ -1,2 +1,3 @@
 """PyTorch's import path of CosineSimilarity, PairwiseDistance."""
-from .shape import CosineSimilarity, PairwiseDistance  # noqa: F401
+# ruff: noqa: F401, F403, F405
+from .shape import CosineSimilarity, PairwiseDistance

@@ -1,2 +1,3 @@
 """PyTorch's import path of Fold, Unfold."""
-from .shape import Fold, Unfold  # noqa: F401
+# ruff: noqa: F401, F403, F405
+from .shape import Fold, Unfold

@@ -1,15 +1,22 @@
 """Module: the base class of all layers and networks."""
+# ruff: noqa: F401, F403, F405
 from weakref import ref
 
 from ... import _C
 from ..parameter import Buffer, Parameter
 from . import _hooks
-from ._hooks import HookMixin
-from ._hooks import (register_module_backward_hook, register_module_buffer_registration_hook,  # noqa: F401
-                     register_module_forward_hook, register_module_forward_pre_hook,
-                     register_module_full_backward_hook, register_module_full_backward_pre_hook,
-                     register_module_module_registration_hook, register_module_parameter_registration_hook)
-from ._state_dict import StateDictMixin, _IncompatibleKeys  # noqa: F401
+from ._hooks import (
+    HookMixin,
+    register_module_backward_hook,
+    register_module_buffer_registration_hook,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from ._state_dict import StateDictMixin, _IncompatibleKeys
 
 Tensor = _C.Tensor
 

@@ -41,7 +41,8 @@ class LayerNorm(Module):
         self.normalized_shape = _as_shape(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         kw = {"device": device, "dtype": dtype}
-        self.register_parameter("weight", Parameter(_C.empty(self.normalized_shape, **kw)) if elementwise_affine else None)
+        self.register_parameter("weight", Parameter(_C.empty(self.normalized_shape,
+                                                             **kw)) if elementwise_affine else None)
         self.register_parameter("bias", Parameter(_C.empty(self.normalized_shape, **kw))
                                 if elementwise_affine and bias else None)
         self.reset_parameters()

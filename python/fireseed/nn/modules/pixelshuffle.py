@@ -1,2 +1,3 @@
 """PyTorch's import path of PixelShuffle, PixelUnshuffle."""
-from .shape import PixelShuffle, PixelUnshuffle  # noqa: F401
+# ruff: noqa: F401, F403, F405
+from .shape import PixelShuffle, PixelUnshuffle

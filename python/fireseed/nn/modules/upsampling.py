@@ -1,2 +1,3 @@
 """PyTorch's import path of Upsample, UpsamplingBilinear2d, UpsamplingNearest2d."""
-from .shape import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d  # noqa: F401
+# ruff: noqa: F401, F403, F405
+from .shape import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d

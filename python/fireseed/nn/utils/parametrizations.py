@@ -1,2 +1,3 @@
 """PyTorch's import path of the parametrizations."""
-from ._weight_norm import spectral_norm, weight_norm  # noqa: F401
+# ruff: noqa: F401, F403, F405
+from ._weight_norm import spectral_norm, weight_norm

@@ -62,10 +62,12 @@ class ParametrizationList(ModuleList):
             if not isinstance(out, Tensor):
                 raise ValueError(f"A parametrization must return a tensor. Got {type(out)}.")
             if out.dtype != dtype:
-                raise ValueError("Registering a parametrization may not change the dtype of the tensor, unless `unsafe` flag "
+                raise ValueError("Registering a parametrization may not change the dtype of the tensor, unless "
+                                 "`unsafe` flag "
                                  f"is enabled. From {dtype} to {out.dtype}")
             if out.shape != shape:
-                raise ValueError("Registering a parametrization may not change the shape of the tensor, unless `unsafe` flag "
+                raise ValueError("Registering a parametrization may not change the shape of the tensor, unless "
+                                 "`unsafe` flag "
                                  f"is enabled. From {tuple(shape)} to {tuple(out.shape)}")
 
     def right_inverse(self, value):
@@ -118,7 +120,8 @@ def _own_class(module):
         return out
 
     def getstate(self):
-        raise RuntimeError("Serialization of parametrized modules is only supported through state_dict(): save that and load "
+        raise RuntimeError("Serialization of parametrized modules is only supported through state_dict(): save "
+                           "that and load "
                            "it into a module with the same parametrizations.")
 
     members = {"__getstate__": getstate, "_base_class": base}
@@ -140,7 +143,8 @@ def register_parametrization(module, tensor_name, parametrization, *, unsafe=Fal
             now = getattr(module, tensor_name)
             out = parametrization(now)
             if not isinstance(out, Tensor) or out.shape != now.shape or out.dtype != now.dtype:
-                raise ValueError("A parametrization must return a tensor of the same shape and dtype, unless `unsafe` is set")
+                raise ValueError("A parametrization must return a tensor of the same shape and dtype, unless "
+                                 "`unsafe` is set")
         if hasattr(parametrization, "right_inverse"):
             with _C.no_grad():
                 value = parametrization.right_inverse(getattr(module, tensor_name))
@@ -171,7 +175,7 @@ def is_parametrized(module, tensor_name=None):
 
 
 def remove_parametrizations(module, tensor_name, leave_parametrized=True):
-    """Makes the tensor an ordinary parameter again, with its present value or (leave_parametrized=False) the original."""
+    """Makes the tensor a plain parameter again, with its present value or (leave_parametrized=False) its original."""
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")
     plist = module.parametrizations[tensor_name]
@@ -185,7 +189,8 @@ def remove_parametrizations(module, tensor_name, leave_parametrized=True):
         value = getattr(module, tensor_name)
         original = Parameter(value.detach().clone()) if value.requires_grad else value
     else:
-        raise ValueError("Cannot leave unparametrized (`leave_parametrized=False`) a tensor that is parametrized in terms of a "
+        raise ValueError("Cannot leave unparametrized (`leave_parametrized=False`) a tensor that is "
+                         "parametrized in terms of a "
                          "sequence of tensors.")
     delattr(type(module), tensor_name)
     del module.parametrizations[tensor_name]

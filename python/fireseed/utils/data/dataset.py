@@ -57,7 +57,8 @@ class StackDataset(Dataset):
     def __init__(self, *args, **kwargs):
         if args:
             if kwargs:
-                raise ValueError("Supported either ``tuple``- (via ``args``) or``dict``- (via ``kwargs``) like input/output, "
+                raise ValueError("Supported either ``tuple``- (via ``args``) or``dict``- (via ``kwargs``) like "
+                                 "input/output, "
                                  "but both types are given.")
             self.datasets = args
         elif kwargs:
@@ -138,8 +139,10 @@ class Subset(Dataset):
     def __init__(self, dataset, indices):
         self.dataset, self.indices = dataset, indices
         if type(self).__getitem__ is not Subset.__getitem__ and type(self).__getitems__ is Subset.__getitems__:
-            raise NotImplementedError(f"{type(self).__name__} overrides __getitem__ but not __getitems__. When subclassing "
-                                      "Subset and overriding __getitem__, you must also override __getitems__ to ensure "
+            raise NotImplementedError(f"{type(self).__name__} overrides __getitem__ but not __getitems__. When "
+                                      "subclassing "
+                                      "Subset and overriding __getitem__, you must also override __getitems__ "
+                                      "to ensure "
                                       "DataLoader works correctly with your custom logic, for example:\n\n"
                                       "def __getitems__(self, indices):\n"
                                       "    return [self.__getitem__(idx) for idx in indices]")
@@ -176,7 +179,8 @@ def random_split(dataset, lengths, generator=None):
         lengths = counts
         for i, length in enumerate(lengths):
             if length == 0:
-                warnings.warn(f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=2)
+                warnings.warn(f"Length of split at index {i} is 0. This might result in an empty "
+                              "dataset.", stacklevel=2)
     if sum(lengths) != n:
         raise ValueError("Sum of input lengths does not equal the length of the input dataset! "
                          f"({sum(lengths)} and {n})")

@@ -37,7 +37,8 @@ def default_collate(batch):
         return _C.stack(batch, 0)
     if _is_numpy(first, "ndarray", "number", "bool_"):
         if first.dtype.kind in "USO":
-            raise TypeError(f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found "
+            raise TypeError("default_collate: batch must contain tensors, numpy arrays, numbers, dicts or "
+                            "lists; found "
                             f"{first.dtype}")
         return _C.stack([_C.as_tensor(b) for b in batch], 0)
     if isinstance(first, float):
@@ -53,10 +54,10 @@ def default_collate(batch):
         except TypeError:
             return joined
     if isinstance(first, tuple) and hasattr(first, "_fields"):
-        return type(first)(*(default_collate(samples) for samples in zip(*batch)))
+        return type(first)(*(default_collate(samples) for samples in zip(*batch, strict=False)))
     if isinstance(first, Sequence):
         if any(len(sample) != len(first) for sample in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
-        return [default_collate(samples) for samples in zip(*batch)]
+        return [default_collate(samples) for samples in zip(*batch, strict=False)]
     raise TypeError("default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found "
                     f"{type(first)}")
