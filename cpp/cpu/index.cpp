@@ -125,8 +125,9 @@ void write_at(const TensorView& dst, const TensorView& values, int64_t b_rank, i
   for (int64_t d = dim + k; d < dst.ndim; ++d) slice.dim(dst.sizes[d], {dst.strides[d], values.strides[d - k + b_rank]});
   const int64_t nb = at.count(), after = slice.numel;
   const int64_t* offsets = at.data();
-  // Rows of some length are shared out by where they go: task r takes the offsets of the r-th part of the range.
-  const int64_t parts = after >= 16 && nb * after > kMoveChunk ? 8 : 1;
+  // Rows of some length are shared out by where they go: task r takes the offsets of the r-th part of the range. The
+  // order of the values of each entry, and so the result, does not depend on the number of parts.
+  const int64_t parts = after >= 16 && nb * after > kMoveChunk ? num_threads() : 1;
   int64_t span = 1;
   for (int64_t d = dim; d < dim + k; ++d) span += (dst.sizes[d] - 1) * dst.strides[d];
   const int64_t part = div_up(span, parts);

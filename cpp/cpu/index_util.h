@@ -69,6 +69,10 @@ struct Loop {
 
   // Offsets of the operands at flat position `pos`.
   void offsets(int64_t pos, int64_t (&off)[N]) const {
+    if (rank <= 1) {
+      for (int k = 0; k < N; ++k) off[k] = pos * inner_stride(k);
+      return;
+    }
     for (int k = 0; k < N; ++k) off[k] = 0;
     for (int d = rank - 1; d >= 0; --d) {
       const int64_t i = pos % size[d];
@@ -208,7 +212,10 @@ inline void zero_bytes(void* dst, int64_t bytes) {
   });
 }
 inline void zero_view(const TensorView& out) {
-  if (out.contiguous) return zero_bytes(out.data, out.numel * static_cast<int64_t>(dtype_size(out.dtype)));
+  int64_t extent = 1;  // dense in any order of its dimensions: one block of memory
+  for (int d = 0; d < out.ndim; ++d) extent += out.sizes[d] > 0 ? (out.sizes[d] - 1) * out.strides[d] : 0;
+  if (out.numel == 0) return;
+  if (extent == out.numel) return zero_bytes(out.data, out.numel * static_cast<int64_t>(dtype_size(out.dtype)));
   dispatch_size(out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const Loop<1> loop = loop_of(out);

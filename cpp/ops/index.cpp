@@ -77,8 +77,8 @@ void index_fill_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   gx[0] = index_fill(g[0], c.attrs<IndexFillAttrs>().dim, c.input(1), Scalar(0));
 }
 
-// index_add and index_copy: source has x's shape with dim replaced by the number of indices.
-void check_source(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, const char* op) {
+// index_add (kRuntime) and index_copy (kIndex): source has x's shape with dim replaced by the number of indices.
+void check_source(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, const char* op, ErrorKind kind) {
   FS_CHECK(x.dtype() == source.dtype(), op, "(): self and source expected to have the same dtype, but got (self) ",
            dtype_name(x.dtype()), " and (source) ", dtype_name(source.dtype()));
   FS_CHECK_INDEX(index.dim() <= 1, op, "(): Index should be vector-like but got ", index.dim(), "D tensor");
@@ -89,9 +89,9 @@ void check_source(const Tensor& x, int64_t dim, const Tensor& index, const Tenso
     FS_CHECK_INDEX(x.dim() <= 1, op, "(): When source is scalar, destination may have at most one dimension, got shape ", x.sizes());
     return;
   }
-  FS_CHECK_INDEX(x.dim() == source.dim(), op, "(): self and source must have the same number of dimensions, got shapes ", x.sizes(),
+  FS_CHECK_KIND(x.dim() == source.dim(), kind, op, "(): self and source must have the same number of dimensions, got shapes ", x.sizes(),
                  " and ", source.sizes());
-  FS_CHECK_INDEX(source.size(dim) == n, op, "(): Number of indices (", n, ") should be equal to source.size(dim) (", source.size(dim), ")");
+  FS_CHECK_KIND(source.size(dim) == n, kind, op, "(): Number of indices (", n, ") should be equal to source.size(dim) (", source.size(dim), ")");
   for (int64_t d = 0; d < x.dim(); ++d)
     FS_CHECK(d == dim || x.size(d) == source.size(d), op, "(): Source/destination tensor must have same slice shapes. Destination shape ",
              x.sizes(), " at dimension ", dim, " and source shape ", source.sizes());
@@ -229,7 +229,7 @@ namespace {
 
 IndexAddAttrs index_add_attrs(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, Scalar alpha) {
   const int64_t d = wrap_dim(dim, x.dim(), "index_add");
-  check_source(x, d, index, source, "index_add");
+  check_source(x, d, index, source, "index_add", ErrorKind::kRuntime);
   IndexAddAttrs a;
   a.dim = d;
   a.alpha = fill_value(alpha);
@@ -250,14 +250,14 @@ void index_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor&
 
 Tensor index_copy(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
   const int64_t d = wrap_dim(dim, x.dim(), "index_copy");
-  check_source(x, d, index, source, "index_copy");
+  check_source(x, d, index, source, "index_copy", ErrorKind::kIndex);
   IndexDimAttrs a;
   a.dim = d;
   return apply1(op::index_copy, {x, as_index(index, "index_copy"), source}, a);
 }
 void index_copy_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
   const int64_t d = wrap_dim(dim, x.dim(), "index_copy_");
-  check_source(x, d, index, source, "index_copy_");
+  check_source(x, d, index, source, "index_copy_", ErrorKind::kIndex);
   IndexDimAttrs a;
   a.dim = d;
   const Tensor in[] = {x, as_index(index, "index_copy_"), source};
