@@ -190,6 +190,8 @@ FS_BINDINGS(pointwise_binary) {
     return x.same_shape(y) && all_true(eq(x, y));
   });
 
+  def("result_type(Operand tensor1, Operand tensor2)", kFunction,
+      [](Args& a) { return to_python(result_type(a.tensor(0), a.tensor(1))); });
   def("where(Tensor condition)", kFunction, [](Args& a) { return nonzero_tuple(a.tensor(0)); });
   def("where(Tensor condition, Operand input, Operand other)", kFunction,
       [](Args& a) { return where(a.tensor(0), a.tensor(1), a.tensor(2)); });
