@@ -82,6 +82,19 @@ double weighted_sum(const T* x, const W* w, int64_t n) {
   return s;
 }
 
+// log Σ exp over a contiguous row.
+template <class T, class C>
+FS_INLINE C row_lse(const T* x, int64_t n) {
+  using V = Vec<C>;
+  if (n <= V::kSize) {
+    const V v = load_as<C>(x, static_cast<int>(n), limits_of<C>::lowest);
+    const C shift = finite_shift(Num<C>(reduce_max(v))).v;
+    return shift + log(Num<C>(reduce_add(exp(v - V(shift))))).v;
+  }
+  const C shift = finite_shift(Num<C>(block_max<C>(x, n))).v;
+  return shift + log(Num<C>(block_exp_sum<C>(x, n, shift))).v;
+}
+
 }  // namespace
 
 // in: log-probabilities [N, C, …], target int64 [N, …], weight [C] or absent.
@@ -171,8 +184,7 @@ void cross_entropy(const KernelArgs& args) {
           for (int64_t c = 0; c < s.classes; ++c) line.data()[c] = from[c * s.inner];
           row = line.data();
         }
-        const C top = block_max<C>(row, s.classes), shift = finite_shift(Num<C>(top)).v;
-        const C z = shift + log(Num<C>(block_exp_sum<C>(row, s.classes, shift))).v;
+        const C z = row_lse<T, C>(row, s.classes);
         lse[r] = z;
         if (each) each[r] = narrow_to<T>(0);
         if (t[r] == a.ignore_index) continue;

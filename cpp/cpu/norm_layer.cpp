@@ -11,6 +11,32 @@ FS_INLINE void row_forward(const T* x, T* y, int64_t n, double eps, const comput
                            const compute_type<T>* b, compute_type<T>* mean, compute_type<T>* rstd) {
   using C = compute_type<T>;
   using V = Vec<C>;
+  constexpr int kW = V::kSize;
+  constexpr int kVecs = 8;
+  if (n <= kVecs * kW) {  // a short row stays in registers
+    V v[kVecs], sum = C(0), squares = C(0);
+    const int vecs = static_cast<int>(ceil_div(n, kW)), last = static_cast<int>(n - (vecs - 1) * kW);
+    const C inverse = C(1) / static_cast<C>(n);
+    for (int i = 0; i < vecs; ++i) sum += v[i] = take<C>(x + i * kW, i + 1 < vecs ? kW : last);
+    const C m = kCenter ? reduce_add(sum) * inverse : C(0);
+    for (int i = 0; i < vecs; ++i) {
+      v[i] -= V(m);
+      if (i + 1 == vecs) v[i] = where(Mask<C>::first(last), v[i], V(C(0)));
+      squares = fma(v[i], v[i], squares);
+    }
+    const double spread = static_cast<double>(reduce_add(squares)) / static_cast<double>(n);
+    const C r = static_cast<C>(1 / __builtin_sqrt(spread + eps));
+    if constexpr (kCenter) *mean = m;
+    *rstd = r;
+    for (int i = 0; i < vecs; ++i) {
+      const int k = i + 1 < vecs ? kW : last;
+      V u = v[i] * V(r);
+      if (w) u = b ? fma(u, take<C>(w + i * kW, k), take<C>(b + i * kW, k)) : u * take<C>(w + i * kW, k);
+      else if (b) u += take<C>(b + i * kW, k);
+      put(y + i * kW, u, k);
+    }
+    return;
+  }
   double mu = 0, square = 0;
   if constexpr (kCenter) {
     Part part;

@@ -97,6 +97,7 @@ struct OutputOffset {
 // Offsets of flat output `i` over the first `ndims` kept dimensions.
 inline OutputOffset output_offset(const Plan& plan, int64_t i, int ndims) {
   OutputOffset r;
+  if (ndims == 1) return {i * plan.kept[0].in, i * plan.kept[0].out0, i * plan.kept[0].out1};
   for (int d = ndims - 1; d >= 0; --d) {
     const KeptDim& k = plan.kept[d];
     const int64_t q = i % k.size;

@@ -91,6 +91,13 @@ struct SumReducer : ReducerBase<T, C, Vec<C>, O> {
   static void run(Part& part, const void* src, int64_t n, int64_t, const ReduceParams& params) {
     const T* p = static_cast<const T*>(src);
     part.n += n;
+    if (n <= kW) {  // short rows are many
+      const int k = static_cast<int>(n);
+      const C s = reduce_add(where(Mask<C>::first(k), Map::map(load_as<C>(p, k, C(0)), params), V(C(0))));
+      if constexpr (is_float_lane<C>) part.a.d += static_cast<double>(s);
+      else part.a.i += s;
+      return;
+    }
     while (n > 0) {
       const int64_t m = smaller(n, kBlock);
       V s0 = C(0), s1 = C(0), s2 = C(0), s3 = C(0), s4 = C(0), s5 = C(0), s6 = C(0), s7 = C(0);

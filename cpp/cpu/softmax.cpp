@@ -15,6 +15,13 @@ void softmax_row(const T* x, T* y, int64_t n) {
   using C = compute_type<T>;
   using V = Vec<C>;
   constexpr int kW = V::kSize;
+  if (n <= kW) {  // short rows are many
+    const int k = static_cast<int>(n);
+    const V v = load_as<C>(x, k, limits_of<C>::lowest), d = v - V(reduce_max(v)), e = exp(d);
+    const C s = reduce_add(where(Mask<C>::first(k), e, V(C(0))));
+    put(y, kLog ? d - V(log(Num<C>(s)).v) : e * V(C(1) / s), k);
+    return;
+  }
   const C top = block_max<C>(x, n);
   const V m = top;
   if constexpr (kLog) {
