@@ -172,6 +172,48 @@ FS_INLINE Vec<T> gather_vector(const T* plane, const Piece* p, const Piece* end,
   return Vec<T>::load(lane);
 }
 
+// The same vector of `count` channels, written `dst_step` apart.
+template <class T>
+FS_INLINE void gather_channels(const T* plane, int64_t src_channel, const Piece* p, const Piece* end, int64_t step, T* dst,
+                               int64_t dst_step, int64_t count) {
+  constexpr int kV = Vec<T>::kSize;
+  if (step == 1 && end - p == 1 && p->hi - p->lo == kV) {
+    const T* s = plane + p->offset;
+    for (int64_t c = 0; c < count; ++c) Vec<T>::load(s + c * src_channel).store(dst + c * dst_step);
+    return;
+  }
+  if (p == end) {
+    for (int64_t c = 0; c < count; ++c) Vec<T>(T(0)).store(dst + c * dst_step);
+    return;
+  }
+#if defined(__AVX512F__)
+  if (step == 1 && end - p <= 3) {  // up to three pieces in registers
+    using M = typename Mask<T>::Native;
+    const auto mask = [&](const Piece* q) { return static_cast<M>((1u << q->hi) - (1u << q->lo)); };
+    const Piece *p1 = end - p > 1 ? p + 1 : p, *p2 = end - p > 2 ? p + 2 : p;
+    const M m0 = mask(p), m1 = mask(p1), m2 = mask(p2);
+    const T *s0 = plane + p->offset, *s1 = plane + p1->offset, *s2 = plane + p2->offset;
+    const bool two = end - p > 1, three = end - p > 2;
+    for (int64_t c = 0; c < count; ++c) {
+      const int64_t o = c * src_channel;
+      Vec<T> r;
+      if constexpr (sizeof(T) == 4) {
+        r.v = _mm512_maskz_loadu_ps(m0, s0 + o);
+        if (two) r.v = _mm512_mask_loadu_ps(r.v, m1, s1 + o);
+        if (three) r.v = _mm512_mask_loadu_ps(r.v, m2, s2 + o);
+      } else {
+        r.v = _mm512_maskz_loadu_pd(m0, s0 + o);
+        if (two) r.v = _mm512_mask_loadu_pd(r.v, m1, s1 + o);
+        if (three) r.v = _mm512_mask_loadu_pd(r.v, m2, s2 + o);
+      }
+      r.store(dst + c * dst_step);
+    }
+    return;
+  }
+#endif
+  for (int64_t c = 0; c < count; ++c) gather_vector(plane + c * src_channel, p, end, step).store(dst + c * dst_step);
+}
+
 // conv_gemm.cpp: any job. conv_direct.cpp: one channel a group.
 template <class T>
 void conv_gemm(const ConvJob<T>& job);

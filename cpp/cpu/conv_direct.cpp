@@ -15,6 +15,19 @@ constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 constexpr int kUnroll = 4;
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kGroup = 4;  // output channels that share a loaded vector
+#else
+constexpr int kGroup = 2;
+#endif
+
+// Even and odd elements of two vectors.
+template <class V, size_t... kI>
+FS_INLINE void split_pairs(V& a, V& b, std::index_sequence<kI...>) {
+  const V x = a, y = b;
+  a = __builtin_shufflevector(x, y, (2 * kI)...);
+  b = __builtin_shufflevector(x, y, (2 * kI + 1)...);
+}
 
 // Where the taps of an axis begin and how far they reach.
 int64_t lowest(const ConvAxis& a) { return a.doff < 0 ? a.off0 + (a.taps - 1) * a.doff : a.off0; }
@@ -59,6 +72,22 @@ struct Band {
         const T* s = plane + (zz * ay.src + yy) * ax.src;
         if (phases == 1) {
           __builtin_memcpy(d + x_begin - x_low, s + x_begin, static_cast<size_t>(x_end - x_begin) * sizeof(T));
+        } else if (phases == 2) {
+          constexpr int kV = Vec<T>::kSize;
+          const int64_t i = x_begin - x_low;
+          T *even = d + i % 2 * sub + i / 2, *odd = d + (i + 1) % 2 * sub + (i + 1) / 2;
+          for (int64_t x = x_begin; x < x_end; x += 2 * kV) {  // zeros past the end fall into the padding
+            const int64_t left = x_end - x;
+            Vec<T> a = left >= kV ? Vec<T>::load(s + x) : Vec<T>::load(s + x, static_cast<int>(left));
+            Vec<T> b = left >= 2 * kV ? Vec<T>::load(s + x + kV)
+                       : left > kV    ? Vec<T>::load(s + x + kV, static_cast<int>(left - kV))
+                                      : Vec<T>(T(0));
+            split_pairs(a.v, b.v, std::make_index_sequence<kV>());
+            a.store(even);
+            b.store(odd);
+            even += kV;
+            odd += kV;
+          }
         } else {
           for (int64_t p = 0; p < phases; ++p) {
             int64_t i = x_begin - x_low;
@@ -77,19 +106,6 @@ struct Band {
   Scratch<int64_t> offset;  // of each tap, for output row 0 and column 0 of the band
 };
 
-// out[u][lane] = bias + sum over taps of w[t] src[offset[t] + u * du + lane], `n` lanes, kU rows or vectors.
-template <class T, int kU>
-FS_INLINE void taps_sum(const T* src, const int64_t* offset, const T* w, int64_t taps, int64_t du, T bias, Vec<T>* acc) {
-#pragma GCC unroll 8
-  for (int u = 0; u < kU; ++u) acc[u] = Vec<T>(bias);
-  for (int64_t t = 0; t < taps; ++t) {
-    const T* s = src + offset[t];
-    const Vec<T> wt(w[t]);
-#pragma GCC unroll 8
-    for (int u = 0; u < kU; ++u) acc[u] = fma(wt, Vec<T>::load(s + u * du), acc[u]);
-  }
-}
-
 template <class T>
 FS_INLINE void put(T* o, int64_t step, Vec<T> v, int n) {
   if (step == 1) {
@@ -102,6 +118,34 @@ FS_INLINE void put(T* o, int64_t step, Vec<T> v, int n) {
   for (int l = 0; l < n; ++l) o[l * step] = lane[l];
 }
 
+// out(r, u)[lane] = bias[r] + sum over taps of w[r * taps + t] src[offset[t] + u * du + lane] for kR output channels and
+// kU rows or vectors of pixels, stored where they belong.
+template <class T, int kR, int kU>
+FS_INLINE void taps_sum(const T* src, const int64_t* offset, const T* w, int64_t taps, int64_t du, const T* bias, T* out,
+                        int64_t out_channel, int64_t out_u, int64_t out_x, int lanes) {
+  Vec<T> acc[kR][kU];
+#pragma GCC unroll 8
+  for (int r = 0; r < kR; ++r)
+#pragma GCC unroll 8
+    for (int u = 0; u < kU; ++u) acc[r][u] = Vec<T>(bias[r]);
+  for (int64_t t = 0; t < taps; ++t) {
+    const T* s = src + offset[t];
+    Vec<T> x[kU];
+#pragma GCC unroll 8
+    for (int u = 0; u < kU; ++u) x[u] = Vec<T>::load(s + u * du);
+#pragma GCC unroll 8
+    for (int r = 0; r < kR; ++r) {
+      const Vec<T> wt(w[r * taps + t]);
+#pragma GCC unroll 8
+      for (int u = 0; u < kU; ++u) acc[r][u] = fma(wt, x[u], acc[r][u]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kR; ++r)
+#pragma GCC unroll 8
+    for (int u = 0; u < kU; ++u) put(out + r * out_channel + u * out_u, out_x, acc[r][u], lanes);
+}
+
 // Weights of (group, row) in tap order.
 template <class T>
 void tap_weights(const ConvJob<T>& job, int64_t group, int64_t row, T* d) {
@@ -111,6 +155,29 @@ void tap_weights(const ConvJob<T>& job, int64_t group, int64_t row, T* d) {
     for (int64_t y = 0; y < ay.taps; ++y)
       for (int64_t x = 0; x < ax.taps; ++x)
         *d++ = w[(az.ker0 + z * az.dker) * job.w_tap[0] + (ay.ker0 + y * ay.dker) * job.w_tap[1] + (ax.ker0 + x * ax.dker) * job.w_tap[2]];
+}
+
+// A band of kR output channels: `count` rows of the grid from source row 0 of the band.
+template <class T, int kR>
+void direct_rows(const ConvJob<T>& job, const Band<T>& band, const T* buffer, const int64_t* offset, const T* w, const T* bias, T* out,
+                 int64_t count) {
+  constexpr int kV = Vec<T>::kSize;
+  const int64_t taps = job.taps(), width = job.axis[2].out, src_row = job.axis[1].step * band.row;
+  const int64_t out_y = job.out_step[1], out_x = job.out_step[2];
+  int64_t y = 0;
+  for (; y + kUnroll <= count; y += kUnroll)
+    for (int64_t x = 0; x < width; x += kV)
+      taps_sum<T, kR, kUnroll>(buffer + y * src_row + x, offset, w, taps, src_row, bias, out + y * out_y + x * out_x, job.out_channel, out_y,
+                               out_x, static_cast<int>(least(kV, width - x)));
+  for (; y < count; ++y) {
+    int64_t x = 0;
+    for (; x + kUnroll * kV <= width; x += kUnroll * kV)
+      taps_sum<T, kR, kUnroll>(buffer + y * src_row + x, offset, w, taps, kV, bias, out + y * out_y + x * out_x, job.out_channel, kV * out_x,
+                               out_x, kV);
+    for (; x < width; x += kV)
+      taps_sum<T, kR, 1>(buffer + y * src_row + x, offset, w, taps, 0, bias, out + y * out_y + x * out_x, job.out_channel, 0, out_x,
+                         static_cast<int>(least(kV, width - x)));
+  }
 }
 
 // sum[t] += sum over lanes of g * src at tap t, for kT taps at once.
@@ -143,11 +210,12 @@ void tap_dots(const T* src, int64_t src_row, const int64_t* offset, const T* g, 
 
 template <class T>
 void conv_direct(const ConvJob<T>& job) {
-  constexpr int kV = Vec<T>::kSize;
   if (job.batch * job.groups * job.rows * job.pixels() == 0) return;
   const int64_t taps = job.taps();
   const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
   const Band<T> shape(job);
+  Scratch<T> bias(job.groups * job.rows);
+  for (int64_t i = 0; i < job.groups * job.rows; ++i) bias[i] = job.bias ? job.bias[i] : T(0);
   const int64_t per_image = az.out * shape.bands, tasks = job.batch * job.groups * per_image;
   const int64_t cost = shape.rows * ax.out * (job.rows * taps + 4);
   parallel_for(tasks, 100000 / cost + 1, [&](int64_t begin, int64_t end) {
@@ -162,33 +230,15 @@ void conv_direct(const ConvJob<T>& job) {
       if (have != group)
         for (int64_t r = 0; r < job.rows; ++r) tap_weights(job, group, r, w.data() + r * taps);
       have = group;
-      for (int64_t r = 0; r < job.rows; ++r) {
-        const T bias = job.bias ? job.bias[group * job.rows + r] : T(0);
-        const T* wr = w.data() + r * taps;
-        T* out = job.out + n * job.out_image + (group * job.rows + r) * job.out_channel + z * job.out_step[0] + y0 * job.out_step[1];
-        const int64_t src_row = ay.step * band.row;
-        Vec<T> acc[kUnroll];
-        int64_t y = 0;
-        for (; y + kUnroll <= count; y += kUnroll)
-          for (int64_t x = 0; x < ax.out; x += kV) {
-            const int lanes = static_cast<int>(least(kV, ax.out - x));
-            taps_sum<T, kUnroll>(band.buffer.data() + y * src_row + x, band.offset.data(), wr, taps, src_row, bias, acc);
-            for (int u = 0; u < kUnroll; ++u)
-              put(out + (y + u) * job.out_step[1] + x * job.out_step[2], job.out_step[2], acc[u], lanes);
-          }
-        for (; y < count; ++y) {
-          int64_t x = 0;
-          for (; x + kUnroll * kV <= ax.out; x += kUnroll * kV) {
-            taps_sum<T, kUnroll>(band.buffer.data() + y * src_row + x, band.offset.data(), wr, taps, kV, bias, acc);
-            for (int u = 0; u < kUnroll; ++u)
-              put(out + y * job.out_step[1] + (x + u * kV) * job.out_step[2], job.out_step[2], acc[u], kV);
-          }
-          for (; x < ax.out; x += kV) {
-            taps_sum<T, 1>(band.buffer.data() + y * src_row + x, band.offset.data(), wr, taps, 0, bias, acc);
-            put(out + y * job.out_step[1] + x * job.out_step[2], job.out_step[2], acc[0], static_cast<int>(least(kV, ax.out - x)));
-          }
-        }
-      }
+      T* out = job.out + n * job.out_image + group * job.rows * job.out_channel + z * job.out_step[0] + y0 * job.out_step[1];
+      const auto rows = [&](auto fn, int64_t r) {
+        fn(job, band, band.buffer.data(), band.offset.data(), w.data() + r * taps, bias.data() + group * job.rows + r,
+           out + r * job.out_channel, count);
+      };
+      int64_t r = 0;
+      for (; r + kGroup <= job.rows; r += kGroup) rows(direct_rows<T, kGroup>, r);
+      if (r + 2 <= job.rows) rows(direct_rows<T, 2>, r), r += 2;
+      if (r < job.rows) rows(direct_rows<T, 1>, r);
     }
   });
 }

@@ -114,16 +114,13 @@ void conv_gemm(const ConvJob<T>& job) {
           const int64_t v0 = q * kTileVecs, vn = least(kTileVecs, block.vectors() - v0);
           const int64_t w = vn * kV;
           T* d = packed.data() + q * kW * kc;
-          int64_t c = c0, t = t0;
-          const T* plane = src + c * job.src_channel;
-          for (int64_t i = 0; i < kn; ++i) {
+          // Row i of the block is (channel, tap) = divmod(k0 + i, taps): tap by tap, as the pieces are all channels' alike.
+          for (int64_t t = 0; t < taps && t < kn + t0; ++t) {
+            const int64_t c = t < t0 ? c0 + 1 : c0, i0 = t < t0 ? t + taps - t0 : t - t0;
+            if (i0 >= kn) continue;
             for (int64_t v = 0; v < vn; ++v)
-              gather_vector(plane, block.begin(t, v0 + v), block.end(t, v0 + v), block.step()).store(d + v * kV);
-            d += w;
-            if (++t == taps) {
-              t = 0;
-              plane += job.src_channel;
-            }
+              gather_channels(src + c * job.src_channel, job.src_channel, block.begin(t, v0 + v), block.end(t, v0 + v), block.step(),
+                              d + i0 * w + v * kV, taps * w, ceil_div(kn - i0, taps));
           }
         }
         for (int64_t r = r_begin; r < r_end; ++r) {

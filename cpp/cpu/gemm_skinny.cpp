@@ -195,7 +195,8 @@ template <class S>
 bool gemm_skinny(const GemmCall<S>& g) {
   using T = compute_type<S>;
   constexpr bool kSame = same_type<S, T>;
-  const bool dots = g.b_row == 1 && (g.k >= 64 || g.m <= 2), rows = !dots && g.b_col == 1 && g.m <= 4;
+  // A dot product ends in a sum across lanes, which is worth turning B for only where K is short.
+  const bool dots = g.b_row == 1 && (g.m <= 2 || g.k >= 32 * g.m), rows = !dots && g.b_col == 1 && g.m <= 4;
   if (!dots && !rows) return false;
   const bool direct = kSame && (rows || g.a_col == 1);
   SmallScratch<T, 1024> copy(direct ? 0 : g.m * g.k);
