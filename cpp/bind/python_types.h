@@ -20,6 +20,7 @@ bool to_int(PyObject* o, int64_t& out);
 void add_python_types(PyObject* module);
 void add_tensor_type(PyObject* module);
 void add_autograd(PyObject* module);
+void add_function_support(PyObject* module);  // autograd.Function
 void add_module_base(PyObject* module);  // the base of nn.Module
 
 // Nested lists, numbers, arrays (buffer protocol) and tensors to a new tensor; dtype undefined = inferred.
