@@ -6,7 +6,7 @@ import fireseed as fs
 import numpy as np
 import pytest
 from fireseed.utils import data as D
-from parity import assert_same, peer
+from parity import against_peer, assert_same
 
 X, Y = np.arange(22, dtype=np.float32).reshape(11, 2), np.arange(11)
 
@@ -42,9 +42,7 @@ LOADERS = [
 @pytest.mark.parametrize("split", [0, 1, 2])
 @pytest.mark.parametrize("own_generator", [False, True])
 def test_same_batches(kwargs, split, own_generator):
-    torch = peer()
-    got = []
-    for lib in (fs, torch):
+    def run(lib):
         d = lib.utils.data
         lib.manual_seed(3)
         dataset = d.TensorDataset(lib.tensor(X), lib.tensor(Y))
@@ -53,8 +51,9 @@ def test_same_batches(kwargs, split, own_generator):
         extra = {"generator": lib.Generator().manual_seed(8)} if own_generator else {}
         loader = d.DataLoader(dataset, **kwargs, **extra)
         batches = [list(loader) for _ in range(2)]
-        got.append([len(loader), batches, lib.rand(2)])  # and the default generator stands where PyTorch's does
-    assert_same(got[0], got[1])
+        return [len(loader), batches, lib.rand(2)]  # and the default generator stands where PyTorch's does
+
+    against_peer(run)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +70,12 @@ def test_same_batches(kwargs, split, own_generator):
     ],
 )
 def test_samplers(make):
-    torch = peer()
-    got = []
-    for lib in (fs, torch):
+    def run(lib):
         lib.manual_seed(5)
         sampler = make(lib.utils.data)
-        got.append([len(sampler), list(sampler), list(sampler)])
-    assert got[0] == got[1]
+        return [len(sampler), list(sampler), list(sampler)]
+
+    against_peer(run)
 
 
 def test_datasets():

@@ -1,12 +1,13 @@
 """nn.init and nn.utils: formulas, and PyTorch's draws for one seed."""
 
+import importlib
 import math
 
 import fireseed as fs
 import numpy as np
 import pytest
 from fireseed import nn
-from parity import assert_same, compare, peer
+from parity import against_peer, assert_same, compare
 
 DRAWS = [
     ("uniform_", (-1.0, 2.0)),
@@ -24,14 +25,13 @@ DRAWS = [
 @pytest.mark.parametrize("name,args", DRAWS, ids=str)
 @pytest.mark.parametrize("shape", [(3, 4), (20, 30)])
 def test_draws(name, args, shape):
-    torch = peer()
-    out = []
-    for lib in (fs, torch):
+    def run(lib):
         lib.manual_seed(4)
         t = lib.empty(*shape)
         assert getattr(lib.nn.init, name)(t, *args) is t
-        out.append(t)
-    assert_same(out[0], out[1], 1e-5, 1e-6)
+        return t
+
+    against_peer(run, 1e-5, 1e-6)
 
 
 def test_fixed():
@@ -58,28 +58,26 @@ def test_fixed():
 
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 2, 2)])
 def test_orthogonal(shape):
-    torch = peer()
-    out = []
-    for lib in (fs, torch):
+    def run(lib):
         lib.manual_seed(4)
-        out.append(lib.nn.init.orthogonal_(lib.empty(*shape), gain=2.0))
-    assert_same(out[0], out[1], 1e-4, 1e-5)
+        return lib.nn.init.orthogonal_(lib.empty(*shape), gain=2.0)
+
+    against_peer(run, 1e-4, 1e-5)
 
 
 @pytest.mark.parametrize("norm", [2.0, 1.0, math.inf])
 def test_clip_grad_norm(norm):
-    torch = peer()
-    got = []
-    for lib in (fs, torch):
+    def run(lib):
         rng = np.random.RandomState(0)
         ps = [lib.zeros(3, 2, requires_grad=True), lib.zeros(4, requires_grad=True), lib.zeros(1, requires_grad=True)]
         for p in ps[:2]:
             p.grad = lib.tensor(rng.randn(*p.shape).astype(np.float32) * 5)
         total = lib.nn.utils.clip_grad_norm_(ps, 1.5, norm)
-        got.append([total] + [p.grad for p in ps[:2]])
+        clipped = [p.grad.clone() for p in ps[:2]]
         lib.nn.utils.clip_grad_value_(ps, 0.1)
-        got[-1] += [p.grad for p in ps[:2]]
-    assert_same(got[0], got[1])
+        return [total, clipped, [p.grad for p in ps[:2]]]
+
+    against_peer(run)
 
 
 def test_clip_nonfinite():
@@ -118,21 +116,18 @@ def test_fusion():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("which", ["weight_norm", "parametrizations.weight_norm", "parametrizations.spectral_norm"])
 def test_reparametrized(which):
-    torch = peer()
-    got = []
     x = np.random.RandomState(3).randn(4, 3).astype(np.float32)
-    for lib in (fs, torch):
+    *path, name = which.split(".")
+
+    def run(lib):
         lib.manual_seed(0)
-        place = lib.nn.utils
-        *path, name = which.split(".")
-        for part in path:
-            place = __import__(f"{lib.__name__}.nn.utils.{part}", fromlist=["x"])
+        place = importlib.import_module(".".join([lib.__name__, "nn", "utils", *path]))
         m = getattr(place, name)(lib.nn.Linear(3, 5))
         out = m(lib.tensor(x))
         (out * out).sum().backward()
-        got.append([list(m.state_dict()), out, m.weight, [p.grad for p in m.parameters()]])
-    assert got[0][0] == got[1][0]
-    assert_same(got[0][1:], got[1][1:], 1e-3, 1e-5)
+        return [list(m.state_dict()), out, m.weight, [p.grad for p in m.parameters()]]
+
+    against_peer(run, 1e-3, 1e-5)
 
 
 def test_parametrize():

@@ -3,7 +3,7 @@
 import fireseed as fs
 import numpy as np
 import pytest
-from parity import as_lib, assert_same, backward, leaves, peer
+from parity import against_peer, as_lib, assert_same, backward, leaves
 
 R = np.random.RandomState(0)
 
@@ -225,31 +225,26 @@ def build(lib, name, args, kwargs):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name,args,kwargs,inputs", CASES, ids=IDS)
 def test_layer(name, args, kwargs, inputs):
-    torch = peer()
-    ours, theirs = build(fs, name, args, kwargs), build(torch, name, args, kwargs)
-    assert repr(ours) == repr(theirs)
-    mine, other = ours.state_dict(), theirs.state_dict()
-    assert list(mine) == list(other)
-    for key in other:  # the same random draws in the same order
-        assert_same(mine[key], other[key], 1e-6, 1e-6, key)
+    def made(lib):  # the same random draws in the same order
+        layer = build(lib, name, args, kwargs)
+        return [repr(layer), list(layer.state_dict()), list(layer.state_dict().values())]
+
+    against_peer(made, 1e-6, 1e-6)
     for training in (True, False):
-        outs, grads = [], []
-        for lib, layer in ((fs, ours), (torch, theirs)):
+
+        def run(lib, training=training):
+            layer = build(lib, name, args, kwargs)
+            if not training:  # some steps of running statistics
+                layer(*as_lib(lib, list(inputs)))
             layer.train(training)
-            layer.zero_grad()
             lib.manual_seed(9)
             x = as_lib(lib, list(inputs))
             out = layer(*x)
-            outs.append(out)
             backward(lib, out)
-            grads.append([t.grad for t in leaves(x)] + [p.grad for p in layer.parameters()])
-        assert_same(outs[0], outs[1], 1e-4, 2e-5, f"output, training={training}")
-        for i, (g, w) in enumerate(zip(*grads, strict=False)):
-            assert (g is None) == (w is None), f"gradient {i}: {g} and {w}"
-            if w is not None:
-                assert_same(g, w, 1e-3, 5e-5, f"gradient {i}, training={training}")
-        for (key, b), (_, w) in zip(ours.named_buffers(), theirs.named_buffers(), strict=False):
-            assert_same(b, w, 1e-4, 1e-5, key)
+            grads = [t.grad for t in leaves(x)] + [p.grad for p in layer.parameters()]
+            return [out, grads, list(layer.buffers())]
+
+        against_peer(run, 1e-3, 5e-5)
 
 
 LAZY = [
@@ -272,18 +267,13 @@ LAZY = [
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name,args,x", LAZY, ids=[c[0] for c in LAZY])
 def test_lazy_layer(name, args, x):
-    torch = peer()
-    layers = []
-    for lib in (fs, torch):
+    def run(lib):
         layer = build(lib, name, args, {})
         lib.manual_seed(2)
         out = layer(lib.tensor(x))
-        layers.append((layer, out))
-    (ours, a), (theirs, b) = layers
-    assert type(ours).__name__ == type(theirs).__name__ and repr(ours) == repr(theirs)
-    assert_same(a, b)
-    for (k, p), (_, q) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=False):
-        assert_same(p, q, what=k)
+        return [type(layer).__name__, repr(layer), out, list(layer.state_dict().values())]
+
+    against_peer(run)
 
 
 def test_lazy_loads_state():
@@ -300,11 +290,10 @@ def test_lazy_loads_state():
 @pytest.mark.parametrize("mode", ["RNN", "LSTM", "GRU"])
 @pytest.mark.parametrize("enforce_sorted", [True, False])
 def test_packed(mode, enforce_sorted):
-    torch = peer()
-    outs = []
     lengths = [6, 4, 2] if enforce_sorted else [3, 6, 2]
-    x = r(6, 3, 4)
-    for lib in (fs, torch):
+    x = np.random.RandomState(4).randn(6, 3, 4).astype(np.float32)
+
+    def run(lib):
         lib.manual_seed(1)
         net = getattr(lib.nn, mode)(4, 5, 2, bidirectional=True)
         rnn = lib.nn.utils.rnn
@@ -312,8 +301,9 @@ def test_packed(mode, enforce_sorted):
         out, h = net(packed)
         padded, n = rnn.pad_packed_sequence(out, padding_value=-1.0)
         padded.sum().backward()
-        outs.append([packed.data, packed.batch_sizes, out.data, padded, n, h, [p.grad for p in net.parameters()]])
-    assert_same(outs[0], outs[1], 1e-4, 2e-5)
+        return [packed.data, packed.batch_sizes, out.data, padded, n, h, [p.grad for p in net.parameters()]]
+
+    against_peer(run, 1e-4, 2e-5)
 
 
 def test_adaptive_softmax():
