@@ -29,8 +29,9 @@ FS_INLINE To convert_element(From x) {
     store_float(&r, VecF(static_cast<float>(x)), 1);
     return r;
   } else if constexpr (is_float_lane<From> && !is_float_lane<To>) {
-    // Through int64, as the wrap of a large value then has a meaning.
+    // Out of range: the most negative number for 32 and 64 bits; narrower ones wrap through int64.
     const double d = static_cast<double>(x);
+    if constexpr (sizeof(To) == 4) return d > -2147483649.0 && d < 2147483648.0 ? static_cast<To>(d) : static_cast<To>(INT32_MIN);
     const int64_t i = d >= -9223372036854775808.0 && d < 9223372036854775808.0 ? static_cast<int64_t>(d) : INT64_MIN;
     return static_cast<To>(i);
   } else {
@@ -237,7 +238,8 @@ void copy_transposed(const StridedLoop& loop, int outer_dim, int64_t size) {
     if (i != outer_dim) outer *= loop.sizes[i];
   const int64_t blocks = outer * row_blocks * col_blocks;
   const int64_t block_elements = (rows < kRows ? rows : kRows) * (cols < kCols ? cols : kCols);
-  bool stream = size == 4 && loop.numel * size >= kStreamBytes && (reinterpret_cast<uintptr_t>(loop.base[0]) & 63) == 0;
+  // Only tiles that write whole lines gain from passing the caches.
+  bool stream = size == 4 && kTile * size == 64 && loop.numel * size >= kStreamBytes && (reinterpret_cast<uintptr_t>(loop.base[0]) & 63) == 0;
   for (int i = 0; i < last; ++i) stream &= (loop.strides[0][i] & 63) == 0;
   const int64_t per_chunk = 16384 / (block_elements ? block_elements : 1);
   parallel_for(blocks, per_chunk > 1 ? per_chunk : 1, [&](int64_t begin, int64_t end) {
