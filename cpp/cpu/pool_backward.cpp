@@ -116,9 +116,13 @@ void max_pool_backward(const KernelArgs& args) {
           T* x = out.ptr<T>() + off[0];
           const T* gp = g.ptr<const T>() + off[1];
           const int64_t* at = indices.ptr<const int64_t>() + off[2];
-          for (int64_t i = 0; i < pooled; ++i) {
-            T& to = x[at[i * is] * xs];
-            to = static_cast<T>(static_cast<C>(to) + static_cast<C>(gp[i * gs]));
+          if constexpr (same_type<C, T>) {
+            for (int64_t i = 0; i < pooled; ++i) x[at[i * is] * xs] += gp[i * gs];
+          } else {  // halves are summed in float
+            const MoveScratch<C> sums(plane);
+            __builtin_memset(sums.data(), 0, static_cast<size_t>(plane) * sizeof(C));
+            for (int64_t i = 0; i < pooled; ++i) sums[at[i * is]] += static_cast<C>(gp[i * gs]);
+            for (int64_t i = 0; i < plane; ++i) x[i * xs] = static_cast<T>(sums[i]);
           }
         }
       });

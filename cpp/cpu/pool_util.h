@@ -197,6 +197,7 @@ struct PhasePlan {
   int64_t rows;         // rows of a phase
   int64_t phase_size;   // rows * pitch and room behind
   int64_t slice;        // all phases of one depth slice
+  int64_t e0 = 0, e1 = 0, o0 = 0, o1 = 0;  // column strides 1 and 2: entries of the even and odd columns' phases inside
   int64_t used_h = 0, used_w = 0;       // phases that some window entry reads
   MoveScratch<int64_t> slot_h, slot_w;  // number of each phase among them, -1: nobody reads it
 
@@ -207,6 +208,8 @@ struct PhasePlan {
     number_phases(slot_h.data(), used_h, kh, dh, sh);
     number_phases(slot_w.data(), used_w, kw, dw, sw);
     pitch = s.out[2] + (kw - 1) * dw / sw;
+    inside(pw % sw, e0, e1);
+    inside((pw + 1) % sw, o0, o1);
     band = band_rows > 0 ? band_rows : s.out[1];
     if (band_rows == 0) {
       const int64_t reach = (kh - 1) * dh / sh;
@@ -266,9 +269,7 @@ struct PhasePlan {
   }
   template <class C>
   void split_row(C* first, const C* src, C blank) const {
-    int64_t e0, e1;
     if (sw == 1) {
-      inside(0, e0, e1);
       for (int64_t j = 0; j < e0; ++j) first[j] = blank;
       copy_wide(first + e0, src, e1 - e0);
       for (int64_t j = e1; j < pitch; ++j) first[j] = blank;
@@ -278,9 +279,6 @@ struct PhasePlan {
       // Even columns of the image go to one phase from entry pw/2 on, odd ones to the other.
       C* even = first + slot_w[pw % 2] * phase_size;
       C* odd = first + slot_w[(pw + 1) % 2] * phase_size;
-      int64_t o0, o1;
-      inside(pw % 2, e0, e1);
-      inside((pw + 1) % 2, o0, o1);
       for (int64_t j = 0; j < e0; ++j) even[j] = blank;
       for (int64_t j = 0; j < o0; ++j) odd[j] = blank;
       split_pairs(src, min_of(w, 2 * max_of(e1 - e0, o1 - o0)), even + e0, odd + o0);
