@@ -52,6 +52,8 @@ def assert_same(got, want, rtol=1e-4, atol=1e-5, what=""):
         assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
         assert got.dtype == want.dtype, f"{what}: dtype {got.dtype}, expected {want.dtype}"
         np.testing.assert_allclose(got, want, rtol, atol, err_msg=what)
+    elif isinstance(want, float):
+        assert got == pytest.approx(want, rel=rtol, abs=atol, nan_ok=True), what
     else:
         assert got == want, f"{what}: {got!r}, expected {want!r}"
 
