@@ -5,6 +5,7 @@ from ._functional.activation import gumbel_softmax, rrelu, rrelu_
 from ._functional.attention import multi_head_attention_forward, scaled_dot_product_attention
 from ._functional.geometry import affine_grid, bilinear, grid_sample, pdist
 from ._functional.loss import triplet_margin_with_distance_loss
+from ._functional.pooling import fractional_max_pool2d, fractional_max_pool3d
 
 # The extension's own functions, under the same names and with the same signatures.
 globals().update((name, getattr(_C._nn, name)) for name in dir(_C._nn) if not name.startswith("__"))
