@@ -49,6 +49,11 @@ FS_INLINE C get_number(const Number& n) {
   else return static_cast<C>(n.i);
 }
 
+// Integer sums wrap, as PyTorch's do.
+FS_INLINE int64_t wrapping_add(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+
 // Fixed sizes every reducer reports; T memory type, C lane type, S state of one vector of outputs.
 template <class T, class C, class S, class O0, class O1 = void>
 struct ReducerBase {
@@ -95,7 +100,7 @@ struct SumReducer : ReducerBase<T, C, Vec<C>, O> {
       const int k = static_cast<int>(n);
       const C s = reduce_add(where(Mask<C>::first(k), Map::map(load_as<C>(p, k, C(0)), params), V(C(0))));
       if constexpr (is_float_lane<C>) part.a.d += static_cast<double>(s);
-      else part.a.i += s;
+      else part.a.i = wrapping_add(part.a.i, s);
       return;
     }
     while (n > 0) {
@@ -119,14 +124,14 @@ struct SumReducer : ReducerBase<T, C, Vec<C>, O> {
       }
       const C s = reduce_add(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)));
       if constexpr (is_float_lane<C>) part.a.d += static_cast<double>(s);
-      else part.a.i += s;
+      else part.a.i = wrapping_add(part.a.i, s);
       p += m;
       n -= m;
     }
   }
   static void merge_part(Part& a, const Part& b) {
     if constexpr (is_float_lane<C>) a.a.d += b.a.d;
-    else a.a.i += b.a.i;
+    else a.a.i = wrapping_add(a.a.i, b.a.i);
     a.n += b.n;
   }
   static void emit_part(const Part& part, const ReduceParams& params, void* out, void*) {
