@@ -121,28 +121,55 @@ bool is_current(const Plan& plan) {
   return (read_flags(plan) | fixed) == plan.attrs.flags;
 }
 
+// The gradients in a plan's inputs for the time of one step; they must not outlive zero_grad(set_to_none=True) there.
+// While the interpreter is locked nobody can drop them, so that their counts need not be touched.
+class Gradients {
+ public:
+  Gradients(Plan& plan, size_t n, bool counted) : plan_(plan), n_(n), counted_(counted) {
+    for (size_t i = 0; i < n; ++i) {
+      TensorImpl* g = plan.in[1 + i].impl()->grad;
+      plan.in[1 + n + i] = counted ? Tensor::share(g) : Tensor::adopt(g);
+    }
+  }
+  ~Gradients() {
+    for (size_t i = 0; i < n_; ++i) {
+      if (counted_) plan_.in[1 + n_ + i] = Tensor();
+      else plan_.in[1 + n_ + i].release();
+    }
+  }
+  Gradients(const Gradients&) = delete;
+  Gradients& operator=(const Gradients&) = delete;
+
+ private:
+  Plan& plan_;
+  size_t n_;
+  bool counted_;
+};
+
+// Lets other Python threads run for as long as it lives.
+class Unlocked {
+ public:
+  explicit Unlocked(bool on) : state_(on ? PyEval_SaveThread() : nullptr) {}
+  ~Unlocked() {
+    if (state_) PyEval_RestoreThread(state_);
+  }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
 void run_plan(Plan& plan) {
   const size_t n = static_cast<size_t>(plan.attrs.count);
   read_hyper(plan);
   int64_t total = 0;
-  for (size_t i = 0; i < n; ++i) {
-    plan.in[1 + n + i] = plan.in[1 + i].grad();
-    total += plan.in[1 + i].numel();
-  }
-  struct Forget {  // gradients must not outlive zero_grad(set_to_none=True) here
-    Plan& plan;
-    size_t n;
-    ~Forget() {
-      for (size_t i = 0; i < n; ++i) plan.in[1 + n + i] = Tensor();
-    }
-  } forget{plan, n};
-  struct Unlocked {  // long steps let other Python threads run
-    PyThreadState* state;
-    explicit Unlocked(bool on) : state(on ? PyEval_SaveThread() : nullptr) {}
-    ~Unlocked() {
-      if (state) PyEval_RestoreThread(state);
-    }
-  } unlocked(total > (1 << 18));
+  for (size_t i = 0; i < n; ++i) total += plan.in[1 + i].numel();
+  for (size_t i = 0; i < n; ++i)  // reading a hyperparameter may have run Python code
+    FS_CHECK(plan.in[1 + i].impl()->grad, plan.op->name, ": parameter ", i, " lost its gradient during the step");
+  const bool is_long = total > (1 << 18);
+  const Gradients gradients(plan, n, is_long);
+  const Unlocked unlocked(is_long);
   optimizer_step(*plan.op, plan.in, plan.attrs);
 }
 

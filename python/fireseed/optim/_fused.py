@@ -14,6 +14,8 @@ from .optimizer import (
     _with_hooks,
 )
 
+_run = fs._C._optim_run  # runs plans; False, and nothing done, where one is out of date
+
 # Bits of a step's flags: cpp/tensor/attrs/optim.h.
 MAXIMIZE, NESTEROV, MOMENTUM, AMSGRAD, DECOUPLED, CENTERED = 1, 2, 4, 16, 32, 64
 
@@ -82,7 +84,7 @@ class FusedOptimizer(Optimizer):
             and not self._optimizer_step_post_hooks
             and not _global_pre_hooks
             and not _global_post_hooks
-            and fs._C._optim_run(plans)
+            and _run(plans)
         ):
             return None
         return self._hooked_step(closure)
@@ -95,7 +97,7 @@ class FusedOptimizer(Optimizer):
             with fs.enable_grad():
                 loss = closure()
         plans = self._plans
-        if plans is not None and self._seen == _changes[0] and fs._C._optim_run(plans):
+        if plans is not None and self._seen == _changes[0] and _run(plans):
             return loss
         self._plans = None
         plans, lasting = [], True
@@ -104,7 +106,7 @@ class FusedOptimizer(Optimizer):
                 for plan, keep in self._make_plans(group):
                     plans.append(plan)
                     lasting = lasting and keep
-        if not fs._C._optim_run(plans):
+        if not _run(plans):
             raise RuntimeError(f"{type(self).__name__}.step: the parameter groups changed during the step")
         if lasting:
             self._plans, self._seen = plans, _changes[0]
