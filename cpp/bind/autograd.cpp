@@ -399,7 +399,8 @@ FS_BINDINGS(autograd) {
   def("is_grad_enabled()", kFunction, [](Args&) { return mode.grad_enabled; });
   def("_set_grad_enabled(bool on)", kPrivate, [](Args& a) { mode.grad_enabled = a.boolean(0); });
   def("is_inference_mode_enabled()", kFunction, [](Args&) { return mode.inference; });
-  def("is_inference(Tensor self)", kMethod | kFunction, [](Args&) { return false; });
+  def("is_inference(Tensor input)", kMethod | kFunction,
+      [](Args& a) { return a.tensor(0).impl()->has(TensorImpl::kInference); });
   def("is_anomaly_enabled()", kFunction, [](Args&) { return mode.anomaly; });
   def("_set_anomaly(bool on)", kPrivate, [](Args& a) {
     mode.anomaly = a.boolean(0);

@@ -55,7 +55,10 @@ FS_BINDINGS(creation) {
     const int64_t size = static_cast<int64_t>(dtype_size(d));
     const int64_t have = bytes.numel() * static_cast<int64_t>(bytes.itemsize()) - a.i64(3);
     const int64_t n = a.i64(2) < 0 ? have / size : a.i64(2);
-    FS_CHECK_VALUE(have >= n * size && a.i64(3) >= 0, "frombuffer: requested buffer length (", n * size,
+    FS_CHECK_VALUE(a.i64(3) >= 0 && have > 0 && (a.i64(2) >= 0 || have % size == 0),
+                   "frombuffer: buffer length (", have, " bytes) after offset (", a.i64(3),
+                   " bytes) must be a multiple of element size (", size, ") and not 0");
+    FS_CHECK_VALUE(have >= n * size, "frombuffer: requested buffer length (", n * size,
                    " bytes) after offset (", a.i64(3), " bytes) must not be greater than actual buffer length");
     Tensor r = detached_alias(bytes);
     TensorImpl* t = r.impl();

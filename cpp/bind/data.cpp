@@ -288,6 +288,12 @@ PyObject* tensor_to_list(const Tensor& x) { return nested_list(x.impl(), x.impl(
 int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   const Tensor& t = *as_tensor(self);
   const char* format = format_of_dtype(t.dtype());
+  if (t.requires_grad()) {
+    PyErr_SetString(PyExc_BufferError,
+                    "Can't give out the memory of a Tensor that requires grad. Use tensor.detach() first.");
+    view->obj = nullptr;
+    return -1;
+  }
   if (!format) {
     PyErr_Format(PyExc_BufferError, "Got unsupported ScalarType %s: it has no buffer format; use .float() first",
                  dtype_name(t.dtype()));

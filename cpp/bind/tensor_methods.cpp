@@ -1,5 +1,6 @@
 // Metadata, conversion and copying: the methods every tensor has.
 #include <cstring>
+#include <string>
 
 #include "bind/python_types.h"
 #include "bind/registry.h"
@@ -32,7 +33,7 @@ namespace {
 Tensor to_device_dtype(const Tensor& x, Device device, DType dtype, bool copy) {
   FS_CHECK(device.is_cpu(), "to: device ", device, " is not available in this build");
   if (dtype == DType::kUndefined) dtype = x.dtype();
-  return dtype == x.dtype() ? (copy ? clone(x) : x) : to(x, dtype);
+  return dtype == x.dtype() ? (copy ? clone_keeping_layout(x) : x) : to(x, dtype);
 }
 
 // x takes over y's metadata and storage: the in-place view methods (unsqueeze_, t_, …).
@@ -57,6 +58,16 @@ PyObject* become_view(Args& a, F&& f) {
   Tensor y = f(x);
   become(x, y, a.function().name.c_str());
   return a.self();
+}
+
+// "channels_last" of fireseed.channels_last; empty where none is given.
+std::string format_name(Args& a, int i) {
+  if (!a.given(i)) return "";
+  PyObject* text = PyObject_Str(a.object(i));
+  if (!text) throw PythonError{};
+  std::string s = PyUnicode_AsUTF8(text);
+  Py_DECREF(text);
+  return s.substr(s.rfind('.') + 1);
 }
 
 Dims list_arg(Args& a, int i) { return a.dims(i); }
@@ -138,9 +149,18 @@ FS_BINDINGS(tensor_methods) {
     Py_DECREF(r);
     return c;
   });
-  def("clone(Tensor input, *, object memory_format=None)", kFunction | kMethod, [](Args& a) { return clone(a.tensor(0)); });
+  def("clone(Tensor input, *, object memory_format=None)", kFunction | kMethod, [](Args& a) {
+    const std::string format = format_name(a, 1);
+    if (format == "channels_last" || format == "channels_last_3d") return clone_keeping_layout(channels_last(a.tensor(0)));
+    return format == "contiguous_format" ? clone(a.tensor(0)) : clone_keeping_layout(a.tensor(0));
+  });
   def("contiguous(Tensor self, object memory_format=None)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);
+    const std::string format = format_name(a, 1);
+    if (format == "channels_last" || format == "channels_last_3d") {
+      Tensor y = channels_last(x);
+      return y.impl()->storage == x.impl()->storage ? a.self() : wrap(y);
+    }
     return x.is_contiguous() ? a.self() : wrap(clone(x));
   });
   def("to(Tensor self, dtype dtype, bool non_blocking=False, bool copy=False)", kMethod, [](Args& a) -> PyObject* {

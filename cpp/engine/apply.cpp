@@ -124,6 +124,9 @@ Node* make_node(const Op& op, Inputs in, const void* attrs, const Tensor* out, c
       if (static_cast<size_t>(bit) >= in.size()) continue;
       const Tensor& t = bit == 0 && inplace_original ? *inplace_original : in[static_cast<size_t>(bit)];
       if (!t.defined()) continue;
+      FS_CHECK(!t.impl()->has(TensorImpl::kInference), op.name,
+               ": Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal "
+               "tensor and use it in autograd.");
       s->tensor = t.impl();
       ref_inc(s->tensor);
     } else {
@@ -178,10 +181,16 @@ void apply(const Op& op, Inputs in, const void* attrs, Tensor* out) {
     }
     if (any) run(op, in, attrs, out);
   }
+  if (__builtin_expect(mode.inference, false))
+    for (int i = 0; i < op.num_outputs; ++i)
+      if (out[i].defined()) out[i].impl()->set(TensorImpl::kInference, true);
   if (wants_gradient(op, in)) record(op, in, attrs, out);
 }
 
 void check_inplace(const Tensor& x, const char* op_name) {
+  FS_CHECK(!x.impl()->has(TensorImpl::kInference) || mode.inference, op_name,
+           ": Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal "
+           "tensor before doing inplace update.");
   FS_CHECK(!(x.requires_grad() && x.is_leaf() && mode.grad_enabled && !x.is_view()), op_name,
            ": a leaf Variable that requires grad is being used in an in-place operation. Wrap the update in "
            "`with no_grad():` or use an out-of-place op");
@@ -211,6 +220,8 @@ void apply_inplace(const Op& op, Inputs in, const void* attrs) {
   if (grad && (saves_for(op, in) & save_input(0))) {
     GradMode off(false);
     original = engine_ops.clone(x);
+    // It stands where x stood in the graph: second derivatives go through it.
+    if (Node* before = grad_fn(x)) set_history(original, before, x.impl()->output_nr);
   }
   const DType got = shell.dtype(), want = x.dtype();
   // Some other operand may lie across x's memory shifted: then, too, the result is made apart.

@@ -9,11 +9,32 @@
 #include "tensor/attrs/copy.h"
 
 namespace fireseed {
+// Do the elements fill a block of memory without gaps or overlaps, in whatever order of dims?
+bool is_dense(const Tensor& t) {
+  const TensorImpl* x = t.impl();
+  bool used[kMaxRank] = {};
+  int64_t step = 1;
+  for (int round = 0; round < x->ndim; ++round) {
+    int at = -1;
+    for (int i = 0; i < x->ndim && at < 0; ++i)
+      if (!used[i] && (x->sizes[i] == 1 || x->strides[i] == step)) at = i;
+    if (at < 0) return false;
+    used[at] = true;
+    step *= x->sizes[at];
+  }
+  return true;
+}
+
 namespace {
 
 void copy_infer(Inputs in, const void* attrs, Tensor* out) {
   const TensorImpl* x = in[0].impl();
-  out[0] = make_shell(x->sizes, x->ndim, static_cast<DType>(static_cast<const CopyAttrs*>(attrs)->dtype), x->device);
+  const auto& a = *static_cast<const CopyAttrs*>(attrs);
+  out[0] = make_shell(x->sizes, x->ndim, static_cast<DType>(a.dtype), x->device);
+  if (!a.keep_layout || x->has(TensorImpl::kContiguous) || !is_dense(in[0])) return;
+  TensorImpl* y = out[0].impl();
+  for (int i = 0; i < x->ndim; ++i) y->strides[i] = x->strides[i];
+  y->refresh_contiguous();
 }
 void copy_vjp(const Vjp&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }  // the engine casts it to the input's dtype
 
@@ -69,7 +90,15 @@ constinit Op op::fill{.name = "fill",
 
 Tensor to(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;
-  return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(dtype)});
+  return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(dtype), 1});
+}
+
+Tensor clone_keeping_layout(const Tensor& x) { return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(x.dtype()), 1}); }
+
+Tensor channels_last(const Tensor& x) {
+  FS_CHECK(x.dim() == 4 || x.dim() == 5, "required rank ", x.dim() == 5 ? 5 : 4,
+           " tensor to use channels_last format, got shape ", x.sizes());
+  return movedim(contiguous(movedim(x, Dims{1}, Dims{-1})), Dims{-1}, Dims{1});
 }
 
 Tensor clone(const Tensor& x) { return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(x.dtype())}); }
@@ -88,6 +117,9 @@ void copy_(const Tensor& dst, const Tensor& src) {
 }
 
 void fill_(const Tensor& x, Scalar value) {
+  // One value everywhere: of elements that share their memory, one is enough.
+  for (int64_t i = 0; i < x.dim(); ++i)
+    if (x.stride(i) == 0 && x.size(i) > 1) return fill_(narrow(x, i, 0, 1), value);
   const Tensor in[] = {x};
   const FillAttrs a{value};
   apply_inplace(op::fill, in, &a);

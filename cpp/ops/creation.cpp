@@ -57,9 +57,18 @@ Tensor zeros(const Dims& sizes, DType dtype, Device device) { return full(sizes,
 Tensor ones(const Dims& sizes, DType dtype, Device device) { return full(sizes, Scalar(1), or_default(dtype), device); }
 
 Tensor empty_like(const Tensor& x, DType dtype) {
+  if (!x.is_contiguous() && is_dense(x))  // the order of dims in memory is kept
+    return empty_strided(x.sizes(), x.strides(), dtype == DType::kUndefined ? x.dtype() : dtype, x.device());
   return empty(x.sizes(), dtype == DType::kUndefined ? x.dtype() : dtype, x.device());
 }
 Tensor full_like(const Tensor& x, Scalar value, DType dtype) {
+  if (!x.is_contiguous()) {
+    Tensor y = empty_like(x, dtype);
+    GradMode off(false);
+    fill_(y, value);
+    y.impl()->storage->version = 0;
+    return y;
+  }
   return full(x.sizes(), value, dtype == DType::kUndefined ? x.dtype() : dtype, x.device());
 }
 Tensor zeros_like(const Tensor& x, DType dtype) { return full_like(x, Scalar(0), dtype); }

@@ -69,6 +69,8 @@ int64_t window_count(int64_t size, int64_t kernel, int64_t dilation, int64_t pad
 void im2col_infer(Inputs in, const void* attrs, Tensor* out) {
   const auto& a = *static_cast<const Im2colAttrs*>(attrs);
   const Tensor& x = in[0];
+  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "unfold: \"im2col\" not implemented for '", dtype_name(x.dtype()),
+                "'; use a float dtype");
   int64_t n[2];
   for (int i = 0; i < 2; ++i) {
     n[i] = window_count(x.size(2 + i), a.kernel[i], a.dilation[i], a.padding[i], a.stride[i]);
@@ -84,6 +86,8 @@ void im2col_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
 void col2im_infer(Inputs in, const void* attrs, Tensor* out) {
   const auto& a = *static_cast<const Im2colAttrs*>(attrs);
   const Tensor& x = in[0];
+  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "fold: \"col2im\" not implemented for '", dtype_name(x.dtype()),
+                "'; use a float dtype");
   out[0] = make_shell(Dims{x.size(0), x.size(1) / (a.kernel[0] * a.kernel[1]), a.image[0], a.image[1]}, x.dtype(), x.device());
 }
 void col2im_vjp(const Vjp& c, const Tensor* g, Tensor* gx) { gx[0] = apply1(op::im2col, {g[0]}, c.attrs<Im2colAttrs>()); }

@@ -33,6 +33,7 @@ _LAZY = {
     "BFloat16Tensor": "_python_api", "LongTensor": "_python_api", "IntTensor": "_python_api",
     "ShortTensor": "_python_api", "CharTensor": "_python_api", "ByteTensor": "_python_api", "BoolTensor": "_python_api",
     "inf": "_python_api", "nan": "_python_api", "pi": "_python_api", "e": "_python_api", "newaxis": "_python_api",
+    "broadcast_shapes": "_python_api", "inverse": "linalg", "det": "linalg", "slogdet": "linalg", "logdet": "linalg",
     "Node": "_python_api", "get_file_path": "_python_api",
     "meshgrid": "_varargs", "broadcast_tensors": "_varargs", "block_diag": "_varargs", "cartesian_prod": "_varargs",
     "atleast_1d": "_varargs", "atleast_2d": "_varargs", "atleast_3d": "_varargs",

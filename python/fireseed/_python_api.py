@@ -25,6 +25,24 @@ def typename(obj):
     return module + kind.__qualname__
 
 
+def broadcast_shapes(*shapes):
+    """The shape tensors of these shapes broadcast to (ints count as 1-dim shapes)."""
+    out = []
+    for shape in shapes:
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        out = [1] * (len(shape) - len(out)) + out
+        for i in range(1, len(shape) + 1):
+            n = shape[-i]
+            if n < 0:
+                raise RuntimeError(f"Trying to create tensor with negative dimension ({n}): ({shape})")
+            if out[-i] == 1:
+                out[-i] = n
+            elif n not in (1, out[-i]):
+                raise RuntimeError("broadcast_shapes: Shape mismatch: objects cannot be broadcast to a single shape: "
+                                   + ", ".join(map(str, shapes)))
+    return _C.Size(out)
+
+
 class layout:
     """Memory layout of a tensor. fireseed has one: strided."""
 

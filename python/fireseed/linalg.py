@@ -199,3 +199,12 @@ def qr(A, mode="reduced", *, out=None):
         raise RuntimeError(f"linalg.qr: The input tensor A must have at least 2 dimensions, got shape {list(A.shape)}")
     _floats("qr", A)
     return _QR.apply(A)
+
+
+inverse = inv
+
+
+def logdet(A):
+    """Logarithm of the determinant: NaN where that is negative."""
+    sign, value = slogdet(A)
+    return _C.where(sign < 0, value * float("nan"), value)
