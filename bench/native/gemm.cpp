@@ -48,6 +48,11 @@ void linear(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(fs::linear(x, w, b).impl());
   report(state, batch, out, in);
 }
-BENCHMARK(linear)->Args({1, 512, 512})->Args({32, 784, 128})->Args({32, 128, 10})->Args({256, 1024, 1024})->UseRealTime();
+BENCHMARK(linear)
+    ->Args({1, 512, 512})
+    ->Args({32, 784, 128})
+    ->Args({32, 128, 10})
+    ->Args({256, 1024, 1024})
+    ->UseRealTime();
 
 }  // namespace

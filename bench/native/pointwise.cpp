@@ -24,10 +24,10 @@ void run(benchmark::State& state, int streams, F f) {
   state.SetBytesProcessed(state.iterations() * n * 4 * streams);
 }
 
-#define FS_BENCH(name, streams, expression)                                                                  \
-  void name(benchmark::State& state) {                                                                       \
+#define FS_BENCH(name, streams, expression)                                                                      \
+  void name(benchmark::State& state) {                                                                           \
     run(state, streams, [](const Tensor& x, [[maybe_unused]] const Tensor& y) -> Tensor { return expression; }); \
-  }                                                                                                          \
+  }                                                                                                              \
   BENCHMARK(name)->ArgsProduct({{16, 65536, 4 << 20}, {1, 2}})->UseRealTime()
 
 FS_BENCH(add, 3, x + y);

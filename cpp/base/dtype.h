@@ -31,7 +31,7 @@ constexpr size_t dtype_size(DType t) {
 }
 // "float32", "int64", …: as in fireseed.float32.
 constexpr const char* dtype_name(DType t) {
-  constexpr const char* kName[] = {"bool",  "uint8",   "int8",     "int16",   "int32",    "int64",
+  constexpr const char* kName[] = {"bool",    "uint8",    "int8",    "int16",   "int32",    "int64",
                                    "float16", "bfloat16", "float32", "float64", "undefined"};
   return kName[static_cast<int>(t)];
 }
@@ -118,7 +118,9 @@ void dispatch_size(DType t, F&& f) {
 
 // The type sums of T are accumulated in, and its arithmetic is done in: halves in float.
 template <class T>
-struct compute_type_of { using type = T; };
+struct compute_type_of {
+  using type = T;
+};
 template <> struct compute_type_of<float16> { using type = float; };
 template <> struct compute_type_of<bfloat16> { using type = float; };
 template <class T>

@@ -32,7 +32,7 @@ namespace {
 // starts without helpers and creates new ones when it first needs them.
 
 constexpr int kMaxThreads = 256;
-constexpr int64_t kSpinNanoseconds = 50'000;  // a helper looks for work this long before it parks
+constexpr int64_t kSpinNanoseconds = 50'000;   // a helper looks for work this long before it parks
 constexpr int64_t kYieldAfterPauses = 20'000;  // a caller waits this long for claimed chunks before it yields
 
 inline void cpu_pause() {
@@ -61,11 +61,11 @@ struct Pool {
   } job;
   alignas(64) std::atomic<int64_t> pending{0};  // chunks not finished
   alignas(64) std::atomic<bool> busy{false};
-  std::atomic<int> helpers{0};              // helpers that exist
+  std::atomic<int> helpers{0};               // helpers that exist
   alignas(64) std::atomic<int> sleepers{0};  // helpers parked or about to
-  std::atomic<uint32_t> wake{0};            // futex word; changes with every wake-up call
-  alignas(64) std::atomic<int> threads{0};  // the setting; 0: not decided
-  std::atomic<int> spin{1};                 // 0 where there are more threads than processors
+  std::atomic<uint32_t> wake{0};             // futex word; changes with every wake-up call
+  alignas(64) std::atomic<int> threads{0};   // the setting; 0: not decided
+  std::atomic<int> spin{1};                  // 0 where there are more threads than processors
   std::atomic<bool> atfork{false};
 
   // Cold part, under `mutex`.
@@ -307,7 +307,8 @@ namespace detail {
 
 void parallel_run(int64_t n, int64_t chunk, ChunkFn fn, void* context) {
   const int threads = num_threads();
-  if (threads == 1 || pool.busy.load(std::memory_order_relaxed) || pool.busy.exchange(true, std::memory_order_acquire)) {
+  if (threads == 1 || pool.busy.load(std::memory_order_relaxed) ||
+      pool.busy.exchange(true, std::memory_order_acquire)) {
     for (int64_t begin = 0; begin < n; begin += chunk) fn(context, begin, n - begin < chunk ? n : begin + chunk);
     return;
   }

@@ -1,4 +1,5 @@
-// Ref<T>: intrusive reference-counted pointer. T gives `std::atomic<int32_t> refs` (born as 1) and `static void destroy(T*)`.
+// Ref<T>: intrusive reference-counted pointer. T gives `std::atomic<int32_t> refs` (born as 1) and `static void
+// destroy(T*)`.
 #pragma once
 
 #include <atomic>
@@ -14,7 +15,8 @@ inline void ref_inc(T* p) {
 // A sole owner needs no locked instruction: nobody else can touch the count.
 template <class T>
 inline void ref_dec(T* p) {
-  if (p->refs.load(std::memory_order_acquire) == 1 || p->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) T::destroy(p);
+  if (p->refs.load(std::memory_order_acquire) == 1 || p->refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    T::destroy(p);
 }
 
 template <class T>

@@ -38,12 +38,13 @@ FS_BINDINGS(activation) {
     if (a.boolean(1)) return in_place(a, op::hardtanh, &f);
     return to_python(relu6(a.tensor(0)));
   });
-  def("hardtanh(Tensor input, float min_val=-1.0, float max_val=1.0, bool inplace=False)", kNN, [](Args& a) -> PyObject* {
-    const Hardtanh f{a.f64(1), a.f64(2)};
-    FS_CHECK_VALUE(f.low <= f.high, "min_val cannot be greater than max_val: got ", f.low, " and ", f.high);
-    if (a.boolean(3)) return in_place(a, op::hardtanh, &f);
-    return to_python(hardtanh(a.tensor(0), f.low, f.high));
-  });
+  def("hardtanh(Tensor input, float min_val=-1.0, float max_val=1.0, bool inplace=False)", kNN,
+      [](Args& a) -> PyObject* {
+        const Hardtanh f{a.f64(1), a.f64(2)};
+        FS_CHECK_VALUE(f.low <= f.high, "min_val cannot be greater than max_val: got ", f.low, " and ", f.high);
+        if (a.boolean(3)) return in_place(a, op::hardtanh, &f);
+        return to_python(hardtanh(a.tensor(0), f.low, f.high));
+      });
   def("hardtanh_(Tensor input, float min_val=-1.0, float max_val=1.0)", kNN, [](Args& a) {
     const Hardtanh f{a.f64(1), a.f64(2)};
     return in_place(a, op::hardtanh, &f);
@@ -100,7 +101,8 @@ FS_BINDINGS(activation) {
     return to_python(hardsigmoid(a.tensor(0)));
   });
   def("hardshrink(Tensor input, Scalar lambd=0.5)", kNN, [](Args& a) { return hardshrink(a.tensor(0), a.f64(1)); });
-  def("hardshrink(Tensor input, Scalar lambd=0.5)", kFunction | kMethod, [](Args& a) { return hardshrink(a.tensor(0), a.f64(1)); });
+  def("hardshrink(Tensor input, Scalar lambd=0.5)", kFunction | kMethod,
+      [](Args& a) { return hardshrink(a.tensor(0), a.f64(1)); });
   def("softshrink(Tensor input, Scalar lambd=0.5)", kNN, [](Args& a) { return softshrink(a.tensor(0), a.f64(1)); });
   def("tanhshrink(Tensor input)", kNN, [](Args& a) { return tanhshrink(a.tensor(0)); });
   def("softplus(Tensor input, Scalar beta=1.0, Scalar threshold=20.0)", kNN,
@@ -119,7 +121,8 @@ FS_BINDINGS(activation) {
     const Threshold f{a.f64(1), a.f64(2)};
     return in_place(a, op::threshold, &f);
   });
-  def("prelu(Tensor input, Tensor weight)", kFunction | kMethod | kNN, [](Args& a) { return prelu(a.tensor(0), a.tensor(1)); });
+  def("prelu(Tensor input, Tensor weight)", kFunction | kMethod | kNN,
+      [](Args& a) { return prelu(a.tensor(0), a.tensor(1)); });
   def("glu(Tensor input, int dim=-1)", kNN, [](Args& a) { return glu(a.tensor(0), a.i64(1)); });
   def("sigmoid(Tensor input)", kNN, [](Args& a) { return sigmoid(a.tensor(0)); });
   def("tanh(Tensor input)", kNN, [](Args& a) { return tanh(a.tensor(0)); });

@@ -39,8 +39,7 @@ std::vector<Tensor> tensor_list(PyObject* o, const char* what) {
 // --- Nodes --------------------------------------------------------------------------------------------------------
 
 struct PyNode {
-  PyObject_HEAD
-  Node* node;
+  PyObject_HEAD Node* node;
   TensorImpl* leaf;  // AccumulateGrad: node is null
 };
 PyTypeObject* node_type;
@@ -95,7 +94,8 @@ PyObject* node_compare(PyObject* a, PyObject* b, int op) {
 }
 Py_hash_t node_hash(PyObject* a) {
   auto* x = reinterpret_cast<PyNode*>(a);
-  return static_cast<Py_hash_t>((x->node ? reinterpret_cast<uintptr_t>(x->node) : reinterpret_cast<uintptr_t>(x->leaf)) >> 4);
+  return static_cast<Py_hash_t>(
+      (x->node ? reinterpret_cast<uintptr_t>(x->node) : reinterpret_cast<uintptr_t>(x->leaf)) >> 4);
 }
 
 PyObject* tensor_tuple(const std::vector<Tensor>& v) { return to_python(v); }
@@ -166,9 +166,10 @@ PyMethodDef node_methods[] = {
     {"register_prehook", node_register_prehook, METH_O, "hook(grad_outputs) -> grad_outputs or None"},
     {"_remove_hook", node_remove_hook, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
-PyGetSetDef node_getset[] = {{"next_functions", node_next, nullptr, "((node, output number), …) of the inputs", nullptr},
-                             {"variable", node_variable, nullptr, "AccumulateGrad: the leaf", nullptr},
-                             {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyGetSetDef node_getset[] = {
+    {"next_functions", node_next, nullptr, "((node, output number), …) of the inputs", nullptr},
+    {"variable", node_variable, nullptr, "AccumulateGrad: the leaf", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
 PyType_Slot node_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
                             {Py_tp_repr, reinterpret_cast<void*>(node_repr)},
                             {Py_tp_richcompare, reinterpret_cast<void*>(node_compare)},
@@ -182,8 +183,7 @@ PyType_Spec node_spec = {"fireseed.autograd.graph.Node", sizeof(PyNode), 0, Py_T
 
 // with no_grad(): / enable_grad(): / set_grad_enabled(on): / inference_mode(on): one C type, the target in `on`.
 struct PyGradMode {
-  PyObject_HEAD
-  bool on, inference;
+  PyObject_HEAD bool on, inference;
   bool before, before_inference;
 };
 
@@ -316,7 +316,9 @@ PyObject* wrap_node(Node* n) {
 }
 
 FS_BINDINGS(autograd) {
-  def("backward(Tensor self, Tensor? gradient=None, bool? retain_graph=None, bool create_graph=False, object inputs=None)",
+  def(
+      "backward(Tensor self, Tensor? gradient=None, bool? retain_graph=None, bool create_graph=False, object "
+      "inputs=None)",
       kMethod,
       [](Args& a) {
         const BackwardOptions o = options_of(a, 2, 3);
@@ -330,14 +332,16 @@ FS_BINDINGS(autograd) {
         without_gil([&] { backward(roots, seeds, o, inputs); });
       },
       "Adds the gradient of this tensor with respect to the leaves of its graph to their .grad.");
-  def("_run_backward(object tensors, object grad_tensors, bool? retain_graph, bool create_graph, object inputs)", kPrivate,
-      [](Args& a) {
+  def("_run_backward(object tensors, object grad_tensors, bool? retain_graph, bool create_graph, object inputs)",
+      kPrivate, [](Args& a) {
         const BackwardOptions o = options_of(a, 2, 3);
-        std::vector<Tensor> roots = tensor_list(a.object(0), "backward"), seeds = tensor_list(a.object(1), "backward"),
+        std::vector<Tensor> roots = tensor_list(a.object(0), "backward"),
+                            seeds = tensor_list(a.object(1), "backward"),
                             inputs = tensor_list(a.object(4), "backward");
         without_gil([&] { backward(roots, seeds, o, inputs); });
       });
-  def("_run_grad(object outputs, object inputs, object grad_outputs, bool? retain_graph, bool create_graph, bool allow_unused)",
+  def("_run_grad(object outputs, object inputs, object grad_outputs, bool? retain_graph, bool create_graph, bool "
+      "allow_unused)",
       kPrivate, [](Args& a) {
         const BackwardOptions o = options_of(a, 3, 4);
         std::vector<Tensor> roots = tensor_list(a.object(0), "grad"), inputs = tensor_list(a.object(1), "grad"),
@@ -413,8 +417,10 @@ void add_autograd(PyObject* module) {
   Py_INCREF(node_type);
   PyModule_AddObject(module, "_Node", reinterpret_cast<PyObject*>(node_type));
   add_function_support(module);
-  add_mode<0, false, false>(module, "no_grad", "fireseed.no_grad", "Context manager and decorator: record no gradients.");
-  add_mode<1, false, false>(module, "enable_grad", "fireseed.enable_grad", "Context manager and decorator: record gradients.");
+  add_mode<0, false, false>(module, "no_grad", "fireseed.no_grad",
+                            "Context manager and decorator: record no gradients.");
+  add_mode<1, false, false>(module, "enable_grad", "fireseed.enable_grad",
+                            "Context manager and decorator: record gradients.");
   add_mode<1, true, false>(module, "set_grad_enabled", "fireseed.set_grad_enabled",
                            "Function and context manager: record gradients or not.");
   add_mode<0, false, true>(module, "inference_mode", "fireseed.inference_mode",

@@ -13,7 +13,7 @@ namespace {
 
 // The rule of a Python Function: calls cls.backward(ctx, *grads) with the GIL.
 struct PythonRule : CustomRule {
-  Held context;   // FunctionCtx: carries _call_backward
+  Held context;  // FunctionCtx: carries _call_backward
   std::string class_name;
   std::vector<Saved> saved;
   std::vector<int> saved_output;  // which output a saved tensor is, -1 for none
@@ -56,8 +56,8 @@ struct PythonRule : CustomRule {
     for (Py_ssize_t i = expected; i < count; ++i) extra_none &= PyTuple_GET_ITEM(tuple, i) == Py_None;
     if (count < expected || !extra_none) {
       Py_DECREF(tuple);
-      fail(ErrorKind::kRuntime, "function ", name(), " returned an incorrect number of gradients (expected ", expected,
-           ", got ", count, ")");
+      fail(ErrorKind::kRuntime, "function ", name(), " returned an incorrect number of gradients (expected ",
+           expected, ", got ", count, ")");
     }
     for (Py_ssize_t i = 0; i < expected; ++i) {
       const int at = input_of_arg[static_cast<size_t>(i)];
@@ -67,7 +67,8 @@ struct PythonRule : CustomRule {
       if (!t) {
         const std::string got = Py_TYPE(o)->tp_name;
         Py_DECREF(tuple);
-        fail(ErrorKind::kType, "function ", name(), ": expected Variable or None as gradient ", i, " (got ", got, ")");
+        fail(ErrorKind::kType, "function ", name(), ": expected Variable or None as gradient ", i, " (got ", got,
+             ")");
       }
       gx[at] = *t;
     }
@@ -79,8 +80,8 @@ struct PythonRule : CustomRule {
 PyObject* attach_function(PyObject*, PyObject* args) {
   return guarded([&]() -> PyObject* {
     PyObject *ctx, *name, *call_args, *outputs, *saved, *dirty, *non_diff;
-    if (!PyArg_ParseTuple(args, "OUO!O!OOO", &ctx, &name, &PyTuple_Type, &call_args, &PyTuple_Type, &outputs, &saved, &dirty,
-                          &non_diff))
+    if (!PyArg_ParseTuple(args, "OUO!O!OOO", &ctx, &name, &PyTuple_Type, &call_args, &PyTuple_Type, &outputs, &saved,
+                          &dirty, &non_diff))
       throw PythonError{};
     auto in_list = [](PyObject* list, PyObject* o) {
       for (Py_ssize_t i = 0; list != Py_None && i < PyTuple_GET_SIZE(list); ++i)
@@ -123,7 +124,8 @@ PyObject* attach_function(PyObject*, PyObject* args) {
       }
       PyTuple_SET_ITEM(result, i, w);
     }
-    Node* n = Node::make(nullptr, rule, static_cast<int>(edges.size()), outs.data(), static_cast<int>(n_out), 0, nullptr, 0);
+    Node* n = Node::make(nullptr, rule, static_cast<int>(edges.size()), outs.data(), static_cast<int>(n_out), 0,
+                         nullptr, 0);
     rule->node = n;
     for (size_t i = 0; i < edges.size(); ++i) set_edge(n->edges()[i], edges[i]);
     for (Py_ssize_t i = 0; saved != Py_None && i < PyTuple_GET_SIZE(saved); ++i) {
@@ -173,8 +175,11 @@ PyObject* function_saved(PyObject*, PyObject* ctx) {
     Py_DECREF(capsule);
     if (!rule) throw PythonError{};
     FS_CHECK(!rule->freed,
-             "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-             "been freed), at ", rule->name(), ". Specify retain_graph=True if you need to backward through the graph a "
+             "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+             "already "
+             "been freed), at ",
+             rule->name(),
+             ". Specify retain_graph=True if you need to backward through the graph a "
              "second time or if you need to access saved tensors after calling backward.");
     PyObject* r = PyTuple_New(static_cast<Py_ssize_t>(rule->saved.size()));
     for (size_t i = 0; i < rule->saved.size(); ++i) {

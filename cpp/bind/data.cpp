@@ -25,8 +25,15 @@ DType dtype_of_format(const char* format, Py_ssize_t itemsize) {
     case 'e': return DType::kFloat16;
     case 'f': return DType::kFloat32;
     case 'd': return DType::kFloat64;
-    case 'h': case 'i': case 'l': case 'q': case 'n':
-      return itemsize == 8 ? DType::kInt64 : itemsize == 4 ? DType::kInt32 : itemsize == 2 ? DType::kInt16 : DType::kInt8;
+    case 'h':
+    case 'i':
+    case 'l':
+    case 'q':
+    case 'n':
+      return itemsize == 8   ? DType::kInt64
+             : itemsize == 4 ? DType::kInt32
+             : itemsize == 2 ? DType::kInt16
+                             : DType::kInt8;
     default: return DType::kUndefined;
   }
 }
@@ -133,10 +140,12 @@ void fill_nested(PyObject* data, const Dims& sizes, int64_t depth, char*& p, DTy
       std::memcpy(p, &f, 4);
     } else {
       if (is_sequence(data))
-        fail(ErrorKind::kValue, "expected sequence of length ", 0, " at dim ", depth, ": the nested lists have unequal depths");
+        fail(ErrorKind::kValue, "expected sequence of length ", 0, " at dim ", depth,
+             ": the nested lists have unequal depths");
       FS_CHECK_TYPE(to_scalar(data, s), "must be real number, not ", Py_TYPE(data)->tp_name);
       if (!is_floating(dtype) && dtype != DType::kBool && s.is_float())
-        FS_CHECK(s.d == s.d && s.d < 9.3e18 && s.d > -9.3e18, "cannot convert float ", s.d, " to integer dtype ", dtype_name(dtype));
+        FS_CHECK(s.d == s.d && s.d < 9.3e18 && s.d > -9.3e18, "cannot convert float ", s.d, " to integer dtype ",
+                 dtype_name(dtype));
       write_element(p, dtype, s);
     }
     p += item_bytes;
@@ -157,7 +166,8 @@ void fill_nested(PyObject* data, const Dims& sizes, int64_t depth, char*& p, DTy
   if (!fast) throw PythonError{};
   const Py_ssize_t n = PySequence_Fast_GET_SIZE(fast);
   try {
-    FS_CHECK_VALUE(n == sizes[depth], "expected sequence of length ", sizes[depth], " at dim ", depth, " (got ", n, ")");
+    FS_CHECK_VALUE(n == sizes[depth], "expected sequence of length ", sizes[depth], " at dim ", depth, " (got ", n,
+                   ")");
     for (Py_ssize_t i = 0; i < n; ++i) fill_nested(PySequence_Fast_GET_ITEM(fast, i), sizes, depth + 1, p, dtype);
   } catch (...) {
     Py_DECREF(fast);
@@ -177,7 +187,8 @@ Tensor tensor_from_buffer(PyObject* o, bool) {
     if (PyObject_GetBuffer(o, view.get(), PyBUF_RECORDS_RO) < 0) {
       PyErr_Clear();
       fail(ErrorKind::kType, "can't convert ", Py_TYPE(o)->tp_name,
-           " to a tensor: its buffer has no supported element type (float64, float32, float16, int64, int32, int16, int8, "
+           " to a tensor: its buffer has no supported element type (float64, float32, float16, int64, int32, int16, "
+           "int8, "
            "uint8 and bool are)");
     }
   }
@@ -196,14 +207,17 @@ Tensor tensor_from_buffer(PyObject* o, bool) {
   if (!view->strides) strides = contiguous_strides(sizes);
   if (!ok || negative) {
     PyBuffer_Release(view.get());
-    FS_CHECK_VALUE(!negative, "At least one stride in the given numpy array is negative, and tensors with negative strides are "
+    FS_CHECK_VALUE(!negative,
+                   "At least one stride in the given numpy array is negative, and tensors with negative strides are "
                    "not currently supported. (You can probably work around this by making a copy of your array with "
                    "array.copy().)");
     fail(ErrorKind::kType, "can't convert an array of format '", format,
-         "' to a tensor. The only supported types are: float64, float32, float16, int64, int32, int16, int8, uint8, and bool.");
+         "' to a tensor. The only supported types are: float64, float32, float16, int64, int32, int16, int8, uint8, "
+         "and bool.");
   }
   int64_t extent = 1;
-  for (int64_t i = 0; i < sizes.n; ++i) extent = sizes[i] == 0 || extent == 0 ? 0 : extent + (sizes[i] - 1) * strides[i];
+  for (int64_t i = 0; i < sizes.n; ++i)
+    extent = sizes[i] == 0 || extent == 0 ? 0 : extent + (sizes[i] - 1) * strides[i];
   void* data = view->buf;
   const auto bytes = static_cast<size_t>(extent * view->itemsize);
   Py_buffer* raw = view.release();
@@ -221,7 +235,8 @@ Tensor tensor_from_data(PyObject* data, DType dtype, bool copy) {
     if (dtype != DType::kUndefined && dtype != d.dtype()) return to(d, dtype);
     return copy ? clone(d) : d;
   }
-  if (PyFloat_CheckExact(data)) return scalar_tensor(Scalar(PyFloat_AS_DOUBLE(data)), dtype == DType::kUndefined ? default_dtype() : dtype);
+  if (PyFloat_CheckExact(data))
+    return scalar_tensor(Scalar(PyFloat_AS_DOUBLE(data)), dtype == DType::kUndefined ? default_dtype() : dtype);
   if (PyObject_CheckBuffer(data) && !PyBytes_Check(data) && !is_numpy_scalar(data)) {
     Tensor t = tensor_from_buffer(data, false);
     if (dtype != DType::kUndefined && dtype != t.dtype()) return to(t, dtype);
@@ -277,9 +292,7 @@ PyObject* nested_list(const TensorImpl* t, const char* p, int64_t depth) {
   return list;
 }
 
-struct BufferGeometry {
-  Py_ssize_t shape[kMaxRank], strides[kMaxRank];
-};
+struct BufferGeometry { Py_ssize_t shape[kMaxRank], strides[kMaxRank]; };
 
 }  // namespace
 

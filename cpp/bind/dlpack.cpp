@@ -69,7 +69,8 @@ PyObject* to_dlpack(const Tensor& x) {
     e->shape[i] = x.size(i);
     e->strides[i] = x.stride(i);
   }
-  e->managed.tensor = DLTensor{x.impl()->data, {1, 0}, static_cast<int32_t>(x.dim()), code_of(x.dtype()), e->shape, e->strides, 0};
+  e->managed.tensor =
+      DLTensor{x.impl()->data, {1, 0}, static_cast<int32_t>(x.dim()), code_of(x.dtype()), e->shape, e->strides, 0};
   e->managed.manager = e;
   e->managed.deleter = [](DLManagedTensor* m) { delete static_cast<Exported*>(m->manager); };
   return PyCapsule_New(&e->managed, "dltensor", capsule_gone);
@@ -81,8 +82,8 @@ Tensor from_capsule(PyObject* capsule) {
   const DLTensor& d = m->tensor;
   const DType dtype = dtype_of_code(d.dtype);
   FS_CHECK(d.device.type == 1, "from_dlpack: only CPU memory can be taken, got device type ", d.device.type);
-  FS_CHECK(dtype != DType::kUndefined, "from_dlpack: unsupported element type (code ", static_cast<int>(d.dtype.code), ", ",
-           static_cast<int>(d.dtype.bits), " bits)");
+  FS_CHECK(dtype != DType::kUndefined, "from_dlpack: unsupported element type (code ", static_cast<int>(d.dtype.code),
+           ", ", static_cast<int>(d.dtype.bits), " bits)");
   Tensor t = make_shell(d.shape, d.ndim, dtype);
   int64_t extent = 1;
   for (int i = 0; i < d.ndim; ++i) {
@@ -93,14 +94,17 @@ Tensor from_capsule(PyObject* capsule) {
   t.impl()->refresh_contiguous();
   char* data = static_cast<char*>(d.data) + d.byte_offset;
   PyCapsule_SetName(capsule, "used_dltensor");
-  t.impl()->storage =
-      Storage::foreign(data, static_cast<size_t>(extent) * dtype_size(dtype), [](void* c) {
-        auto* managed = static_cast<DLManagedTensor*>(c);
-        if (!managed->deleter || !Py_IsInitialized()) return;
-        PyGILState_STATE gil = PyGILState_Ensure();
-        managed->deleter(managed);
-        PyGILState_Release(gil);
-      }, m).release();
+  t.impl()->storage = Storage::foreign(
+                          data, static_cast<size_t>(extent) * dtype_size(dtype),
+                          [](void* c) {
+                            auto* managed = static_cast<DLManagedTensor*>(c);
+                            if (!managed->deleter || !Py_IsInitialized()) return;
+                            PyGILState_STATE gil = PyGILState_Ensure();
+                            managed->deleter(managed);
+                            PyGILState_Release(gil);
+                          },
+                          m)
+                          .release();
   t.impl()->data = data;
   return t;
 }
@@ -108,21 +112,25 @@ Tensor from_capsule(PyObject* capsule) {
 }  // namespace
 
 FS_BINDINGS(dlpack) {
-  def("__dlpack__(Tensor self, *, object stream=None, object max_version=None, object dl_device=None, object copy=None)", kMethod,
-      [](Args& a) { return to_dlpack(a.tensor(0)); });
+  def("__dlpack__(Tensor self, *, object stream=None, object max_version=None, object dl_device=None, object "
+      "copy=None)",
+      kMethod, [](Args& a) { return to_dlpack(a.tensor(0)); });
   def("__dlpack_device__(Tensor self)", kMethod, [](Args& a) -> PyObject* {
     a.tensor(0);
     return Py_BuildValue("(ii)", 1, 0);
   });
-  def("from_dlpack(object ext_tensor, *, object device=None, object copy=None)", kFunction, [](Args& a) -> PyObject* {
-    PyObject* o = a.object(0);
-    if (PyCapsule_CheckExact(o)) return wrap(from_capsule(o));
-    PyObject* capsule = PyObject_CallMethod(o, "__dlpack__", nullptr);
-    if (!capsule) return nullptr;
-    PyObject* r = guarded([&] { return wrap(from_capsule(capsule)); });
-    Py_DECREF(capsule);
-    return r;
-  }, "A tensor on the memory of any object with __dlpack__.");
+  def(
+      "from_dlpack(object ext_tensor, *, object device=None, object copy=None)", kFunction,
+      [](Args& a) -> PyObject* {
+        PyObject* o = a.object(0);
+        if (PyCapsule_CheckExact(o)) return wrap(from_capsule(o));
+        PyObject* capsule = PyObject_CallMethod(o, "__dlpack__", nullptr);
+        if (!capsule) return nullptr;
+        PyObject* r = guarded([&] { return wrap(from_capsule(capsule)); });
+        Py_DECREF(capsule);
+        return r;
+      },
+      "A tensor on the memory of any object with __dlpack__.");
   def("to_dlpack(Tensor tensor)", kFunction, [](Args& a) { return to_dlpack(a.tensor(0)); });
 }
 

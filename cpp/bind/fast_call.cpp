@@ -25,11 +25,13 @@ struct KindName {
   const char* text;
   Kind kind;
 };
-constexpr KindName kKinds[] = {
-    {"Tensor", Kind::kTensor},   {"Operand", Kind::kOperand}, {"Tensor[]", Kind::kTensorList}, {"int", Kind::kInt},
-    {"float", Kind::kFloat},     {"bool", Kind::kBool},       {"Scalar", Kind::kScalar},       {"int[]", Kind::kIntList},
-    {"int...", Kind::kIntList},  {"dtype", Kind::kDType},     {"device", Kind::kDevice},       {"str", Kind::kStr},
-    {"Generator", Kind::kGenerator}, {"object", Kind::kObject}};
+constexpr KindName kKinds[] = {{"Tensor", Kind::kTensor},       {"Operand", Kind::kOperand},
+                               {"Tensor[]", Kind::kTensorList}, {"int", Kind::kInt},
+                               {"float", Kind::kFloat},         {"bool", Kind::kBool},
+                               {"Scalar", Kind::kScalar},       {"int[]", Kind::kIntList},
+                               {"int...", Kind::kIntList},      {"dtype", Kind::kDType},
+                               {"device", Kind::kDevice},       {"str", Kind::kStr},
+                               {"Generator", Kind::kGenerator}, {"object", Kind::kObject}};
 
 [[noreturn]] void bad_signature(const char* text, const std::string& why) {
   std::fprintf(stderr, "fireseed: bad signature \"%s\": %s\n", text, why.c_str());
@@ -58,13 +60,12 @@ PyObject* parse_default(const char* signature, std::string t) {
     Py_DECREF(list);
     return tuple;
   }
-  if (t[0] == '\'' || t[0] == '"') return PyUnicode_FromStringAndSize(t.data() + 1, static_cast<Py_ssize_t>(t.size()) - 2);
+  if (t[0] == '\'' || t[0] == '"')
+    return PyUnicode_FromStringAndSize(t.data() + 1, static_cast<Py_ssize_t>(t.size()) - 2);
   try {
     if (t.find_first_of(".enf") != std::string::npos) return PyFloat_FromDouble(std::stod(t));
     return PyLong_FromLongLong(std::stoll(t));
-  } catch (const std::exception&) {
-    bad_signature(signature, "cannot read the default '" + t + "'");
-  }
+  } catch (const std::exception&) { bad_signature(signature, "cannot read the default '" + t + "'"); }
 }
 
 }  // namespace
@@ -208,8 +209,8 @@ struct VarArgs {
   int index = -1;
 };
 
-Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, bool check_types, bool allow_out,
-            PyObject** slots, PyObject** out_arg, VarArgs* varargs, std::string* why) {
+Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, bool check_types,
+            bool allow_out, PyObject** slots, PyObject** out_arg, VarArgs* varargs, std::string* why) {
   const size_t n = s.params.size();
   for (size_t i = 0; i < n; ++i) slots[i] = nullptr;
   Py_ssize_t positional = nargs;
@@ -217,7 +218,9 @@ Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObjec
                                    s.params[static_cast<size_t>(s.num_positional - 1)].varargs)) {
     const Param& last = s.params[s.num_positional ? static_cast<size_t>(s.num_positional - 1) : 0];
     if (s.num_positional == 0 || !last.varargs) {
-      if (why) *why = "takes at most " + std::to_string(s.num_positional) + " positional arguments (" + std::to_string(nargs) + " given)";
+      if (why)
+        *why = "takes at most " + std::to_string(s.num_positional) + " positional arguments (" +
+               std::to_string(nargs) + " given)";
       return Match::kNo;
     }
     const Py_ssize_t first = s.num_positional - 1;
@@ -264,8 +267,8 @@ Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObjec
     }
     if (check_types && varargs->index != static_cast<int>(i) && !accepts(p, slots[i])) {
       if (why) {
-        *why = "argument '" + p.name + "' (position " + std::to_string(i + 1) + ") must be " + kind_name(p) + ", not " +
-               Py_TYPE(slots[i])->tp_name;
+        *why = "argument '" + p.name + "' (position " + std::to_string(i + 1) + ") must be " + kind_name(p) +
+               ", not " + Py_TYPE(slots[i])->tp_name;
       }
       return Match::kNo;
     }
@@ -278,12 +281,14 @@ PyObject* copy_to_out(const Function& f, PyObject* result, PyObject* out) {
   PyObject* r = guarded([&]() -> PyObject* {
     auto put = [&](PyObject* dst, PyObject* src) {
       const Tensor *d = as_tensor(dst), *v = as_tensor(src);
-      FS_CHECK_TYPE(d && v, f.name, "(): argument 'out' must be Tensor (or a tuple of them), not ", Py_TYPE(dst)->tp_name);
-      FS_CHECK(!d->requires_grad() && !v->requires_grad(), f.name,
-               "(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
-               "requires grad.");
-      FS_CHECK(is_floating(d->dtype()) || !is_floating(v->dtype()), f.name, "(): result type ", dtype_name(v->dtype()),
-               " can't be cast to the desired output type ", dtype_name(d->dtype()));
+      FS_CHECK_TYPE(d && v, f.name, "(): argument 'out' must be Tensor (or a tuple of them), not ",
+                    Py_TYPE(dst)->tp_name);
+      FS_CHECK(
+          !d->requires_grad() && !v->requires_grad(), f.name,
+          "(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
+          "requires grad.");
+      FS_CHECK(is_floating(d->dtype()) || !is_floating(v->dtype()), f.name, "(): result type ",
+               dtype_name(v->dtype()), " can't be cast to the desired output type ", dtype_name(d->dtype()));
       if (!d->same_shape(*v)) resize_(*d, v->sizes());
       copy_(*d, *v);
     };
@@ -304,8 +309,8 @@ PyObject* copy_to_out(const Function& f, PyObject* result, PyObject* out) {
 }
 
 // Note [Generic in-place forms]
-// x.name_() without a form of its own runs name(x) and copies the result into x. What the recorded op saved of x would
-// be overwritten by that, so where a gradient is recorded the op works on a copy of x.
+// x.name_() without a form of its own runs name(x) and copies the result into x. What the recorded op saved of x
+// would be overwritten by that, so where a gradient is recorded the op works on a copy of x.
 PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const VarArgs& v = {}) {
   return guarded([&]() -> PyObject* {
     PyObject* self_object = slots[0];
@@ -341,11 +346,11 @@ PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const 
       FS_CHECK_TYPE(value && self, f.name, ": no in-place form");
       FS_CHECK(value->dim() <= self->dim() || value->same_shape(*self), f.name, ": output with shape ", self->sizes(),
                " doesn't match the broadcast shape ", value->sizes());
-      FS_CHECK(!(is_floating(value->dtype()) && !is_floating(self->dtype())), f.name, ": result type ", dtype_name(value->dtype()),
-               " can't be cast to the desired output type ", dtype_name(self->dtype()));
+      FS_CHECK(!(is_floating(value->dtype()) && !is_floating(self->dtype())), f.name, ": result type ",
+               dtype_name(value->dtype()), " can't be cast to the desired output type ", dtype_name(self->dtype()));
       if (value->impl() != self->impl()) {
-        FS_CHECK(value->same_shape(*self), f.name, ": output with shape ", self->sizes(), " doesn't match the broadcast shape ",
-                 value->sizes());
+        FS_CHECK(value->same_shape(*self), f.name, ": output with shape ", self->sizes(),
+                 " doesn't match the broadcast shape ", value->sizes());
         const Tensor keep = *value;
         copy_(*self, keep);
       }
@@ -396,7 +401,7 @@ PyObject* call(const Function& f, PyObject* const* args, Py_ssize_t nargs, PyObj
     text += "), but expected one of:";
     for (const Signature& s : f.signatures) {
       PyObject* out = nullptr;
-    VarArgs varargs;
+      VarArgs varargs;
       std::string why;
       match(s, args, nargs, kwnames, true, f.allow_out, slots, &out, &varargs, &why);
       text += "\n * " + s.text + "\n      " + why;
@@ -407,14 +412,19 @@ PyObject* call(const Function& f, PyObject* const* args, Py_ssize_t nargs, PyObj
 }
 
 std::string kind_name(const Param& p) {
-  static const std::unordered_map<int, const char*> names = {
-      {int(Kind::kTensor), "Tensor"},       {int(Kind::kOperand), "Tensor or Number"},
-      {int(Kind::kTensorList), "tuple of Tensors"}, {int(Kind::kInt), "int"},
-      {int(Kind::kFloat), "float"},         {int(Kind::kBool), "bool"},
-      {int(Kind::kScalar), "Number"},       {int(Kind::kIntList), "tuple of ints"},
-      {int(Kind::kDType), "dtype"},         {int(Kind::kDevice), "device"},
-      {int(Kind::kStr), "str"},             {int(Kind::kGenerator), "Generator"},
-      {int(Kind::kObject), "object"}};
+  static const std::unordered_map<int, const char*> names = {{int(Kind::kTensor), "Tensor"},
+                                                             {int(Kind::kOperand), "Tensor or Number"},
+                                                             {int(Kind::kTensorList), "tuple of Tensors"},
+                                                             {int(Kind::kInt), "int"},
+                                                             {int(Kind::kFloat), "float"},
+                                                             {int(Kind::kBool), "bool"},
+                                                             {int(Kind::kScalar), "Number"},
+                                                             {int(Kind::kIntList), "tuple of ints"},
+                                                             {int(Kind::kDType), "dtype"},
+                                                             {int(Kind::kDevice), "device"},
+                                                             {int(Kind::kStr), "str"},
+                                                             {int(Kind::kGenerator), "Generator"},
+                                                             {int(Kind::kObject), "object"}};
   return std::string(names.at(static_cast<int>(p.kind))) + (p.optional ? " or None" : "");
 }
 
@@ -428,8 +438,8 @@ namespace {
   for (const Signature& c : f.signatures)
     if (static_cast<int>(c.params.size()) > i) s = s ? s : &c;
   const Param& p = s->params[static_cast<size_t>(i)];
-  fail(ErrorKind::kType, f.name, "(): argument '", p.name, "' (position ", i + 1, ") must be ", kind_name(p), ", not ",
-       Py_TYPE(slots[i])->tp_name);
+  fail(ErrorKind::kType, f.name, "(): argument '", p.name, "' (position ", i + 1, ") must be ", kind_name(p),
+       ", not ", Py_TYPE(slots[i])->tp_name);
 }
 
 }  // namespace
@@ -517,7 +527,8 @@ Dims Args::dims(int i) {
     for (Py_ssize_t k = 0; k < var_count_; ++k) {
       int64_t v;
       FS_CHECK_TYPE(to_int(varargs_[k], v), function_.name, "(): argument ", i + 1,
-                    " must be tuple of ints, but found element of type ", Py_TYPE(varargs_[k])->tp_name, " at pos ", k);
+                    " must be tuple of ints, but found element of type ", Py_TYPE(varargs_[k])->tp_name, " at pos ",
+                    k);
       r.push_back(v);
     }
     return r;
@@ -529,8 +540,8 @@ Dims Args::dims(int i) {
       PyObject* e = PySequence_Fast_GET_ITEM(o, k);
       int64_t v;
       if (!to_int(e, v)) {
-        FS_CHECK_TYPE(false, function_.name, "(): argument ", i + 1, " must be tuple of ints, but found element of type ",
-                      Py_TYPE(e)->tp_name, " at pos ", k);
+        FS_CHECK_TYPE(false, function_.name, "(): argument ", i + 1,
+                      " must be tuple of ints, but found element of type ", Py_TYPE(e)->tp_name, " at pos ", k);
       }
       r.push_back(v);
     }
@@ -586,9 +597,7 @@ void set_python_error() noexcept {
       case ErrorKind::kMemory: type = PyExc_MemoryError; break;
     }
     PyErr_SetString(type, e.what());
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::exception& e) {
+  } catch (const std::bad_alloc&) { PyErr_NoMemory(); } catch (const std::exception& e) {
     PyErr_SetString(PyExc_RuntimeError, e.what());
   }
 }

@@ -21,13 +21,13 @@ namespace fireseed::bind {
 
 // Where a function is reachable from Python.
 enum Where : unsigned {
-  kFunction = 1,   // fireseed.name
-  kMethod = 2,     // Tensor.name
-  kNN = 4,         // fireseed.nn.functional.name (attribute of fireseed._C._nn)
-  kInPlace = 8,    // also Tensor.name_: the result is copied into self, with its history
-  kLinalg = 16,    // fireseed.linalg.name
-  kSpecial = 32,   // fireseed.special.name
-  kPrivate = 64,   // fireseed._C.name only
+  kFunction = 1,  // fireseed.name
+  kMethod = 2,    // Tensor.name
+  kNN = 4,        // fireseed.nn.functional.name (attribute of fireseed._C._nn)
+  kInPlace = 8,   // also Tensor.name_: the result is copied into self, with its history
+  kLinalg = 16,   // fireseed.linalg.name
+  kSpecial = 32,  // fireseed.special.name
+  kPrivate = 64,  // fireseed._C.name only
 };
 
 struct Function;
@@ -36,9 +36,10 @@ struct Function;
 class Args {
  public:
   // varargs: the ints of an `int...` parameter given one by one, at position `var_index`.
-  Args(const Function& f, PyObject** slots, PyObject* const* varargs = nullptr, Py_ssize_t var_count = 0, int var_index = -1)
+  Args(const Function& f, PyObject** slots, PyObject* const* varargs = nullptr, Py_ssize_t var_count = 0,
+       int var_index = -1)
       : function_(f), slots_(slots), varargs_(varargs), var_count_(var_count), var_index_(var_index) {}
-  const Tensor& tensor(int i);          // also takes Operand: Python numbers become 0-dim wrapped numbers
+  const Tensor& tensor(int i);  // also takes Operand: Python numbers become 0-dim wrapped numbers
   Tensor opt_tensor(int i);
   std::vector<Tensor> tensors(int i);
   int64_t i64(int i);
@@ -51,14 +52,14 @@ class Args {
   Dims dims(int i);
   std::optional<Dims> opt_dims(int i);
   DType dtype(int i);
-  DType opt_dtype(int i);               // kUndefined where None
-  Device opt_device(int i);             // the default device (cpu) where None
+  DType opt_dtype(int i);    // kUndefined where None
+  Device opt_device(int i);  // the default device (cpu) where None
   std::string_view str(int i);
   std::optional<std::string_view> opt_str(int i);
-  Generator* generator(int i);          // the default generator where None
+  Generator* generator(int i);  // the default generator where None
   PyObject* object(int i) { return slots_[i]; }
   bool given(int i) const { return slots_[i] && slots_[i] != Py_None; }
-  PyObject* self() {                    // the first argument, as a new reference: what in-place methods return
+  PyObject* self() {  // the first argument, as a new reference: what in-place methods return
     Py_INCREF(slots_[0]);
     return slots_[0];
   }
@@ -70,7 +71,7 @@ class Args {
   PyObject* const* varargs_;
   Py_ssize_t var_count_;
   int var_index_;
-  Tensor numbers_[4];                   // operands made from Python numbers
+  Tensor numbers_[4];  // operands made from Python numbers
 };
 
 // --- Results ------------------------------------------------------------------------------------------------------
@@ -81,14 +82,15 @@ struct Named {
   std::vector<Tensor> values;
 };
 // A named tuple, as torch.return_types has them.
-inline Named named(const char* type_name, std::initializer_list<const char*> fields, std::initializer_list<Tensor> values) {
+inline Named named(const char* type_name, std::initializer_list<const char*> fields,
+                   std::initializer_list<Tensor> values) {
   return Named{type_name, fields, values};
 }
 
 PyObject* wrap(Tensor t);  // new reference; the same object while one is alive; None where undefined
 PyObject* to_python(const Named& n);
 PyObject* to_python(const std::vector<Tensor>& v);
-PyObject* to_python(const Dims& d);     // fireseed.Size
+PyObject* to_python(const Dims& d);  // fireseed.Size
 PyObject* to_python(Scalar s);
 PyObject* to_python(DType t);
 PyObject* to_python(Device d);
@@ -135,11 +137,9 @@ void def(const char* signature, unsigned where, F, const char* doc = nullptr) {
 }
 
 // FS_BINDINGS(family) { def(…); … }: run once when the module loads.
-struct Registrar {
-  explicit Registrar(void (*f)());
-};
-#define FS_BINDINGS(family)                          \
-  static void bind_##family();                       \
+struct Registrar { explicit Registrar(void (*f)()); };
+#define FS_BINDINGS(family)                                 \
+  static void bind_##family();                              \
   static const Registrar registrar_##family(bind_##family); \
   static void bind_##family()
 
@@ -160,8 +160,7 @@ PyObject* guarded(F&& f) noexcept {
 
 // The Python object: one handle, and room for attributes and weak references.
 struct PyTensor {
-  PyObject_HEAD
-  Tensor tensor;
+  PyObject_HEAD Tensor tensor;
   PyObject* dict;
   PyObject* weakrefs;
   PyObject* shape;  // the Size last given out, reused while it is right

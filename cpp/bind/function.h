@@ -10,7 +10,19 @@ namespace fireseed::bind {
 inline constexpr size_t kMaxParams = 24;
 
 enum class Kind : uint8_t {
-  kTensor, kOperand, kTensorList, kInt, kFloat, kBool, kScalar, kIntList, kDType, kDevice, kStr, kGenerator, kObject
+  kTensor,
+  kOperand,
+  kTensorList,
+  kInt,
+  kFloat,
+  kBool,
+  kScalar,
+  kIntList,
+  kDType,
+  kDevice,
+  kStr,
+  kGenerator,
+  kObject
 };
 
 struct Param {
@@ -18,7 +30,7 @@ struct Param {
   PyObject* interned = nullptr;
   PyObject* fallback = nullptr;  // the default, or null where the argument is required
   Kind kind = Kind::kObject;
-  bool optional = false;         // takes None
+  bool optional = false;  // takes None
   bool keyword_only = false;
   bool varargs = false;
 };
@@ -27,7 +39,7 @@ struct Signature {
   std::string text;
   std::vector<Param> params;
   int num_positional = 0;
-  int num_required = 0;          // up to and including the last parameter without default
+  int num_required = 0;  // up to and including the last parameter without default
   Handler handler = nullptr;
   bool has_varargs() const { return num_positional && params[static_cast<size_t>(num_positional - 1)].varargs; }
 };
@@ -37,7 +49,7 @@ struct Function {
   std::vector<Signature> signatures;
   std::string doc;
   bool allow_out = true;
-  bool inplace = false;          // the generic in-place form: copy the result into self
+  bool inplace = false;  // the generic in-place form: copy the result into self
 };
 
 Signature parse_signature(const char* text, std::string& name);

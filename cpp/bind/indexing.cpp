@@ -12,8 +12,8 @@ namespace fireseed::bind {
 namespace {
 
 // Note [Indexing]
-// Basic parts (ints, slices, None, Ellipsis) become views, left to right; tensor parts are collected with the dimension
-// they stand at, and one gather (index) or scatter (index_put_) follows, as in numpy.
+// Basic parts (ints, slices, None, Ellipsis) become views, left to right; tensor parts are collected with the
+// dimension they stand at, and one gather (index) or scatter (index_put_) follows, as in numpy.
 struct Parsed {
   Tensor view;
   std::vector<Tensor> indices;  // by dimension of `view`; empty where only basic parts came
@@ -43,15 +43,16 @@ bool is_plain_int(PyObject* o) {
 // A list or tuple that, as an index, stands for a tensor of integers or bools.
 Tensor index_tensor(PyObject* o) {
   if (const Tensor* t = as_tensor(o)) {
-    FS_CHECK_INDEX(is_integral(t->dtype()),
-                   "tensors used as indices must be long, int, byte or bool tensors, got ", dtype_name(t->dtype()));
+    FS_CHECK_INDEX(is_integral(t->dtype()), "tensors used as indices must be long, int, byte or bool tensors, got ",
+                   dtype_name(t->dtype()));
     return *t;
   }
   Tensor t = tensor_from_data(o, DType::kUndefined, true);
   if (t.numel() == 0 && t.is_floating()) t = to(t, DType::kInt64);
-  FS_CHECK_INDEX(is_integral(t.dtype()),
-                 "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got ",
-                 Py_TYPE(o)->tp_name, ")");
+  FS_CHECK_INDEX(
+      is_integral(t.dtype()),
+      "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got ",
+      Py_TYPE(o)->tp_name, ")");
   return t;
 }
 
@@ -115,7 +116,8 @@ Parsed parse(const Tensor& x, PyObject* index) {
       if (t.dim() == 0 && t.dtype() != DType::kBool && is_tensor(o)) {
         // A 0-dim integer tensor is an int.
         const int64_t v = item(t).to_int(), size = r.view.size(dim);
-        FS_CHECK_INDEX(v >= -size && v < size, "index ", v, " is out of bounds for dimension ", i, " with size ", size);
+        FS_CHECK_INDEX(v >= -size && v < size, "index ", v, " is out of bounds for dimension ", i, " with size ",
+                       size);
         r.view = select(r.view, dim, v);
         continue;
       }
@@ -133,8 +135,10 @@ Parsed parse(const Tensor& x, PyObject* index) {
       r.indices[static_cast<size_t>(dim)] = t;
       dim += width;
     } else {
-      fail(ErrorKind::kIndex, "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
-           "indices (got ", Py_TYPE(o)->tp_name, ")");
+      fail(ErrorKind::kIndex,
+           "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+           "indices (got ",
+           Py_TYPE(o)->tp_name, ")");
     }
   }
   return r;
@@ -167,7 +171,8 @@ PyObject* tensor_subscript(PyObject* self, PyObject* index) {
       if (v == -1 && PyErr_Occurred()) throw PythonError{};
       FS_CHECK_INDEX(x.dim() > 0,
                      "invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number");
-      FS_CHECK_INDEX(v >= -x.size(0) && v < x.size(0), "index ", v, " is out of bounds for dimension 0 with size ", x.size(0));
+      FS_CHECK_INDEX(v >= -x.size(0) && v < x.size(0), "index ", v, " is out of bounds for dimension 0 with size ",
+                     x.size(0));
       return wrap(select(x, 0, v));
     }
     Parsed p = parse(x, index);
@@ -186,7 +191,8 @@ int tensor_ass_subscript(PyObject* self, PyObject* index, PyObject* value) {
       const long long v = PyLong_AsLongLong(index);
       if (v == -1 && PyErr_Occurred()) throw PythonError{};
       FS_CHECK_INDEX(x.dim() > 0, "invalid index of a 0-dim tensor. Use x.fill_(value)");
-      FS_CHECK_INDEX(v >= -x.size(0) && v < x.size(0), "index ", v, " is out of bounds for dimension 0 with size ", x.size(0));
+      FS_CHECK_INDEX(v >= -x.size(0) && v < x.size(0), "index ", v, " is out of bounds for dimension 0 with size ",
+                     x.size(0));
       p.view = select(x, 0, v);
     } else {
       p = parse(x, index);

@@ -33,14 +33,20 @@ Tensor resample(Args& a, bool align_corners, std::string_view mode) {
 }  // namespace
 
 FS_BINDINGS(interpolate) {
-  for (const char* text : {"interpolate(Tensor input, int[]? size=None, object scale_factor=None, str mode='nearest', "
-                           "bool? align_corners=None, bool? recompute_scale_factor=None, bool antialias=False)",
-                           "upsample(Tensor input, int[]? size=None, object scale_factor=None, str mode='nearest', "
-                           "bool? align_corners=None, bool? recompute_scale_factor=None, bool antialias=False)"}) {
-    def(text, kNN, [](Args& a) {
-      return interpolate(a.tensor(0), a.opt_dims(1), factors(a.object(2)), a.str(3), flag(a, 4), flag(a, 5), a.boolean(6));
-    }, "Resamples the spatial dimensions of (N, C, [D, [H,]] W) to `size` or by `scale_factor`; modes nearest, nearest-exact, "
-       "linear, bilinear, trilinear, bicubic, area.");
+  for (const char* text :
+       {"interpolate(Tensor input, int[]? size=None, object scale_factor=None, str mode='nearest', "
+        "bool? align_corners=None, bool? recompute_scale_factor=None, bool antialias=False)",
+        "upsample(Tensor input, int[]? size=None, object scale_factor=None, str mode='nearest', "
+        "bool? align_corners=None, bool? recompute_scale_factor=None, bool antialias=False)"}) {
+    def(
+        text, kNN,
+        [](Args& a) {
+          return interpolate(a.tensor(0), a.opt_dims(1), factors(a.object(2)), a.str(3), flag(a, 4), flag(a, 5),
+                             a.boolean(6));
+        },
+        "Resamples the spatial dimensions of (N, C, [D, [H,]] W) to `size` or by `scale_factor`; modes nearest, "
+        "nearest-exact, "
+        "linear, bilinear, trilinear, bicubic, area.");
   }
   def("upsample_nearest(Tensor input, int[]? size=None, object scale_factor=None)", kNN,
       [](Args& a) { return resample(a, false, "nearest"); });

@@ -1,4 +1,5 @@
-// Python functions of the losses, with PyTorch's signatures (size_average and reduce are the old way to say reduction).
+// Python functions of the losses, with PyTorch's signatures (size_average and reduce are the old way to say
+// reduction).
 #include "ops/loss.h"
 
 #include <sstream>
@@ -32,7 +33,8 @@ void warn_if_broadcast(Args& a) {
   if (PyErr_WarnEx(PyExc_UserWarning, text.str().c_str(), 1) < 0) throw PythonError{};
 }
 
-// loss(reduction), or its elements times a weight of the input's shape; by_weight: the mean divides by the sum of the weights.
+// loss(reduction), or its elements times a weight of the input's shape; by_weight: the mean divides by the sum of the
+// weights.
 template <class F>
 Tensor weighted(Args& a, int weight, Reduction reduction, bool by_weight, F loss) {
   warn_if_broadcast(a);
@@ -46,7 +48,8 @@ Tensor weighted(Args& a, int weight, Reduction reduction, bool by_weight, F loss
 // Lengths given as a tensor, an int or a sequence of ints.
 Tensor lengths(Args& a, int i) {
   if (as_tensor(a.object(i))) return *as_tensor(a.object(i));
-  PyObject* list = PySequence_Check(a.object(i)) ? PySequence_Fast(a.object(i), "lengths") : PyTuple_Pack(1, a.object(i));
+  PyObject* list =
+      PySequence_Check(a.object(i)) ? PySequence_Fast(a.object(i), "lengths") : PyTuple_Pack(1, a.object(i));
   if (!list) throw PythonError{};
   const Py_ssize_t n = PySequence_Fast_GET_SIZE(list);
   const Tensor t = empty(Dims{n}, DType::kInt64);
@@ -61,83 +64,123 @@ Tensor lengths(Args& a, int i) {
 }  // namespace
 
 FS_BINDINGS(loss) {
-  def("cross_entropy(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, "
-      "bool? reduce=None, str reduction='mean', float label_smoothing=0.0)", kNN, [](Args& a) {
+  def(
+      "cross_entropy(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int "
+      "ignore_index=-100, "
+      "bool? reduce=None, str reduction='mean', float label_smoothing=0.0)",
+      kNN,
+      [](Args& a) {
         return cross_entropy(a.tensor(0), a.tensor(1), a.opt_tensor(2), a.i64(4), reduction_of(a, 3, 5, 6), a.f64(7));
-      }, "Cross-entropy of logits (N, C, ...) against class indices (N, ...) or probabilities (N, C, ...).");
-  def("nll_loss(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, "
-      "bool? reduce=None, str reduction='mean')", kNN, [](Args& a) {
-        return nll_loss(a.tensor(0), a.tensor(1), a.opt_tensor(2), a.i64(4), reduction_of(a, 3, 5, 6));
-      }, "Negative log-likelihood of log-probabilities (N, C, ...) against class indices (N, ...).");
-  def("mse_loss(Tensor input, Tensor target, " FS_LEGACY ", Tensor? weight=None)", kNN, [](Args& a) {
-    return weighted(a, 5, reduction_of(a, 2, 3, 4), true, [&](Reduction r) { return mse_loss(a.tensor(0), a.tensor(1), r); });
-  }, "(input - target)^2.");
-  def("l1_loss(Tensor input, Tensor target, " FS_LEGACY ", Tensor? weight=None)", kNN, [](Args& a) {
-    return weighted(a, 5, reduction_of(a, 2, 3, 4), true, [&](Reduction r) { return l1_loss(a.tensor(0), a.tensor(1), r); });
-  }, "|input - target|.");
-  def("smooth_l1_loss(Tensor input, Tensor target, " FS_LEGACY ", float beta=1.0)", kNN,
+      },
+      "Cross-entropy of logits (N, C, ...) against class indices (N, ...) or probabilities (N, C, ...).");
+  def(
+      "nll_loss(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, "
+      "bool? reduce=None, str reduction='mean')",
+      kNN,
+      [](Args& a) { return nll_loss(a.tensor(0), a.tensor(1), a.opt_tensor(2), a.i64(4), reduction_of(a, 3, 5, 6)); },
+      "Negative log-likelihood of log-probabilities (N, C, ...) against class indices (N, ...).");
+  def(
+      "mse_loss(Tensor input, Tensor target, " FS_LEGACY ", Tensor? weight=None)", kNN,
+      [](Args& a) {
+        return weighted(a, 5, reduction_of(a, 2, 3, 4), true,
+                        [&](Reduction r) { return mse_loss(a.tensor(0), a.tensor(1), r); });
+      },
+      "(input - target)^2.");
+  def(
+      "l1_loss(Tensor input, Tensor target, " FS_LEGACY ", Tensor? weight=None)", kNN,
+      [](Args& a) {
+        return weighted(a, 5, reduction_of(a, 2, 3, 4), true,
+                        [&](Reduction r) { return l1_loss(a.tensor(0), a.tensor(1), r); });
+      },
+      "|input - target|.");
+  def(
+      "smooth_l1_loss(Tensor input, Tensor target, " FS_LEGACY ", float beta=1.0)", kNN,
       [](Args& a) {
         warn_if_broadcast(a);
         return smooth_l1_loss(a.tensor(0), a.tensor(1), reduction_of(a, 2, 3, 4), a.f64(5));
       },
       "Quadratic below beta, linear above.");
-  def("huber_loss(Tensor input, Tensor target, str reduction='mean', float delta=1.0, Tensor? weight=None)", kNN, [](Args& a) {
-    return weighted(a, 4, parse_reduction(a.str(2), "huber_loss"), false,
-                    [&](Reduction r) { return huber_loss(a.tensor(0), a.tensor(1), r, a.f64(3)); });
-  });
-  def("binary_cross_entropy(Tensor input, Tensor target, Tensor? weight=None, " FS_LEGACY ")", kNN, [](Args& a) {
-    return binary_cross_entropy(a.tensor(0), a.tensor(1), a.opt_tensor(2), reduction_of(a, 3, 4, 5));
-  }, "Of probabilities in [0, 1]; with logits use binary_cross_entropy_with_logits.");
-  def("binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight=None, " FS_LEGACY ", Tensor? pos_weight=None)",
+  def("huber_loss(Tensor input, Tensor target, str reduction='mean', float delta=1.0, Tensor? weight=None)", kNN,
+      [](Args& a) {
+        return weighted(a, 4, parse_reduction(a.str(2), "huber_loss"), false,
+                        [&](Reduction r) { return huber_loss(a.tensor(0), a.tensor(1), r, a.f64(3)); });
+      });
+  def(
+      "binary_cross_entropy(Tensor input, Tensor target, Tensor? weight=None, " FS_LEGACY ")", kNN,
+      [](Args& a) {
+        return binary_cross_entropy(a.tensor(0), a.tensor(1), a.opt_tensor(2), reduction_of(a, 3, 4, 5));
+      },
+      "Of probabilities in [0, 1]; with logits use binary_cross_entropy_with_logits.");
+  def("binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight=None, " FS_LEGACY
+      ", Tensor? pos_weight=None)",
       kNN, [](Args& a) {
         return binary_cross_entropy_with_logits(a.tensor(0), a.tensor(1), a.opt_tensor(2), reduction_of(a, 3, 4, 5),
                                                 a.opt_tensor(6));
       });
-  def("soft_margin_loss(Tensor input, Tensor target, " FS_LEGACY ")", kNN,
-      [](Args& a) { return soft_margin_loss(a.tensor(0), a.tensor(1), reduction_of(a, 2, 3, 4)); }, "log(1 + exp(-target input)).");
-  def("kl_div(Tensor input, Tensor target, " FS_LEGACY ", bool log_target=False)", kNN,
+  def(
+      "soft_margin_loss(Tensor input, Tensor target, " FS_LEGACY ")", kNN,
+      [](Args& a) { return soft_margin_loss(a.tensor(0), a.tensor(1), reduction_of(a, 2, 3, 4)); },
+      "log(1 + exp(-target input)).");
+  def(
+      "kl_div(Tensor input, Tensor target, " FS_LEGACY ", bool log_target=False)", kNN,
       [](Args& a) { return kl_div(a.tensor(0), a.tensor(1), reduction_name(a, 2, 3, 4), a.boolean(5)); },
       "target (log target - input); reduction may also be batchmean.");
   def("poisson_nll_loss(Tensor input, Tensor target, bool log_input=True, bool full=False, bool? size_average=None, "
-      "float eps=1e-08, bool? reduce=None, str reduction='mean')", kNN, [](Args& a) {
-        return poisson_nll_loss(a.tensor(0), a.tensor(1), a.boolean(2), a.boolean(3), a.f64(5), reduction_of(a, 4, 6, 7));
+      "float eps=1e-08, bool? reduce=None, str reduction='mean')",
+      kNN, [](Args& a) {
+        return poisson_nll_loss(a.tensor(0), a.tensor(1), a.boolean(2), a.boolean(3), a.f64(5),
+                                reduction_of(a, 4, 6, 7));
       });
-  def("gaussian_nll_loss(Tensor input, Tensor target, Operand var, bool full=False, float eps=1e-06, str reduction='mean')", kNN,
-      [](Args& a) {
+  def("gaussian_nll_loss(Tensor input, Tensor target, Operand var, bool full=False, float eps=1e-06, str "
+      "reduction='mean')",
+      kNN, [](Args& a) {
         return gaussian_nll_loss(a.tensor(0), a.tensor(1), a.tensor(2), a.boolean(3), a.f64(4),
                                  parse_reduction(a.str(5), "gaussian_nll_loss"));
       });
   def("hinge_embedding_loss(Tensor input, Tensor target, float margin=1.0, " FS_LEGACY ")", kNN,
       [](Args& a) { return hinge_embedding_loss(a.tensor(0), a.tensor(1), a.f64(2), reduction_of(a, 3, 4, 5)); });
-  def("cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, float margin=0.0, " FS_LEGACY ")", kNN, [](Args& a) {
-    return cosine_embedding_loss(a.tensor(0), a.tensor(1), a.tensor(2), a.f64(3), reduction_of(a, 4, 5, 6));
-  });
-  def("margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, float margin=0.0, " FS_LEGACY ")", kNN, [](Args& a) {
-    return margin_ranking_loss(a.tensor(0), a.tensor(1), a.tensor(2), a.f64(3), reduction_of(a, 4, 5, 6));
-  });
-  def("triplet_margin_loss(Tensor anchor, Tensor positive, Tensor negative, float margin=1.0, float p=2.0, float eps=1e-06, "
-      "bool swap=False, " FS_LEGACY ")", kNN, [](Args& a) {
+  def("cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, float margin=0.0, " FS_LEGACY ")", kNN,
+      [](Args& a) {
+        return cosine_embedding_loss(a.tensor(0), a.tensor(1), a.tensor(2), a.f64(3), reduction_of(a, 4, 5, 6));
+      });
+  def("margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, float margin=0.0, " FS_LEGACY ")", kNN,
+      [](Args& a) {
+        return margin_ranking_loss(a.tensor(0), a.tensor(1), a.tensor(2), a.f64(3), reduction_of(a, 4, 5, 6));
+      });
+  def("triplet_margin_loss(Tensor anchor, Tensor positive, Tensor negative, float margin=1.0, float p=2.0, float "
+      "eps=1e-06, "
+      "bool swap=False, " FS_LEGACY ")",
+      kNN, [](Args& a) {
         return triplet_margin_loss(a.tensor(0), a.tensor(1), a.tensor(2), a.f64(3), a.f64(4), a.f64(5), a.boolean(6),
                                    reduction_of(a, 7, 8, 9));
       });
-  def("multi_margin_loss(Tensor input, Tensor target, float p=1.0, float margin=1.0, Tensor? weight=None, " FS_LEGACY ")", kNN,
-      [](Args& a) {
-        return multi_margin_loss(a.tensor(0), a.tensor(1), a.f64(2), a.f64(3), a.opt_tensor(4), reduction_of(a, 5, 6, 7));
+  def("multi_margin_loss(Tensor input, Tensor target, float p=1.0, float margin=1.0, Tensor? weight=None, " FS_LEGACY
+      ")",
+      kNN, [](Args& a) {
+        return multi_margin_loss(a.tensor(0), a.tensor(1), a.f64(2), a.f64(3), a.opt_tensor(4),
+                                 reduction_of(a, 5, 6, 7));
       });
   def("multilabel_margin_loss(Tensor input, Tensor target, " FS_LEGACY ")", kNN,
       [](Args& a) { return multilabel_margin_loss(a.tensor(0), a.tensor(1), reduction_of(a, 2, 3, 4)); });
-  def("multilabel_soft_margin_loss(Tensor input, Tensor target, Tensor? weight=None, " FS_LEGACY ")", kNN, [](Args& a) {
-    return multilabel_soft_margin_loss(a.tensor(0), a.tensor(1), a.opt_tensor(2), reduction_of(a, 3, 4, 5));
-  });
+  def("multilabel_soft_margin_loss(Tensor input, Tensor target, Tensor? weight=None, " FS_LEGACY ")", kNN,
+      [](Args& a) {
+        return multilabel_soft_margin_loss(a.tensor(0), a.tensor(1), a.opt_tensor(2), reduction_of(a, 3, 4, 5));
+      });
+  def(
+      "ctc_loss(Tensor log_probs, Tensor targets, object input_lengths, object target_lengths, int blank=0, "
+      "str reduction='mean', bool zero_infinity=False)",
+      kNN,
+      [](Args& a) {
+        return ctc_loss(a.tensor(0), a.tensor(1), lengths(a, 2), lengths(a, 3), a.i64(4),
+                        parse_reduction(a.str(5), "ctc_loss"), a.boolean(6));
+      },
+      "Connectionist temporal classification of log-probabilities (T, N, C) against label sequences.");
   def("ctc_loss(Tensor log_probs, Tensor targets, object input_lengths, object target_lengths, int blank=0, "
-      "str reduction='mean', bool zero_infinity=False)", kNN, [](Args& a) {
-        return ctc_loss(a.tensor(0), a.tensor(1), lengths(a, 2), lengths(a, 3), a.i64(4), parse_reduction(a.str(5), "ctc_loss"),
-                        a.boolean(6));
-      }, "Connectionist temporal classification of log-probabilities (T, N, C) against label sequences.");
-  def("ctc_loss(Tensor log_probs, Tensor targets, object input_lengths, object target_lengths, int blank=0, "
-      "int reduction=1, bool zero_infinity=False)", kFunction, [](Args& a) {
+      "int reduction=1, bool zero_infinity=False)",
+      kFunction, [](Args& a) {
         const int64_t r = a.i64(5);
-        return ctc_loss(a.tensor(0), a.tensor(1), lengths(a, 2), lengths(a, 3), a.i64(4), static_cast<Reduction>(r), a.boolean(6));
+        return ctc_loss(a.tensor(0), a.tensor(1), lengths(a, 2), lengths(a, 3), a.i64(4), static_cast<Reduction>(r),
+                        a.boolean(6));
       });
   def("cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08)", kNN | kFunction,
       [](Args& a) { return cosine_similarity(a.tensor(0), a.tensor(1), a.i64(2), a.f64(3)); });

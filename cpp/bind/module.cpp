@@ -5,7 +5,8 @@
 
 namespace {
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "fireseed._C", "The engine of fireseed.", -1, nullptr, nullptr, nullptr, nullptr, nullptr};
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "fireseed._C", "The engine of fireseed.", -1, nullptr, nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace
 

@@ -7,8 +7,7 @@ namespace fireseed::bind {
 namespace {
 
 struct PyModuleBase {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   char hooked;  // set by a module's first hook: calls then take the slow path, Module._call_impl
 };
 
@@ -49,8 +48,9 @@ PyMemberDef members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(PyModuleBase, vectorcall), READONLY, nullptr},
     {"_hooked", T_BOOL, offsetof(PyModuleBase, hooked), 0, const_cast<char*>("Whether calls look for hooks.")},
     {nullptr, 0, 0, 0, nullptr}};
-PyMethodDef methods[] = {{"_set_all_hooked", set_all_hooked, METH_O | METH_STATIC, "Whether all modules look for hooks."},
-                         {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {
+    {"_set_all_hooked", set_all_hooked, METH_O | METH_STATIC, "Whether all modules look for hooks."},
+    {nullptr, nullptr, 0, nullptr}};
 PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(module_new)},
                        {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
                        {Py_tp_members, members},

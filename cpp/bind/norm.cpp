@@ -6,36 +6,53 @@
 namespace fireseed::bind {
 
 FS_BINDINGS(norm) {
-  def("batch_norm(Tensor input, Tensor? running_mean, Tensor? running_var, Tensor? weight=None, Tensor? bias=None, "
-      "bool training=False, float momentum=0.1, float eps=1e-05)", kNN, [](Args& a) {
-        return batch_norm(a.tensor(0), a.opt_tensor(1), a.opt_tensor(2), a.opt_tensor(3), a.opt_tensor(4), a.boolean(5),
-                          a.f64(6), a.f64(7));
-      }, "Normalises each channel of (N, C, ...); training updates the running statistics in place.");
-  def("batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, "
-      "float momentum, float eps, bool cudnn_enabled)", kFunction, [](Args& a) {
-        return batch_norm(a.tensor(0), a.opt_tensor(3), a.opt_tensor(4), a.opt_tensor(1), a.opt_tensor(2), a.boolean(5),
-                          a.f64(6), a.f64(7));
+  def(
+      "batch_norm(Tensor input, Tensor? running_mean, Tensor? running_var, Tensor? weight=None, Tensor? bias=None, "
+      "bool training=False, float momentum=0.1, float eps=1e-05)",
+      kNN,
+      [](Args& a) {
+        return batch_norm(a.tensor(0), a.opt_tensor(1), a.opt_tensor(2), a.opt_tensor(3), a.opt_tensor(4),
+                          a.boolean(5), a.f64(6), a.f64(7));
+      },
+      "Normalises each channel of (N, C, ...); training updates the running statistics in place.");
+  def("batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool "
+      "training, "
+      "float momentum, float eps, bool cudnn_enabled)",
+      kFunction, [](Args& a) {
+        return batch_norm(a.tensor(0), a.opt_tensor(3), a.opt_tensor(4), a.opt_tensor(1), a.opt_tensor(2),
+                          a.boolean(5), a.f64(6), a.f64(7));
       });
-  def("layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05)", kNN,
-      [](Args& a) { return layer_norm(a.tensor(0), a.dims(1), a.opt_tensor(2), a.opt_tensor(3), a.f64(4)); },
+  def(
+      "layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05)",
+      kNN, [](Args& a) { return layer_norm(a.tensor(0), a.dims(1), a.opt_tensor(2), a.opt_tensor(3), a.f64(4)); },
       "Normalises over the last dimensions, whose sizes are normalized_shape.");
   def("layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, "
-      "bool cudnn_enable=True)", kFunction,
+      "bool cudnn_enable=True)",
+      kFunction,
       [](Args& a) { return layer_norm(a.tensor(0), a.dims(1), a.opt_tensor(2), a.opt_tensor(3), a.f64(4)); });
-  def("rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, float? eps=None)", kNN | kFunction,
-      [](Args& a) { return rms_norm(a.tensor(0), a.dims(1), a.opt_tensor(2), a.opt_f64(3).value_or(__builtin_nan(""))); },
+  def(
+      "rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, float? eps=None)", kNN | kFunction,
+      [](Args& a) {
+        return rms_norm(a.tensor(0), a.dims(1), a.opt_tensor(2), a.opt_f64(3).value_or(__builtin_nan("")));
+      },
       "x / sqrt(mean(x^2) + eps) over the last dimensions.");
-  def("group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05)", kNN,
+  def(
+      "group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05)", kNN,
       [](Args& a) { return group_norm(a.tensor(0), a.i64(1), a.opt_tensor(2), a.opt_tensor(3), a.f64(4)); },
       "Normalises groups of channels of (N, C, ...).");
   def("group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, "
-      "bool cudnn_enabled=True)", kFunction,
+      "bool cudnn_enabled=True)",
+      kFunction,
       [](Args& a) { return group_norm(a.tensor(0), a.i64(1), a.opt_tensor(2), a.opt_tensor(3), a.f64(4)); });
-  def("instance_norm(Tensor input, Tensor? running_mean=None, Tensor? running_var=None, Tensor? weight=None, "
-      "Tensor? bias=None, bool use_input_stats=True, float momentum=0.1, float eps=1e-05)", kNN, [](Args& a) {
-        return instance_norm(a.tensor(0), a.opt_tensor(1), a.opt_tensor(2), a.opt_tensor(3), a.opt_tensor(4), a.boolean(5),
-                             a.f64(6), a.f64(7));
-      }, "Normalises each channel of each sample.");
+  def(
+      "instance_norm(Tensor input, Tensor? running_mean=None, Tensor? running_var=None, Tensor? weight=None, "
+      "Tensor? bias=None, bool use_input_stats=True, float momentum=0.1, float eps=1e-05)",
+      kNN,
+      [](Args& a) {
+        return instance_norm(a.tensor(0), a.opt_tensor(1), a.opt_tensor(2), a.opt_tensor(3), a.opt_tensor(4),
+                             a.boolean(5), a.f64(6), a.f64(7));
+      },
+      "Normalises each channel of each sample.");
   def("local_response_norm(Tensor input, int size, float alpha=0.0001, float beta=0.75, float k=1.0)", kNN,
       [](Args& a) { return local_response_norm(a.tensor(0), a.i64(1), a.f64(2), a.f64(3), a.f64(4)); });
 }

@@ -186,7 +186,8 @@ PyObject* make_plan(Args& a) {
   FS_CHECK_TYPE(PyTuple_Check(hyper) && PyTuple_Check(flags), "_optim_plan: hyper and flags must be tuples");
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(hyper); ++i) {
     PyObject* h = PyTuple_GET_ITEM(hyper, i);
-    if (PyTuple_Check(h)) plan->hyper.push_back({Owned(PyTuple_GET_ITEM(h, 0)), PyLong_AsSsize_t(PyTuple_GET_ITEM(h, 1))});
+    if (PyTuple_Check(h))
+      plan->hyper.push_back({Owned(PyTuple_GET_ITEM(h, 0)), PyLong_AsSsize_t(PyTuple_GET_ITEM(h, 1))});
     else plan->hyper.push_back({Owned(h), -1});
   }
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(flags); ++i) {
@@ -251,8 +252,8 @@ FS_BINDINGS(optim) {
   def("_clear_grads(object groups)", kPrivate, [](Args& a) { clear_grads(a); });
   def("_foreach_total_norm(Tensor[] tensors, float order)", kPrivate,
       [](Args& a) { return foreach_norm(a.tensors(0), a.f64(1)); });
-  def("_clip_grad_norm_(Tensor[] parameters, float max_norm, float norm_type=2.0, bool error_if_nonfinite=False)", kPrivate,
-      [](Args& a) { return clip_grad_norm_(a.tensors(0), a.f64(1), a.f64(2), a.boolean(3)); });
+  def("_clip_grad_norm_(Tensor[] parameters, float max_norm, float norm_type=2.0, bool error_if_nonfinite=False)",
+      kPrivate, [](Args& a) { return clip_grad_norm_(a.tensors(0), a.f64(1), a.f64(2), a.boolean(3)); });
   def("_foreach_scale_(Tensor[] tensors, Tensor factor)", kPrivate,
       [](Args& a) { foreach_scale_(a.tensors(0), a.tensor(1)); });
   def("_foreach_clamp_(Tensor[] tensors, float low, float high)", kPrivate,

@@ -35,11 +35,11 @@ Tensor mvlgamma(const Tensor& input, int64_t p) {
 }  // namespace
 
 // name(x), x.name() and both in-place spellings.
-#define FS_DEF1(python, function, record, float_only)                                                              \
-  def(python "(Tensor input)", kFunction | kMethod, [](Args& a) { return function(a.tensor(0)); });                \
-  def(python "_(Tensor input)", kFunction | kMethod, [](Args& a) {                                                 \
-    unary_(op::record, a.tensor(0), nullptr, float_only);                                                          \
-    return a.self();                                                                                               \
+#define FS_DEF1(python, function, record, float_only)                                               \
+  def(python "(Tensor input)", kFunction | kMethod, [](Args& a) { return function(a.tensor(0)); }); \
+  def(python "_(Tensor input)", kFunction | kMethod, [](Args& a) {                                  \
+    unary_(op::record, a.tensor(0), nullptr, float_only);                                           \
+    return a.self();                                                                                \
   });
 #define FS_FLOAT1(name) FS_DEF1(#name, name, name, true)
 #define FS_SPECIAL1(python, name) def(python "(Tensor input)", kSpecial, [](Args& a) { return name(a.tensor(0)); });
@@ -108,23 +108,22 @@ FS_BINDINGS(pointwise_unary) {
       [](Args& a) { return round(a.tensor(0), a.i64(1)); });
   def("nan_to_num(Tensor input, float? nan=None, float? posinf=None, float? neginf=None)", kFunction | kMethod,
       [](Args& a) { return nan_to_num(a.tensor(0), a.opt_f64(1), a.opt_f64(2), a.opt_f64(3)); });
-  def("nan_to_num_(Tensor input, float? nan=None, float? posinf=None, float? neginf=None)", kFunction | kMethod, [](Args& a) {
-    return replace(a, [&](const Tensor& x) { return nan_to_num(x, a.opt_f64(1), a.opt_f64(2), a.opt_f64(3)); });
-  });
+  def("nan_to_num_(Tensor input, float? nan=None, float? posinf=None, float? neginf=None)", kFunction | kMethod,
+      [](Args& a) {
+        return replace(a, [&](const Tensor& x) { return nan_to_num(x, a.opt_f64(1), a.opt_f64(2), a.opt_f64(3)); });
+      });
   def("logit(Tensor input, float? eps=None)", kFunction | kMethod | kSpecial,
       [](Args& a) { return logit(a.tensor(0), a.opt_f64(1).value_or(-1.0)); });
-  def("logit_(Tensor input, float? eps=None)", kFunction | kMethod, [](Args& a) {
-    return replace(a, [&](const Tensor& x) { return logit(x, a.opt_f64(1).value_or(-1.0)); });
-  });
-  def("polygamma(int n, Tensor input)", kFunction | kSpecial, [](Args& a) { return polygamma(a.i64(0), a.tensor(1)); });
+  def("logit_(Tensor input, float? eps=None)", kFunction | kMethod,
+      [](Args& a) { return replace(a, [&](const Tensor& x) { return logit(x, a.opt_f64(1).value_or(-1.0)); }); });
+  def("polygamma(int n, Tensor input)", kFunction | kSpecial,
+      [](Args& a) { return polygamma(a.i64(0), a.tensor(1)); });
   def("polygamma(Tensor self, int n)", kMethod, [](Args& a) { return polygamma(a.i64(1), a.tensor(0)); });
-  def("polygamma_(Tensor self, int n)", kMethod, [](Args& a) {
-    return replace(a, [&](const Tensor& x) { return polygamma(a.i64(1), x); });
-  });
+  def("polygamma_(Tensor self, int n)", kMethod,
+      [](Args& a) { return replace(a, [&](const Tensor& x) { return polygamma(a.i64(1), x); }); });
   def("mvlgamma(Tensor input, int p)", kFunction | kMethod, [](Args& a) { return mvlgamma(a.tensor(0), a.i64(1)); });
-  def("mvlgamma_(Tensor input, int p)", kMethod, [](Args& a) {
-    return replace(a, [&](const Tensor& x) { return mvlgamma(x, a.i64(1)); });
-  });
+  def("mvlgamma_(Tensor input, int p)", kMethod,
+      [](Args& a) { return replace(a, [&](const Tensor& x) { return mvlgamma(x, a.i64(1)); }); });
   def("multigammaln(Tensor input, int p)", kSpecial, [](Args& a) { return mvlgamma(a.tensor(0), a.i64(1)); });
 
   // Bool results.
@@ -133,7 +132,8 @@ FS_BINDINGS(pointwise_unary) {
   def("isposinf(Tensor input)", kFunction | kMethod, [](Args& a) { return isposinf(a.tensor(0)); });
   def("isneginf(Tensor input)", kFunction | kMethod, [](Args& a) { return isneginf(a.tensor(0)); });
   def("isfinite(Tensor input)", kFunction | kMethod, [](Args& a) { return isfinite(a.tensor(0)); });
-  def("isreal(Tensor input)", kFunction | kMethod, [](Args& a) { return full_like(a.tensor(0), Scalar(true), DType::kBool); });
+  def("isreal(Tensor input)", kFunction | kMethod,
+      [](Args& a) { return full_like(a.tensor(0), Scalar(true), DType::kBool); });
   def("signbit(Tensor input)", kFunction | kMethod, [](Args& a) { return signbit(a.tensor(0)); });
   def("logical_not(Tensor input)", kFunction | kMethod | kInPlace, [](Args& a) { return logical_not(a.tensor(0)); });
   def("bitwise_not(Tensor input)", kFunction | kMethod | kInPlace, [](Args& a) { return bitwise_not(a.tensor(0)); });
@@ -158,22 +158,22 @@ FS_BINDINGS(pointwise_unary) {
       clamp_(a.tensor(0), bound(a, 1), bound(a, 2));
       return a.self();
     });
-  def("clamp_min(Tensor input, Tensor min)", kWhere, [](Args& a) { return clamp(a.tensor(0), a.tensor(1), Tensor()); });
+  def("clamp_min(Tensor input, Tensor min)", kWhere,
+      [](Args& a) { return clamp(a.tensor(0), a.tensor(1), Tensor()); });
   def("clamp_min(Tensor input, Scalar min)", kWhere,
       [](Args& a) { return clamp(a.tensor(0), a.scalar(1), std::optional<Scalar>()); });
-  def("clamp_min_(Tensor input, Tensor min)", kWhere, [](Args& a) {
-    return replace(a, [&](const Tensor& x) { return clamp(x, a.tensor(1), Tensor()); });
-  });
+  def("clamp_min_(Tensor input, Tensor min)", kWhere,
+      [](Args& a) { return replace(a, [&](const Tensor& x) { return clamp(x, a.tensor(1), Tensor()); }); });
   def("clamp_min_(Tensor input, Scalar min)", kWhere, [](Args& a) {
     clamp_(a.tensor(0), a.scalar(1), {});
     return a.self();
   });
-  def("clamp_max(Tensor input, Tensor max)", kWhere, [](Args& a) { return clamp(a.tensor(0), Tensor(), a.tensor(1)); });
+  def("clamp_max(Tensor input, Tensor max)", kWhere,
+      [](Args& a) { return clamp(a.tensor(0), Tensor(), a.tensor(1)); });
   def("clamp_max(Tensor input, Scalar max)", kWhere,
       [](Args& a) { return clamp(a.tensor(0), std::optional<Scalar>(), a.scalar(1)); });
-  def("clamp_max_(Tensor input, Tensor max)", kWhere, [](Args& a) {
-    return replace(a, [&](const Tensor& x) { return clamp(x, Tensor(), a.tensor(1)); });
-  });
+  def("clamp_max_(Tensor input, Tensor max)", kWhere,
+      [](Args& a) { return replace(a, [&](const Tensor& x) { return clamp(x, Tensor(), a.tensor(1)); }); });
   def("clamp_max_(Tensor input, Scalar max)", kWhere, [](Args& a) {
     clamp_(a.tensor(0), {}, a.scalar(1));
     return a.self();
@@ -199,9 +199,8 @@ FS_BINDINGS(pointwise_unary) {
     const Tensor x = as_float(a.tensor(0));
     return where(lt(x, scalar_tensor(Scalar(0.0), x.dtype())), -__builtin_inf(), neg(xlogy(x, x)));
   });
-  def("ndtri(Tensor input)", kSpecial, [](Args& a) {
-    return mul(erfinv(add(mul(as_float(a.tensor(0)), 2.0), -1.0)), 1.41421356237309504880);
-  });
+  def("ndtri(Tensor input)", kSpecial,
+      [](Args& a) { return mul(erfinv(add(mul(as_float(a.tensor(0)), 2.0), -1.0)), 1.41421356237309504880); });
   def("i0e(Tensor input)", kSpecial, [](Args& a) {
     const Tensor x = as_float(a.tensor(0));
     return mul(i0(x), exp(neg(abs(x))));

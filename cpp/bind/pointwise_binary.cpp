@@ -15,7 +15,8 @@ static constexpr unsigned kWhere = kFunction | kMethod;
 Tensor divide(const Tensor& x, const Tensor& y, std::optional<std::string_view> mode) {
   if (!mode) return div(x, y);
   if (*mode == "floor") return floor_divide(x, y);
-  FS_CHECK(*mode == "trunc", "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '", *mode, "'");
+  FS_CHECK(*mode == "trunc", "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '", *mode,
+           "'");
   return div_trunc(x, y);
 }
 
@@ -39,8 +40,9 @@ const Tensor& some_tensor(Args& a) {
 }  // namespace
 
 // A function and its method; `first` and `second` say whether a number may stand there (Operand) or not (Tensor).
-#define FS_DEF2(python, first, second, function) \
-  def(python "(" first " input, " second " other)", kWhere, [](Args& a) { return function(a.tensor(0), some_tensor(a)); });
+#define FS_DEF2(python, first, second, function)            \
+  def(python "(" first " input, " second " other)", kWhere, \
+      [](Args& a) { return function(a.tensor(0), some_tensor(a)); });
 // Its in-place form by the op's record.
 #define FS_DEF2_(python, second, record, to_float)                       \
   def(python "_(Tensor input, " second " other)", kMethod, [](Args& a) { \
@@ -48,15 +50,15 @@ const Tensor& some_tensor(Args& a) {
     return a.self();                                                     \
   });
 // Results of another dtype, cast into x in place.
-#define FS_COMPARE2(python, second, function)                                     \
-  def(python "(Tensor input, " second " other)", kWhere | kInPlace,               \
+#define FS_COMPARE2(python, second, function)                       \
+  def(python "(Tensor input, " second " other)", kWhere | kInPlace, \
       [](Args& a) { return function(a.tensor(0), a.tensor(1)); });
 #define FS_SPECIAL2(name) \
   def(#name "(Operand input, Operand other)", kSpecial, [](Args& a) { return name(a.tensor(0), some_tensor(a)); });
-#define FS_ARITHMETIC_(python, function)                                                     \
-  def(python "(Tensor self, Operand other)", kMethod, [](Args& a) {                          \
-    function(a.tensor(0), a.tensor(1));                                                      \
-    return a.self();                                                                         \
+#define FS_ARITHMETIC_(python, function)                            \
+  def(python "(Tensor self, Operand other)", kMethod, [](Args& a) { \
+    function(a.tensor(0), a.tensor(1));                             \
+    return a.self();                                                \
   });
 
 FS_BINDINGS(pointwise_binary) {
@@ -177,7 +179,8 @@ FS_BINDINGS(pointwise_binary) {
   def("__rdiv__(Tensor self, Operand other)", kMethod, [](Args& a) { return div(a.tensor(1), a.tensor(0)); });
   def("fill(Tensor input, Operand value)", kFunction, [](Args& a) {
     const Tensor x = a.tensor(0), v = a.tensor(1);
-    FS_CHECK(v.dim() == 0, "fill only supports 0-dimension value tensor but got tensor with ", v.dim(), " dimensions.");
+    FS_CHECK(v.dim() == 0, "fill only supports 0-dimension value tensor but got tensor with ", v.dim(),
+             " dimensions.");
     // Of x only the shape and dtype remain; the value keeps its gradient.
     return where(full_like(x, Scalar(true), DType::kBool), cast_operand(v, x.dtype()), x);
   });

@@ -47,7 +47,8 @@ FS_BINDINGS(python_methods) {
       [](Args& a) { return call_python("fireseed._pickle", "reduce_tensor", {a.object(0)}); });
   def("__deepcopy__(Tensor self, object memo)", kMethod,
       [](Args& a) { return call_python("fireseed._pickle", "deepcopy_tensor", {a.object(0), a.object(1)}); });
-  def("__copy__(Tensor self)", kMethod, [](Args& a) { return call_python("fireseed._pickle", "copy_tensor", {a.object(0)}); });
+  def("__copy__(Tensor self)", kMethod,
+      [](Args& a) { return call_python("fireseed._pickle", "copy_tensor", {a.object(0)}); });
   def("__format__(Tensor self, str spec)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);
     if (x.dim() == 0 && PyUnicode_GET_LENGTH(a.object(1)) > 0) {
@@ -56,9 +57,12 @@ FS_BINDINGS(python_methods) {
       Py_XDECREF(number);
       return r;
     }
-    if (PyUnicode_GET_LENGTH(a.object(1)) == 0) return x.dim() == 0 ? PyObject_Str(to_python(item(x))) : PyObject_Str(a.object(0));
-    fail(ErrorKind::kType, "unsupported format string passed to Tensor.__format__: only tensors with one element and no "
-         "dimension take one, this one has shape ", x.sizes());
+    if (PyUnicode_GET_LENGTH(a.object(1)) == 0)
+      return x.dim() == 0 ? PyObject_Str(to_python(item(x))) : PyObject_Str(a.object(0));
+    fail(ErrorKind::kType,
+         "unsupported format string passed to Tensor.__format__: only tensors with one element and no "
+         "dimension take one, this one has shape ",
+         x.sizes());
   });
   def("__contains__(Tensor self, object element)", kMethod, [](Args& a) -> PyObject* {
     PyObject* same = PyObject_RichCompare(a.object(0), a.object(1), Py_EQ);
@@ -74,7 +78,8 @@ FS_BINDINGS(python_methods) {
     const Tensor& x = a.tensor(0);
     if (!a.given(1)) return PyUnicode_FromFormat("fireseed.%s", type_name(x.dtype()));
     if (is_dtype(a.object(1))) return wrap(to(x, dtype_from(a.object(1))));
-    PyObject* name = PyUnicode_Check(a.object(1)) ? Py_NewRef(a.object(1)) : PyObject_GetAttrString(a.object(1), "__name__");
+    PyObject* name =
+        PyUnicode_Check(a.object(1)) ? Py_NewRef(a.object(1)) : PyObject_GetAttrString(a.object(1), "__name__");
     if (!name) return nullptr;
     std::string s = PyUnicode_AsUTF8(name);
     Py_DECREF(name);
@@ -83,10 +88,14 @@ FS_BINDINGS(python_methods) {
       if (s == type_name(static_cast<DType>(i))) return wrap(to(x, static_cast<DType>(i)));
     fail(ErrorKind::kValue, "type(): invalid type: '", s, "'");
   });
-  def("_to_bytes(Tensor self)", kPrivate, [](Args& a) -> PyObject* {
-    const Tensor x = contiguous(a.tensor(0));
-    return PyBytes_FromStringAndSize(x.impl()->data, static_cast<Py_ssize_t>(x.numel() * static_cast<int64_t>(x.itemsize())));
-  }, "The elements' bytes, row-major.");
+  def(
+      "_to_bytes(Tensor self)", kPrivate,
+      [](Args& a) -> PyObject* {
+        const Tensor x = contiguous(a.tensor(0));
+        return PyBytes_FromStringAndSize(x.impl()->data,
+                                         static_cast<Py_ssize_t>(x.numel() * static_cast<int64_t>(x.itemsize())));
+      },
+      "The elements' bytes, row-major.");
 }
 
 }  // namespace fireseed::bind

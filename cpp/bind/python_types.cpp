@@ -22,10 +22,7 @@ PyTypeObject* make_type(PyObject* module, PyType_Spec* spec, PyObject* bases = n
 
 // --- dtype --------------------------------------------------------------------------------------------------------
 
-struct PyDType {
-  PyObject_HEAD
-  DType value;
-};
+struct PyDType { PyObject_HEAD DType value; };
 PyTypeObject* dtype_type;
 PyObject* dtype_objects[kNumDTypes];
 
@@ -62,8 +59,7 @@ PyType_Spec dtype_spec = {"fireseed.dtype", sizeof(PyDType), 0, Py_TPFLAGS_DEFAU
 // --- device -------------------------------------------------------------------------------------------------------
 
 struct PyDevice {
-  PyObject_HEAD
-  Device value;
+  PyObject_HEAD Device value;
   bool has_index;
 };
 PyTypeObject* device_type;
@@ -101,7 +97,8 @@ PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
     PyObject* what;
     long index = -1;
     static const char* names[] = {"type", "index", nullptr};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|l", const_cast<char**>(names), &what, &index)) throw PythonError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|l", const_cast<char**>(names), &what, &index))
+      throw PythonError{};
     bool has_index = false;
     Device d;
     if (Py_TYPE(what) == device_type) {
@@ -113,7 +110,8 @@ PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
       d.index = static_cast<int8_t>(PyLong_AsLong(what));
       has_index = true;
     } else {
-      FS_CHECK_TYPE(PyUnicode_Check(what), "device(): argument 'type' must be str or int, not ", Py_TYPE(what)->tp_name);
+      FS_CHECK_TYPE(PyUnicode_Check(what), "device(): argument 'type' must be str or int, not ",
+                    Py_TYPE(what)->tp_name);
       d = parse_device(PyUnicode_AsUTF8(what), has_index);
     }
     if (index >= 0) {
@@ -196,7 +194,8 @@ PyObject* size_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     if (PyLong_Check(item)) continue;
     int64_t v;
     if (!to_int(item, v)) {
-      PyErr_Format(PyExc_TypeError, "Size() takes an iterable of 'int' (item %zd is '%s')", i, Py_TYPE(item)->tp_name);
+      PyErr_Format(PyExc_TypeError, "Size() takes an iterable of 'int' (item %zd is '%s')", i,
+                   Py_TYPE(item)->tp_name);
       Py_DECREF(r);
       return nullptr;
     }
@@ -244,8 +243,7 @@ PyType_Spec size_spec = {"fireseed.Size", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_
 // --- Generator ----------------------------------------------------------------------------------------------------
 
 struct PyGenerator {
-  PyObject_HEAD
-  Generator* value;
+  PyObject_HEAD Generator* value;
   bool owned;
 };
 PyTypeObject* generator_type;
@@ -296,7 +294,8 @@ PyObject* generator_get_state(PyObject* self, PyObject*) {
 PyObject* generator_set_state(PyObject* self, PyObject* state) {
   return guarded([&]() -> PyObject* {
     const Tensor* t = as_tensor(state);
-    FS_CHECK_TYPE(t && t->dtype() == DType::kUInt8 && t->is_contiguous(), "set_state: expected a uint8 tensor (ByteTensor)");
+    FS_CHECK_TYPE(t && t->dtype() == DType::kUInt8 && t->is_contiguous(),
+                  "set_state: expected a uint8 tensor (ByteTensor)");
     reinterpret_cast<PyGenerator*>(self)->value->set_state(t->impl()->data, static_cast<size_t>(t->numel()));
     Py_INCREF(self);
     return self;
@@ -336,7 +335,8 @@ Device device_from(PyObject* o) {
   } else {
     fail(ErrorKind::kType, "device must be a device or a string such as 'cpu', not ", Py_TYPE(o)->tp_name);
   }
-  FS_CHECK(d.is_cpu(), "device ", d, " is not available: this build of fireseed has no CUDA plugin. Use device='cpu', or "
+  FS_CHECK(d.is_cpu(), "device ", d,
+           " is not available: this build of fireseed has no CUDA plugin. Use device='cpu', or "
            "write device = 'cuda' if fireseed.cuda.is_available() else 'cpu'");
   return d;
 }
@@ -430,7 +430,9 @@ PyObject* to_python(DType t) {
   return o;
 }
 PyObject* to_python(Device d) { return make_device(d, !d.is_cpu()); }
-PyObject* to_python(std::string_view s) { return PyUnicode_FromStringAndSize(s.data(), static_cast<Py_ssize_t>(s.size())); }
+PyObject* to_python(std::string_view s) {
+  return PyUnicode_FromStringAndSize(s.data(), static_cast<Py_ssize_t>(s.size()));
+}
 PyObject* to_python(Scalar s) {
   switch (s.kind) {
     case Scalar::kBool: return PyBool_FromLong(s.i != 0);
@@ -481,8 +483,9 @@ void add_python_types(PyObject* module) {
     const char* name;
     DType t;
   };
-  static constexpr Alias kAliases[] = {{"float", DType::kFloat32}, {"double", DType::kFloat64}, {"half", DType::kFloat16},
-                                       {"int", DType::kInt32},     {"long", DType::kInt64},     {"short", DType::kInt16}};
+  static constexpr Alias kAliases[] = {{"float", DType::kFloat32}, {"double", DType::kFloat64},
+                                       {"half", DType::kFloat16},  {"int", DType::kInt32},
+                                       {"long", DType::kInt64},    {"short", DType::kInt16}};
   for (int i = 0; i < kNumDTypes; ++i) {
     auto* o = PyObject_New(PyDType, dtype_type);
     o->value = static_cast<DType>(i);

@@ -7,11 +7,11 @@ namespace fireseed::bind {
 
 bool is_dtype(PyObject* o);
 DType dtype_from(PyObject* o);
-bool is_device_like(PyObject* o);     // a device, or a string / index that names one
-Device device_from(PyObject* o);      // throws RuntimeError for what is not there
+bool is_device_like(PyObject* o);  // a device, or a string / index that names one
+Device device_from(PyObject* o);   // throws RuntimeError for what is not there
 bool is_generator(PyObject* o);
 Generator* generator_from(PyObject* o);
-bool is_numpy_scalar(PyObject* o);    // also objects such as numpy.float64 that look like numbers
+bool is_numpy_scalar(PyObject* o);  // also objects such as numpy.float64 that look like numbers
 // Python bool/int/float, numpy scalars and 0-dim or one-element tensors. False where o is no number.
 bool to_scalar(PyObject* o, Scalar& out);
 bool to_int(PyObject* o, int64_t& out);
@@ -21,7 +21,7 @@ void add_python_types(PyObject* module);
 void add_tensor_type(PyObject* module);
 void add_autograd(PyObject* module);
 void add_function_support(PyObject* module);  // autograd.Function
-void add_module_base(PyObject* module);  // the base of nn.Module
+void add_module_base(PyObject* module);       // the base of nn.Module
 
 // Nested lists, numbers, arrays (buffer protocol) and tensors to a new tensor; dtype undefined = inferred.
 Tensor tensor_from_data(PyObject* data, DType dtype, bool copy);

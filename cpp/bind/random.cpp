@@ -22,7 +22,8 @@ void require_cpu(Args& a, int i, const char* op) {
 
 Tensor finish(Tensor x, bool requires_grad) {
   if (requires_grad) {
-    FS_CHECK(x.is_floating(), "only Tensors of floating point dtype can require gradients, got ", dtype_name(x.dtype()));
+    FS_CHECK(x.is_floating(), "only Tensors of floating point dtype can require gradients, got ",
+             dtype_name(x.dtype()));
     x.impl()->set(TensorImpl::kRequiresGrad, true);
   }
   return x;
@@ -41,39 +42,55 @@ PyObject* maybe_inplace(Args& a, Tensor y, bool inplace) {
   return a.self();
 }
 
-#define FS_FACTORY "*, Generator? generator=None, dtype? dtype=None, object layout=None, device? device=None, " \
-                   "bool pin_memory=False, bool requires_grad=False)"
-#define FS_LIKE "*, dtype? dtype=None, object layout=None, device? device=None, bool pin_memory=False, " \
-                "bool requires_grad=False, object memory_format=None)"
+#define FS_FACTORY                                                                             \
+  "*, Generator? generator=None, dtype? dtype=None, object layout=None, device? device=None, " \
+  "bool pin_memory=False, bool requires_grad=False)"
+#define FS_LIKE                                                                            \
+  "*, dtype? dtype=None, object layout=None, device? device=None, bool pin_memory=False, " \
+  "bool requires_grad=False, object memory_format=None)"
 
 }  // namespace
 
 FS_BINDINGS(random) {
   // Factories: options stand at size + 1 …: generator, dtype, layout, device, pin_memory, requires_grad.
-  def("rand(int... size, " FS_FACTORY, kFunction, [](Args& a) {
-    require_cpu(a, 4, "rand");
-    return finish(rand(a.dims(0), dtype_or_default(a, 2), a.generator(1)), a.boolean(6));
-  }, "Uniform numbers in [0, 1) of the given size.");
-  def("randn(int... size, " FS_FACTORY, kFunction, [](Args& a) {
-    require_cpu(a, 4, "randn");
-    return finish(randn(a.dims(0), dtype_or_default(a, 2), a.generator(1)), a.boolean(6));
-  }, "Standard normal numbers of the given size.");
-  def("randint(int low, int high, int[] size, " FS_FACTORY, kFunction, [](Args& a) {
-    require_cpu(a, 6, "randint");
-    const DType t = a.opt_dtype(4);
-    return finish(randint(a.i64(0), a.i64(1), a.dims(2), t == DType::kUndefined ? DType::kInt64 : t, a.generator(3)),
-                  a.boolean(8));
-  }, "Integers in [low, high), int64 unless dtype says otherwise.");
+  def(
+      "rand(int... size, " FS_FACTORY, kFunction,
+      [](Args& a) {
+        require_cpu(a, 4, "rand");
+        return finish(rand(a.dims(0), dtype_or_default(a, 2), a.generator(1)), a.boolean(6));
+      },
+      "Uniform numbers in [0, 1) of the given size.");
+  def(
+      "randn(int... size, " FS_FACTORY, kFunction,
+      [](Args& a) {
+        require_cpu(a, 4, "randn");
+        return finish(randn(a.dims(0), dtype_or_default(a, 2), a.generator(1)), a.boolean(6));
+      },
+      "Standard normal numbers of the given size.");
+  def(
+      "randint(int low, int high, int[] size, " FS_FACTORY, kFunction,
+      [](Args& a) {
+        require_cpu(a, 6, "randint");
+        const DType t = a.opt_dtype(4);
+        return finish(
+            randint(a.i64(0), a.i64(1), a.dims(2), t == DType::kUndefined ? DType::kInt64 : t, a.generator(3)),
+            a.boolean(8));
+      },
+      "Integers in [low, high), int64 unless dtype says otherwise.");
   def("randint(int high, int[] size, " FS_FACTORY, kFunction, [](Args& a) {
     require_cpu(a, 5, "randint");
     const DType t = a.opt_dtype(3);
-    return finish(randint(0, a.i64(0), a.dims(1), t == DType::kUndefined ? DType::kInt64 : t, a.generator(2)), a.boolean(7));
+    return finish(randint(0, a.i64(0), a.dims(1), t == DType::kUndefined ? DType::kInt64 : t, a.generator(2)),
+                  a.boolean(7));
   });
-  def("randperm(int n, " FS_FACTORY, kFunction, [](Args& a) {
-    require_cpu(a, 4, "randperm");
-    const DType t = a.opt_dtype(2);
-    return finish(randperm(a.i64(0), t == DType::kUndefined ? DType::kInt64 : t, a.generator(1)), a.boolean(6));
-  }, "A random permutation of 0 … n - 1.");
+  def(
+      "randperm(int n, " FS_FACTORY, kFunction,
+      [](Args& a) {
+        require_cpu(a, 4, "randperm");
+        const DType t = a.opt_dtype(2);
+        return finish(randperm(a.i64(0), t == DType::kUndefined ? DType::kInt64 : t, a.generator(1)), a.boolean(6));
+      },
+      "A random permutation of 0 … n - 1.");
   def("rand_like(Tensor input, " FS_LIKE, kFunction, [](Args& a) {
     Tensor x = like(a, 1);
     uniform_(x);
@@ -95,7 +112,8 @@ FS_BINDINGS(random) {
     return finish(std::move(x), a.boolean(6));
   });
 
-  def("normal(Tensor mean, Tensor std, *, Generator? generator=None)", kFunction,
+  def(
+      "normal(Tensor mean, Tensor std, *, Generator? generator=None)", kFunction,
       [](Args& a) { return normal(a.tensor(0), a.tensor(1), a.generator(2)); },
       "Normal numbers with the given means and standard deviations.");
   def("normal(Tensor mean, float std=1.0, *, Generator? generator=None)", kFunction,
@@ -108,14 +126,15 @@ FS_BINDINGS(random) {
     normal_(x, a.f64(0), a.f64(1), a.generator(3));
     return finish(std::move(x), a.boolean(8));
   });
-  def("bernoulli(Tensor input, *, Generator? generator=None)", kFunction | kMethod,
+  def(
+      "bernoulli(Tensor input, *, Generator? generator=None)", kFunction | kMethod,
       [](Args& a) { return bernoulli(a.tensor(0), a.generator(1)); },
       "0 or 1, with the element of input as the probability of 1.");
   def("bernoulli(Tensor input, float p, *, Generator? generator=None)", kFunction | kMethod,
       [](Args& a) { return bernoulli(a.tensor(0), a.f64(1), a.generator(2)); });
-  def("multinomial(Tensor input, int num_samples, bool replacement=False, *, Generator? generator=None)",
-      kFunction | kMethod,
-      [](Args& a) { return multinomial(a.tensor(0), a.i64(1), a.boolean(2), a.generator(3)); },
+  def(
+      "multinomial(Tensor input, int num_samples, bool replacement=False, *, Generator? generator=None)",
+      kFunction | kMethod, [](Args& a) { return multinomial(a.tensor(0), a.i64(1), a.boolean(2), a.generator(3)); },
       "Positions drawn with probabilities proportional to each row of input, int64.");
 
   // In place.
@@ -165,7 +184,8 @@ FS_BINDINGS(random) {
   });
 
   // Dropout.
-  def("dropout(Tensor input, float p=0.5, bool training=True, bool inplace=False)", kNN,
+  def(
+      "dropout(Tensor input, float p=0.5, bool training=True, bool inplace=False)", kNN,
       [](Args& a) { return maybe_inplace(a, dropout(a.tensor(0), a.f64(1), a.boolean(2)), a.boolean(3)); },
       "Zeroes elements with probability p and scales the others by 1 / (1 - p), while training.");
   def("dropout(Tensor input, float p, bool train)", kFunction,
@@ -178,15 +198,17 @@ FS_BINDINGS(random) {
       [](Args& a) { return alpha_dropout(a.tensor(0), a.f64(1), a.boolean(2)); });
   def("feature_dropout(Tensor input, float p, bool train)", kFunction,
       [](Args& a) { return feature_dropout(a.tensor(0), a.f64(1), a.boolean(2)); });
-  def("feature_alpha_dropout(Tensor input, float p=0.5, bool training=False, bool inplace=False)", kNN,
-      [](Args& a) { return maybe_inplace(a, feature_alpha_dropout(a.tensor(0), a.f64(1), a.boolean(2)), a.boolean(3)); });
+  def("feature_alpha_dropout(Tensor input, float p=0.5, bool training=False, bool inplace=False)", kNN, [](Args& a) {
+    return maybe_inplace(a, feature_alpha_dropout(a.tensor(0), a.f64(1), a.boolean(2)), a.boolean(3));
+  });
   def("feature_alpha_dropout(Tensor input, float p, bool train)", kFunction,
       [](Args& a) { return feature_alpha_dropout(a.tensor(0), a.f64(1), a.boolean(2)); });
   def("dropout1d(Tensor input, float p=0.5, bool training=True, bool inplace=False)", kNN, [](Args& a) {
     const Tensor& x = a.tensor(0);
-    FS_CHECK(x.dim() == 2 || x.dim() == 3, "dropout1d: Expected 2D or 3D input, but received a ", x.dim(),
-             "D input. Note that dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, a "
-             "channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs).");
+    FS_CHECK(
+        x.dim() == 2 || x.dim() == 3, "dropout1d: Expected 2D or 3D input, but received a ", x.dim(),
+        "D input. Note that dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, a "
+        "channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs).");
     Tensor y = x.dim() == 3 ? feature_dropout(x, a.f64(1), a.boolean(2))
                             : squeeze(feature_dropout(unsqueeze(x, 0), a.f64(1), a.boolean(2)), {0});
     return maybe_inplace(a, std::move(y), a.boolean(3));

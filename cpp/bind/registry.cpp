@@ -61,8 +61,7 @@ void add_to(Table& table, const std::string& name, const Signature& s, const cha
 // --- Python objects -----------------------------------------------------------------------------------------------
 
 struct PyFunctionObject_ {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   const Function* function;
 };
 using FunctionObject = PyFunctionObject_;
@@ -81,7 +80,8 @@ PyObject* method_vectorcall(PyObject* self, PyObject* const* args, size_t nargsf
   return call(f, args, n, kwnames);
 }
 PyObject* function_repr(PyObject* self) {
-  return PyUnicode_FromFormat("<built-in function %s>", reinterpret_cast<FunctionObject*>(self)->function->name.c_str());
+  return PyUnicode_FromFormat("<built-in function %s>",
+                              reinterpret_cast<FunctionObject*>(self)->function->name.c_str());
 }
 PyObject* function_name(PyObject* self, void*) {
   return PyUnicode_FromString(reinterpret_cast<FunctionObject*>(self)->function->name.c_str());
@@ -103,7 +103,8 @@ PyGetSetDef function_getset[] = {{"__name__", function_name, nullptr, nullptr, n
                                  {"__doc__", function_doc, nullptr, nullptr, nullptr},
                                  {"__module__", function_module, nullptr, nullptr, nullptr},
                                  {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyMethodDef function_methods[] = {{"__reduce__", function_reduce, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+PyMethodDef function_methods[] = {{"__reduce__", function_reduce, METH_NOARGS, nullptr},
+                                  {nullptr, nullptr, 0, nullptr}};
 PyMemberDef function_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(FunctionObject, vectorcall), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
@@ -123,7 +124,8 @@ PyType_Slot method_slots[] = {{Py_tp_call, reinterpret_cast<void*>(PyVectorcall_
                               {Py_tp_members, function_members},
                               {0, nullptr}};
 PyType_Spec method_spec = {"fireseed.method_descriptor", sizeof(FunctionObject), 0,
-                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR, method_slots};
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+                           method_slots};
 
 PyTypeObject *function_type, *method_type;
 

@@ -17,15 +17,21 @@ int64_t implicit_dim(Args& a) {
 }  // namespace
 
 FS_BINDINGS(softmax) {
-  def("softmax(Tensor input, int dim, dtype? dtype=None)", kFunction | kMethod | kSpecial,
+  def(
+      "softmax(Tensor input, int dim, dtype? dtype=None)", kFunction | kMethod | kSpecial,
       [](Args& a) { return softmax(a.tensor(0), a.i64(1), a.opt_dtype(2)); }, "exp(x) / sum(exp(x)) along dim.");
-  def("log_softmax(Tensor input, int dim, dtype? dtype=None)", kFunction | kMethod | kSpecial,
+  def(
+      "log_softmax(Tensor input, int dim, dtype? dtype=None)", kFunction | kMethod | kSpecial,
       [](Args& a) { return log_softmax(a.tensor(0), a.i64(1), a.opt_dtype(2)); }, "log of softmax along dim.");
-  def("softmax(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)", kNN,
-      [](Args& a) { return softmax(a.tensor(0), implicit_dim(a), a.opt_dtype(3)); }, "exp(x) / sum(exp(x)) along dim.");
-  def("log_softmax(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)", kNN,
+  def(
+      "softmax(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)", kNN,
+      [](Args& a) { return softmax(a.tensor(0), implicit_dim(a), a.opt_dtype(3)); },
+      "exp(x) / sum(exp(x)) along dim.");
+  def(
+      "log_softmax(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)", kNN,
       [](Args& a) { return log_softmax(a.tensor(0), implicit_dim(a), a.opt_dtype(3)); }, "log of softmax along dim.");
-  def("softmin(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)", kNN,
+  def(
+      "softmin(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)", kNN,
       [](Args& a) { return softmax(-a.tensor(0), implicit_dim(a), a.opt_dtype(3)); }, "softmax of -x along dim.");
 }
 

@@ -26,7 +26,8 @@ bool right_side(Args& a, int right, int side) {
   const auto s = a.opt_str(side);
   if (!s) return a.boolean(right);
   FS_CHECK(*s == "left" || *s == "right", "searchsorted: side can only be 'left' or 'right' but got ", *s);
-  FS_CHECK(*s == "right" || !a.boolean(right), "searchsorted: side and right can't be set to opposites, got side of left while "
+  FS_CHECK(*s == "right" || !a.boolean(right),
+           "searchsorted: side and right can't be set to opposites, got side of left while "
            "right was True");
   return *s == "right";
 }
@@ -34,20 +35,26 @@ bool right_side(Args& a, int right, int side) {
 }  // namespace
 
 FS_BINDINGS(sort) {
-  def("sort(Tensor input, int dim=-1, bool descending=False, bool stable=False)", kBoth,
+  def(
+      "sort(Tensor input, int dim=-1, bool descending=False, bool stable=False)", kBoth,
       [](Args& a) { return values_indices("sort", sort(a.tensor(0), a.i64(1), a.boolean(2))); },
       "(values, indices) in order along dim; always stable, NaN last.");
   def("sort(Tensor input, *, bool? stable, int dim=-1, bool descending=False)", kBoth,
       [](Args& a) { return values_indices("sort", sort(a.tensor(0), a.i64(2), a.boolean(3))); });
-  def("argsort(Tensor input, int dim=-1, bool descending=False, bool stable=False)", kBoth,
+  def(
+      "argsort(Tensor input, int dim=-1, bool descending=False, bool stable=False)", kBoth,
       [](Args& a) { return argsort(a.tensor(0), a.i64(1), a.boolean(2)); }, "Indices that sort along dim.");
   def("msort(Tensor input)", kBoth, [](Args& a) { return sort(a.tensor(0), 0).first; });
-  def("topk(Tensor input, int k, int dim=-1, bool largest=True, bool sorted=True)", kBoth,
-      [](Args& a) { return values_indices("topk", topk(a.tensor(0), a.i64(1), a.i64(2), a.boolean(3), a.boolean(4))); },
+  def(
+      "topk(Tensor input, int k, int dim=-1, bool largest=True, bool sorted=True)", kBoth,
+      [](Args& a) {
+        return values_indices("topk", topk(a.tensor(0), a.i64(1), a.i64(2), a.boolean(3), a.boolean(4)));
+      },
       "The k largest (or smallest) along dim, in order: (values, indices).");
   def("kthvalue(Tensor input, int k, int dim=-1, bool keepdim=False)", kBoth,
       [](Args& a) { return values_indices("kthvalue", kthvalue(a.tensor(0), a.i64(1), a.i64(2), a.boolean(3))); });
-  def("median(Tensor input)", kBoth, [](Args& a) { return median(a.tensor(0)); },
+  def(
+      "median(Tensor input)", kBoth, [](Args& a) { return median(a.tensor(0)); },
       "The lower median of all elements; with dim: (values, indices).");
   def("median(Tensor input, int dim, bool keepdim=False)", kBoth,
       [](Args& a) { return values_indices("median", median(a.tensor(0), a.i64(1), a.boolean(2))); });
@@ -56,17 +63,25 @@ FS_BINDINGS(sort) {
       [](Args& a) { return values_indices("nanmedian", median(a.tensor(0), a.i64(1), a.boolean(2), true)); });
   def("mode(Tensor input, int dim=-1, bool keepdim=False)", kBoth,
       [](Args& a) { return values_indices("mode", mode_along(a.tensor(0), a.i64(1), a.boolean(2))); });
-  def("searchsorted(Tensor sorted_sequence, Operand input, *, bool out_int32=False, bool right=False, str? side=None, "
-      "Tensor? sorter=None)", kFunction, [](Args& a) {
+  def(
+      "searchsorted(Tensor sorted_sequence, Operand input, *, bool out_int32=False, bool right=False, str? "
+      "side=None, "
+      "Tensor? sorter=None)",
+      kFunction,
+      [](Args& a) {
         return searchsorted(a.tensor(0), a.tensor(1), a.boolean(2), right_side(a, 3, 4), a.opt_tensor(5));
-      }, "Where the values would have to be inserted to keep the sequence sorted.");
-  def("bucketize(Operand input, Tensor boundaries, *, bool out_int32=False, bool right=False)", kFunction, [](Args& a) {
-    const Tensor& edges = a.tensor(1);
-    FS_CHECK(edges.dim() == 1, "bucketize: boundaries tensor must be 1 dimension, but got dim(", edges.dim(), ")");
-    return searchsorted(edges, a.tensor(0), a.boolean(2), a.boolean(3));
-  });
-  def("unique(Tensor input, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? dim=None)", kBoth,
-      [](Args& a) { return unique_result(unique(a.tensor(0), a.opt_i64(4)), a.boolean(2), a.boolean(3)); },
+      },
+      "Where the values would have to be inserted to keep the sequence sorted.");
+  def("bucketize(Operand input, Tensor boundaries, *, bool out_int32=False, bool right=False)", kFunction,
+      [](Args& a) {
+        const Tensor& edges = a.tensor(1);
+        FS_CHECK(edges.dim() == 1, "bucketize: boundaries tensor must be 1 dimension, but got dim(", edges.dim(),
+                 ")");
+        return searchsorted(edges, a.tensor(0), a.boolean(2), a.boolean(3));
+      });
+  def(
+      "unique(Tensor input, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? dim=None)",
+      kBoth, [](Args& a) { return unique_result(unique(a.tensor(0), a.opt_i64(4)), a.boolean(2), a.boolean(3)); },
       "Sorted unique elements (or slices along dim), with inverse indices and counts on request.");
   def("unique_consecutive(Tensor input, bool return_inverse=False, bool return_counts=False, int? dim=None)", kBoth,
       [](Args& a) { return unique_result(unique(a.tensor(0), a.opt_i64(3), true), a.boolean(1), a.boolean(2)); });

@@ -85,7 +85,8 @@ FS_BINDINGS(tensor_methods) {
     const Tensor& x = a.tensor(0);
     if (a.given(1)) return to_python(x.stride(wrap_dim(a.i64(1), x.dim(), "stride")));
     PyObject* r = PyTuple_New(static_cast<Py_ssize_t>(x.dim()));
-    for (int64_t i = 0; i < x.dim(); ++i) PyTuple_SET_ITEM(r, static_cast<Py_ssize_t>(i), PyLong_FromLongLong(x.stride(i)));
+    for (int64_t i = 0; i < x.dim(); ++i)
+      PyTuple_SET_ITEM(r, static_cast<Py_ssize_t>(i), PyLong_FromLongLong(x.stride(i)));
     return r;
   });
   def("dim(Tensor self)", kMethod, [](Args& a) { return a.tensor(0).dim(); });
@@ -116,17 +117,22 @@ FS_BINDINGS(tensor_methods) {
     return true;
   });
   def("is_floating_point(Tensor input)", kFunction | kMethod, [](Args& a) { return a.tensor(0).is_floating(); });
-  def("is_complex(Tensor input)", kFunction | kMethod, [](Args& a) { a.tensor(0); return false; });
+  def("is_complex(Tensor input)", kFunction | kMethod, [](Args& a) {
+    a.tensor(0);
+    return false;
+  });
   def("is_signed(Tensor self)", kMethod, [](Args& a) {
     const DType t = a.tensor(0).dtype();
     return t != DType::kBool && t != DType::kUInt8;
   });
-  def("is_same_size(Tensor self, Tensor other)", kMethod, [](Args& a) { return a.tensor(0).same_shape(a.tensor(1)); });
+  def("is_same_size(Tensor self, Tensor other)", kMethod,
+      [](Args& a) { return a.tensor(0).same_shape(a.tensor(1)); });
   def("is_set_to(Tensor self, Tensor tensor)", kMethod, [](Args& a) {
     const Tensor &x = a.tensor(0), &y = a.tensor(1);
     return x.impl()->data == y.impl()->data && x.sizes() == y.sizes() && x.strides() == y.strides();
   });
-  def("get_device(Tensor self)", kMethod, [](Args& a) -> int64_t { return a.tensor(0).device().is_cpu() ? -1 : a.tensor(0).device().index; });
+  def("get_device(Tensor self)", kMethod,
+      [](Args& a) -> int64_t { return a.tensor(0).device().is_cpu() ? -1 : a.tensor(0).device().index; });
   def("item(Tensor self)", kMethod, [](Args& a) { return item(a.tensor(0)); });
   def("tolist(Tensor self)", kMethod, [](Args& a) { return tensor_to_list(a.tensor(0)); });
   def("numpy(Tensor self, *, bool force=False)", kMethod, [](Args& a) -> PyObject* {
@@ -142,7 +148,8 @@ FS_BINDINGS(tensor_methods) {
   });
   def("__array__(Tensor self, object dtype=None, object copy=None)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);
-    FS_CHECK(!x.requires_grad(), "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
+    FS_CHECK(!x.requires_grad(),
+             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
     PyObject* r = tensor_to_numpy(a.object(0));
     if (!r || !a.given(1)) return r;
     PyObject* c = PyObject_CallMethod(r, "astype", "O", a.object(1));
@@ -151,7 +158,8 @@ FS_BINDINGS(tensor_methods) {
   });
   def("clone(Tensor input, *, object memory_format=None)", kFunction | kMethod, [](Args& a) {
     const std::string format = format_name(a, 1);
-    if (format == "channels_last" || format == "channels_last_3d") return clone_keeping_layout(channels_last(a.tensor(0)));
+    if (format == "channels_last" || format == "channels_last_3d")
+      return clone_keeping_layout(channels_last(a.tensor(0)));
     return format == "contiguous_format" ? clone(a.tensor(0)) : clone_keeping_layout(a.tensor(0));
   });
   def("contiguous(Tensor self, object memory_format=None)", kMethod, [](Args& a) -> PyObject* {
@@ -186,10 +194,10 @@ FS_BINDINGS(tensor_methods) {
     a.tensor(0);
     fail(ErrorKind::kRuntime, "cuda: this build of fireseed has no CUDA plugin; check fireseed.cuda.is_available()");
   });
-#define FS_CAST(name, type)                                                   \
-  def(name "(Tensor self)", kMethod, [](Args& a) -> PyObject* {              \
-    const Tensor& x = a.tensor(0);                                            \
-    return x.dtype() == type ? a.self() : wrap(to(x, type));                  \
+#define FS_CAST(name, type)                                     \
+  def(name "(Tensor self)", kMethod, [](Args& a) -> PyObject* { \
+    const Tensor& x = a.tensor(0);                              \
+    return x.dtype() == type ? a.self() : wrap(to(x, type));    \
   })
   FS_CAST("float", DType::kFloat32);
   FS_CAST("double", DType::kFloat64);
@@ -209,7 +217,8 @@ FS_BINDINGS(tensor_methods) {
   def("fill_(Tensor self, Scalar value)", kMethod, [](Args& a) {
     const Tensor x = a.tensor(0);
     if (const Tensor* v = as_tensor(a.object(1)); v && v->requires_grad()) {
-      FS_CHECK(v->dim() == 0, "fill_ only supports 0-dimension value tensor but got tensor with ", v->dim(), " dimensions.");
+      FS_CHECK(v->dim() == 0, "fill_ only supports 0-dimension value tensor but got tensor with ", v->dim(),
+               " dimensions.");
       copy_(x, *v);
     } else {
       fill_(x, a.scalar(1));
@@ -250,13 +259,15 @@ FS_BINDINGS(tensor_methods) {
   def("is_shared(Tensor self)", kMethod, [](Args&) { return false; });
   def("share_memory_(Tensor self)", kMethod, [](Args& a) { return a.self(); });
   def("_storage_id(Tensor self)", kMethod, [](Args& a) { return PyLong_FromVoidPtr(a.tensor(0).impl()->storage); });
-  def("_storage_nbytes(Tensor self)", kMethod, [](Args& a) { return static_cast<int64_t>(a.tensor(0).impl()->storage->nbytes); });
+  def("_storage_nbytes(Tensor self)", kMethod,
+      [](Args& a) { return static_cast<int64_t>(a.tensor(0).impl()->storage->nbytes); });
 
   // Views
   def("view(Tensor self, dtype dtype)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);
     const DType t = a.dtype(1);
-    FS_CHECK(dtype_size(t) == x.itemsize(), "view(dtype): element sizes must agree: ", dtype_name(x.dtype()), " to ", dtype_name(t));
+    FS_CHECK(dtype_size(t) == x.itemsize(), "view(dtype): element sizes must agree: ", dtype_name(x.dtype()), " to ",
+             dtype_name(t));
     Tensor y = detached_alias(x);
     y.impl()->dtype = t;
     return wrap(y);
@@ -265,15 +276,18 @@ FS_BINDINGS(tensor_methods) {
   def("view_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return view_as(a.tensor(0), a.tensor(1)); });
   def("reshape(Tensor input, int... shape)", kMethod, [](Args& a) { return reshape(a.tensor(0), a.dims(1)); });
   def("reshape(Tensor input, int[] shape)", kFunction, [](Args& a) { return reshape(a.tensor(0), a.dims(1)); });
-  def("reshape_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return reshape(a.tensor(0), a.tensor(1).sizes()); });
+  def("reshape_as(Tensor self, Tensor other)", kMethod,
+      [](Args& a) { return reshape(a.tensor(0), a.tensor(1).sizes()); });
   def("ravel(Tensor input)", kFunction | kMethod, [](Args& a) { return reshape(a.tensor(0), Dims{-1}); });
   def("flatten(Tensor input, int start_dim=0, int end_dim=-1)", kFunction | kMethod,
       [](Args& a) { return flatten(a.tensor(0), a.i64(1), a.i64(2)); });
   def("unflatten(Tensor input, int dim, int[] sizes)", kFunction | kMethod,
       [](Args& a) { return unflatten(a.tensor(0), a.i64(1), a.dims(2)); });
   def("squeeze(Tensor input)", kFunction | kMethod, [](Args& a) { return squeeze(a.tensor(0)); });
-  def("squeeze(Tensor input, int[] dim)", kFunction | kMethod, [](Args& a) { return squeeze(a.tensor(0), a.dims(1)); });
-  def("unsqueeze(Tensor input, int dim)", kFunction | kMethod, [](Args& a) { return unsqueeze(a.tensor(0), a.i64(1)); });
+  def("squeeze(Tensor input, int[] dim)", kFunction | kMethod,
+      [](Args& a) { return squeeze(a.tensor(0), a.dims(1)); });
+  def("unsqueeze(Tensor input, int dim)", kFunction | kMethod,
+      [](Args& a) { return unsqueeze(a.tensor(0), a.i64(1)); });
   def("permute(Tensor input, int... dims)", kMethod, [](Args& a) { return permute(a.tensor(0), a.dims(1)); });
   def("permute(Tensor input, int[] dims)", kFunction, [](Args& a) { return permute(a.tensor(0), a.dims(1)); });
   for (const char* s : {"transpose(Tensor input, int dim0, int dim1)", "swapaxes(Tensor input, int axis0, int axis1)",
@@ -285,8 +299,10 @@ FS_BINDINGS(tensor_methods) {
                         "moveaxis(Tensor input, int[] source, int[] destination)"})
     def(s, kFunction | kMethod, [](Args& a) { return movedim(a.tensor(0), a.dims(1), a.dims(2)); });
   def("expand(Tensor self, int... size)", kMethod, [](Args& a) { return expand(a.tensor(0), a.dims(1)); });
-  def("expand_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return expand(a.tensor(0), a.tensor(1).sizes()); });
-  def("broadcast_to(Tensor input, int[] size)", kFunction | kMethod, [](Args& a) { return broadcast_to(a.tensor(0), a.dims(1)); });
+  def("expand_as(Tensor self, Tensor other)", kMethod,
+      [](Args& a) { return expand(a.tensor(0), a.tensor(1).sizes()); });
+  def("broadcast_to(Tensor input, int[] size)", kFunction | kMethod,
+      [](Args& a) { return broadcast_to(a.tensor(0), a.dims(1)); });
   def("select(Tensor input, int dim, int index)", kFunction | kMethod,
       [](Args& a) { return select(a.tensor(0), a.i64(1), a.i64(2)); });
   def("narrow(Tensor input, int dim, int start, int length)", kFunction | kMethod,
@@ -300,8 +316,10 @@ FS_BINDINGS(tensor_methods) {
   def("as_strided(Tensor input, int[] size, int[] stride, int? storage_offset=None)", kFunction | kMethod,
       [](Args& a) { return as_strided(a.tensor(0), a.dims(1), a.dims(2), a.opt_i64(3)); });
   def("unbind(Tensor input, int dim=0)", kFunction | kMethod, [](Args& a) { return unbind(a.tensor(0), a.i64(1)); });
-  def("split(Tensor tensor, int split_size_or_sections, int dim=0)", kFunction, [](Args& a) { return split(a.tensor(0), a.i64(1), a.i64(2)); });
-  def("split(Tensor self, int split_size, int dim=0)", kMethod, [](Args& a) { return split(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("split(Tensor tensor, int split_size_or_sections, int dim=0)", kFunction,
+      [](Args& a) { return split(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("split(Tensor self, int split_size, int dim=0)", kMethod,
+      [](Args& a) { return split(a.tensor(0), a.i64(1), a.i64(2)); });
   auto sections = [](Args& a) {
     const Dims d = a.dims(1);
     return split_with_sizes(a.tensor(0), std::vector<int64_t>(d.begin(), d.end()), a.i64(2));
@@ -309,7 +327,8 @@ FS_BINDINGS(tensor_methods) {
   def("split(Tensor tensor, int[] split_size_or_sections, int dim=0)", kFunction, sections);
   def("split(Tensor self, int[] split_size, int dim=0)", kMethod, sections);
   def("split_with_sizes(Tensor input, int[] split_sizes, int dim=0)", kFunction | kMethod, sections);
-  def("chunk(Tensor input, int chunks, int dim=0)", kFunction | kMethod, [](Args& a) { return chunk(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("chunk(Tensor input, int chunks, int dim=0)", kFunction | kMethod,
+      [](Args& a) { return chunk(a.tensor(0), a.i64(1), a.i64(2)); });
   def("tensor_split(Tensor input, int indices_or_sections, int dim=0)", kFunction | kMethod,
       [](Args& a) { return tensor_split(a.tensor(0), a.i64(1), a.i64(2)); });
   def("tensor_split(Tensor input, int[] indices_or_sections, int dim=0)", kFunction | kMethod, [](Args& a) {
@@ -320,13 +339,15 @@ FS_BINDINGS(tensor_methods) {
   // In-place views
   def("unsqueeze_(Tensor self, int dim)", kMethod,
       [](Args& a) { return become_view(a, [&](const Tensor& x) { return unsqueeze(x, a.i64(1)); }); });
-  def("squeeze_(Tensor self)", kMethod, [](Args& a) { return become_view(a, [&](const Tensor& x) { return squeeze(x); }); });
+  def("squeeze_(Tensor self)", kMethod,
+      [](Args& a) { return become_view(a, [&](const Tensor& x) { return squeeze(x); }); });
   def("squeeze_(Tensor self, int[] dim)", kMethod,
       [](Args& a) { return become_view(a, [&](const Tensor& x) { return squeeze(x, a.dims(1)); }); });
   def("t_(Tensor self)", kMethod, [](Args& a) { return become_view(a, [&](const Tensor& x) { return t(x); }); });
   for (const char* s : {"transpose_(Tensor self, int dim0, int dim1)", "swapaxes_(Tensor self, int axis0, int axis1)",
                         "swapdims_(Tensor self, int dim0, int dim1)"})
-    def(s, kMethod, [](Args& a) { return become_view(a, [&](const Tensor& x) { return transpose(x, a.i64(1), a.i64(2)); }); });
+    def(s, kMethod,
+        [](Args& a) { return become_view(a, [&](const Tensor& x) { return transpose(x, a.i64(1), a.i64(2)); }); });
   def("as_strided_(Tensor self, int[] size, int[] stride, int? storage_offset=None)", kMethod, [](Args& a) {
     return become_view(a, [&](const Tensor& x) { return as_strided(x, a.dims(1), a.dims(2), a.opt_i64(3)); });
   });

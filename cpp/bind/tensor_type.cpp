@@ -92,7 +92,8 @@ PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject*) {
       t = empty(Dims{0}, default_dtype());
     } else if (PyObject* first = PyTuple_GET_ITEM(args, 0); n == 1 && is_tensor(first)) {
       t = detached_alias(*as_tensor(first));
-    } else if (n == 1 && !PyLong_Check(first) && Py_TYPE(first) != reinterpret_cast<PyTypeObject*>(Py_TYPE(to_python(Dims{})))) {
+    } else if (n == 1 && !PyLong_Check(first) &&
+               Py_TYPE(first) != reinterpret_cast<PyTypeObject*>(Py_TYPE(to_python(Dims{})))) {
       t = tensor_from_data(first, default_dtype(), true);
     } else {
       Dims sizes;
@@ -122,7 +123,8 @@ PyObject* make_subclass(PyObject* /*tensor type*/, PyObject* args, PyObject* kwa
     FS_CHECK_TYPE(PyType_Check(cls) && PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls), tensor_type),
                   "_make_subclass: cls must be a subclass of Tensor");
     Tensor d = detached_alias(*t);
-    FS_CHECK(!requires_grad || d.is_floating(), "Only Tensors of floating point and complex dtype can require gradients");
+    FS_CHECK(!requires_grad || d.is_floating(),
+             "Only Tensors of floating point and complex dtype can require gradients");
     d.impl()->set(TensorImpl::kRequiresGrad, requires_grad);
     return wrap_as(d, reinterpret_cast<PyTypeObject*>(cls));
   });
@@ -130,9 +132,10 @@ PyObject* make_subclass(PyObject* /*tensor type*/, PyObject* args, PyObject* kwa
 
 // --- Operators ----------------------------------------------------------------------------------------------------
 
-const Function *f_add, *f_sub, *f_mul, *f_div, *f_floor_divide, *f_remainder, *f_pow, *f_matmul, *f_and, *f_or, *f_xor,
-    *f_lshift, *f_rshift, *f_neg, *f_abs, *f_invert, *f_eq, *f_ne, *f_lt, *f_le, *f_gt, *f_ge, *f_iadd, *f_isub,
-    *f_imul, *f_idiv, *f_ifloor_divide, *f_iremainder, *f_ipow, *f_iand, *f_ior, *f_ixor, *f_ilshift, *f_irshift;
+const Function *f_add, *f_sub, *f_mul, *f_div, *f_floor_divide, *f_remainder, *f_pow, *f_matmul, *f_and, *f_or,
+    *f_xor, *f_lshift, *f_rshift, *f_neg, *f_abs, *f_invert, *f_eq, *f_ne, *f_lt, *f_le, *f_gt, *f_ge, *f_iadd,
+    *f_isub, *f_imul, *f_idiv, *f_ifloor_divide, *f_iremainder, *f_ipow, *f_iand, *f_ior, *f_ixor, *f_ilshift,
+    *f_irshift;
 
 bool operand(PyObject* o) {
   if (is_tensor(o) || PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o)) return true;
@@ -192,7 +195,8 @@ int truth(PyObject* self) {
 }
 PyObject* as_float(PyObject* self) {
   return guarded([&]() -> PyObject* {
-    FS_CHECK(as_tensor(self)->numel() == 1, "a Tensor with ", as_tensor(self)->numel(), " elements cannot be converted to Scalar");
+    FS_CHECK(as_tensor(self)->numel() == 1, "a Tensor with ", as_tensor(self)->numel(),
+             " elements cannot be converted to Scalar");
     return PyFloat_FromDouble(item(*as_tensor(self)).to_double());
   });
 }
@@ -206,8 +210,8 @@ PyObject* as_index(PyObject* self) {
   return guarded([&]() -> PyObject* {
     const Tensor& t = *as_tensor(self);
     FS_CHECK_TYPE(t.numel() == 1 && is_integral(t.dtype()),
-                  "only integer tensors of a single element can be converted to an index; this one is ", dtype_name(t.dtype()),
-                  " of shape ", t.sizes());
+                  "only integer tensors of a single element can be converted to an index; this one is ",
+                  dtype_name(t.dtype()), " of shape ", t.sizes());
     return PyLong_FromLongLong(item(t).to_int());
   });
 }
@@ -274,7 +278,9 @@ FS_GET(dtype) { return to_python(self_tensor(self).dtype()); }
 FS_GET(device) { return to_python(self_tensor(self).device()); }
 FS_GET(ndim) { return PyLong_FromLongLong(self_tensor(self).dim()); }
 FS_GET(itemsize) { return PyLong_FromSize_t(self_tensor(self).itemsize()); }
-FS_GET(nbytes) { return PyLong_FromSize_t(self_tensor(self).itemsize() * static_cast<size_t>(self_tensor(self).numel())); }
+FS_GET(nbytes) {
+  return PyLong_FromSize_t(self_tensor(self).itemsize() * static_cast<size_t>(self_tensor(self).numel()));
+}
 FS_GET(requires_grad) {
   const Tensor& t = self_tensor(self);
   if (t.is_view() && !t.requires_grad()) grad_fn(t);
@@ -282,7 +288,10 @@ FS_GET(requires_grad) {
 }
 FS_GET(is_leaf) { return PyBool_FromLong(grad_fn(self_tensor(self)) == nullptr); }
 FS_GET(version) { return PyLong_FromUnsignedLong(self_tensor(self).version()); }
-FS_GET(false) { (void)self; Py_RETURN_FALSE; }
+FS_GET(false) {
+  (void)self;
+  Py_RETURN_FALSE;
+}
 FS_GET(is_cuda) { return PyBool_FromLong(!self_tensor(self).device().is_cpu()); }
 FS_GET(is_cpu) { return PyBool_FromLong(self_tensor(self).device().is_cpu()); }
 FS_GET(retains_grad) { return PyBool_FromLong(self_tensor(self).impl()->has(TensorImpl::kRetainGrad)); }
@@ -328,60 +337,65 @@ FS_GET(names) {
   return r;
 }
 FS_GET(output_nr) { return PyLong_FromLong(self_tensor(self).impl()->output_nr); }
-FS_GET(none) { (void)self; Py_RETURN_NONE; }
+FS_GET(none) {
+  (void)self;
+  Py_RETURN_NONE;
+}
 
 int assign_requires_grad(PyObject* self, PyObject* value, void*) {
   return guarded([&]() -> PyObject* {
-           FS_CHECK(value, "cannot delete requires_grad");
-           const int on = PyObject_IsTrue(value);
-           if (on < 0) throw PythonError{};
-           set_requires_grad(self_tensor(self), on);
-           return self;
-         })
+    FS_CHECK(value, "cannot delete requires_grad");
+    const int on = PyObject_IsTrue(value);
+    if (on < 0) throw PythonError{};
+    set_requires_grad(self_tensor(self), on);
+    return self;
+  })
              ? 0
              : -1;
 }
 int set_grad(PyObject* self, PyObject* value, void*) {
   return guarded([&]() -> PyObject* {
-           const Tensor& t = self_tensor(self);
-           if (!value || value == Py_None) {
-             t.set_grad(Tensor());
-             return self;
-           }
-           const Tensor* g = as_tensor(value);
-           FS_CHECK_TYPE(g, "assigned grad expected to be a Tensor or None but got grad of type '", Py_TYPE(value)->tp_name, "'");
-           FS_CHECK(g->impl() != t.impl(), "can't assign Variable as its own grad");
-           FS_CHECK(g->same_shape(t), "assigned grad has data of a different size: grad ", g->sizes(), ", tensor ", t.sizes());
-           FS_CHECK(g->dtype() == t.dtype(), "assigned grad has data of a different type: grad ", dtype_name(g->dtype()),
-                    ", tensor ", dtype_name(t.dtype()));
-           t.set_grad(*g);
-           return self;
-         })
+    const Tensor& t = self_tensor(self);
+    if (!value || value == Py_None) {
+      t.set_grad(Tensor());
+      return self;
+    }
+    const Tensor* g = as_tensor(value);
+    FS_CHECK_TYPE(g, "assigned grad expected to be a Tensor or None but got grad of type '", Py_TYPE(value)->tp_name,
+                  "'");
+    FS_CHECK(g->impl() != t.impl(), "can't assign Variable as its own grad");
+    FS_CHECK(g->same_shape(t), "assigned grad has data of a different size: grad ", g->sizes(), ", tensor ",
+             t.sizes());
+    FS_CHECK(g->dtype() == t.dtype(), "assigned grad has data of a different type: grad ", dtype_name(g->dtype()),
+             ", tensor ", dtype_name(t.dtype()));
+    t.set_grad(*g);
+    return self;
+  })
              ? 0
              : -1;
 }
 // x.data = y: x takes over y's memory and geometry; history and identity stay.
 int set_data(PyObject* self, PyObject* value, void*) {
   return guarded([&]() -> PyObject* {
-           const Tensor* v = value ? as_tensor(value) : nullptr;
-           FS_CHECK_TYPE(v, "Variable data has to be a tensor, but got ", value ? Py_TYPE(value)->tp_name : "nothing");
-           TensorImpl* t = self_tensor(self).impl();
-           const TensorImpl* s = v->impl();
-           ref_inc(s->storage);
-           if (t->storage) ref_dec(t->storage);
-           t->storage = s->storage;
-           t->data = s->data;
-           t->offset = s->offset;
-           t->dtype = s->dtype;
-           t->device = s->device;
-           t->ndim = s->ndim;
-           for (int i = 0; i < s->ndim; ++i) {
-             t->sizes[i] = s->sizes[i];
-             t->strides[i] = s->strides[i];
-           }
-           t->refresh_contiguous();
-           return self;
-         })
+    const Tensor* v = value ? as_tensor(value) : nullptr;
+    FS_CHECK_TYPE(v, "Variable data has to be a tensor, but got ", value ? Py_TYPE(value)->tp_name : "nothing");
+    TensorImpl* t = self_tensor(self).impl();
+    const TensorImpl* s = v->impl();
+    ref_inc(s->storage);
+    if (t->storage) ref_dec(t->storage);
+    t->storage = s->storage;
+    t->data = s->data;
+    t->offset = s->offset;
+    t->dtype = s->dtype;
+    t->device = s->device;
+    t->ndim = s->ndim;
+    for (int i = 0; i < s->ndim; ++i) {
+      t->sizes[i] = s->sizes[i];
+      t->strides[i] = s->strides[i];
+    }
+    t->refresh_contiguous();
+    return self;
+  })
              ? 0
              : -1;
 }

@@ -53,9 +53,7 @@ class Contiguous {
 };
 
 // A row-major array seen from one of its dimensions: [outer, n, inner].
-struct AxisShape {
-  int64_t outer = 1, n = 1, inner = 1;
-};
+struct AxisShape { int64_t outer = 1, n = 1, inner = 1; };
 inline AxisShape axis_shape(const TensorView& v, int64_t dim) {
   AxisShape s;
   for (int d = 0; d < v.ndim; ++d) {

@@ -115,7 +115,9 @@ void run_job(ConvJob<T> job) {
     g.c_row = job.out_channel;
     g.c_col = 1;
     const int64_t products = g.m * g.n * g.k;
-    parallel_for(job.batch * job.groups, products > 16 * kSerialProducts && job.batch * job.groups < 8 ? job.batch * job.groups : kSerialProducts / (products + 1) + 1,
+    parallel_for(job.batch * job.groups,
+                 products > 16 * kSerialProducts && job.batch * job.groups < 8 ? job.batch * job.groups
+                                                                               : kSerialProducts / (products + 1) + 1,
                  [&](int64_t begin, int64_t end) {
                    for (int64_t i = begin; i < end; ++i) {
                      const int64_t n = i / job.groups, group = i % job.groups;
@@ -143,10 +145,18 @@ const compute_type<S>* bias_values(const KernelArgs& args, Scratch<compute_type<
 }
 
 template <class T>
-ConvJob<T> forward_job(const ConvAttrs& at, const TensorView& x, const TensorView& w, const int64_t* ker, const TensorView& y) {
+ConvJob<T> forward_job(const ConvAttrs& at, const TensorView& x, const TensorView& w, const int64_t* ker,
+                       const TensorView& y) {
   ConvJob<T> job{};
   for (int i = 0; i < 3; ++i)
-    job.axis[i] = {spatial_size(y, at.rank, i), at.stride[i], spatial_size(x, at.rank, i), ker[i], -at.padding[i], at.dilation[i], 0, 1};
+    job.axis[i] = {spatial_size(y, at.rank, i),
+                   at.stride[i],
+                   spatial_size(x, at.rank, i),
+                   ker[i],
+                   -at.padding[i],
+                   at.dilation[i],
+                   0,
+                   1};
   job.batch = x.size(0);
   job.groups = at.groups;
   job.channels = x.size(1) / at.groups;
@@ -188,8 +198,8 @@ void conv(const KernelArgs& args) {
   });
 }
 
-// in: g (n, m, spatial...) contiguous, weight (m, c / groups, kernel...), optional bias (c); out (n, c, size...): each
-// stride phase of the output is a convolution of its own with stride 1.
+// in: g (n, m, spatial...) contiguous, weight (m, c / groups, kernel...), optional bias (c); out (n, c, size...):
+// each stride phase of the output is a convolution of its own with stride 1.
 void conv_backward_input(const KernelArgs& args) {
   const ConvAttrs& at = args.attrs<ConvAttrs>();
   dispatch_float(args.out[0].dtype, [&](auto tag) {
@@ -215,7 +225,8 @@ void conv_backward_input(const KernelArgs& args) {
 
     ConvAxis phase[3];
     const auto make_phase = [&](int i, int64_t r) {  // false: no tap falls onto this phase
-      const int64_t s = at.stride[i], dil = at.dilation[i], k = spatial_size(wv, at.rank, i), in = spatial_size(xv, at.rank, i);
+      const int64_t s = at.stride[i], dil = at.dilation[i], k = spatial_size(wv, at.rank, i),
+                    in = spatial_size(xv, at.rank, i);
       ConvAxis a = {(in - r + s - 1) / s, 1, spatial_size(gv, at.rank, i), 0, 0, 0, 0, 0};
       const int64_t dk = s / gcd(s, dil);
       for (int64_t k0 = 0; k0 < dk && k0 < k; ++k0)
@@ -268,7 +279,7 @@ void conv_backward_weight(const KernelArgs& args) {
   dispatch_float(args.out[0].dtype, [&](auto tag) {
     using S = typename decltype(tag)::type;
     using T = compute_type<S>;
-    const TensorView &wv = args.out[0];
+    const TensorView& wv = args.out[0];
     if (wv.numel == 0) return;
     const Operand<S> x(args.in[0]), g(args.in[1]);
     Result<S> w(wv);

@@ -26,7 +26,7 @@ struct ConvAxis {
 
 template <class T>
 struct ConvJob {
-  ConvAxis axis[3];  // depth, height, width
+  ConvAxis axis[3];                       // depth, height, width
   int64_t batch, groups, channels, rows;  // channels and rows (output channels) of one group
   const T* src;
   int64_t src_image, src_channel;  // planes are contiguous
@@ -70,8 +70,9 @@ class PixelBlock {
       if (len > count - lane) len = count - lane;
       const int64_t room = lanes_ - lane % lanes_;
       if (len > room) len = room;
-      runs_[num_runs++] = {static_cast<int32_t>(lane), static_cast<int32_t>(len), z * az.step, y * ay.step, x * ax.step,
-                           n * job.src_image};
+      runs_[num_runs++] = {
+          static_cast<int32_t>(lane), static_cast<int32_t>(len), z * az.step, y * ay.step, x * ax.step,
+          n * job.src_image};
       lane += len;
       x += len;
       if (x == ax.out) {
@@ -174,8 +175,8 @@ FS_INLINE Vec<T> gather_vector(const T* plane, const Piece* p, const Piece* end,
 
 // The same vector of `count` channels, written `dst_step` apart.
 template <class T>
-FS_INLINE void gather_channels(const T* plane, int64_t src_channel, const Piece* p, const Piece* end, int64_t step, T* dst,
-                               int64_t dst_step, int64_t count) {
+FS_INLINE void gather_channels(const T* plane, int64_t src_channel, const Piece* p, const Piece* end, int64_t step,
+                               T* dst, int64_t dst_step, int64_t count) {
   constexpr int kV = Vec<T>::kSize;
   if (step == 1 && end - p == 1 && p->hi - p->lo == kV) {
     const T* s = plane + p->offset;
@@ -220,9 +221,9 @@ void conv_gemm(const ConvJob<T>& job);
 template <class T>
 void conv_direct(const ConvJob<T>& job);
 
-// The gradient to the weight: dw(m, c, t) = sum over images and pixels of g(n, m, p) src(n, c, p * step + off(t)). g has
-// the job's out_image and out_channel strides, dw its w_* strides; out and weight are not used. conv_weight.cpp: any
-// job; conv_direct.cpp: one channel a group.
+// The gradient to the weight: dw(m, c, t) = sum over images and pixels of g(n, m, p) src(n, c, p * step + off(t)). g
+// has the job's out_image and out_channel strides, dw its w_* strides; out and weight are not used. conv_weight.cpp:
+// any job; conv_direct.cpp: one channel a group.
 template <class T>
 void conv_weight(const ConvJob<T>& job, const T* g, T* dw);
 template <class T>

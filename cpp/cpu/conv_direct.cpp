@@ -120,11 +120,13 @@ FS_INLINE void put(T* o, int64_t step, Vec<T> v, int n) {
     if constexpr (sizeof(T) == 4) {
       const __m512i low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
       _mm512_mask_storeu_ps(o, static_cast<__mmask16>(m), _mm512_permutexvar_ps(low, v.v));
-      _mm512_mask_storeu_ps(o + kV, static_cast<__mmask16>(m >> 16), _mm512_permutexvar_ps(_mm512_add_epi32(low, _mm512_set1_epi32(8)), v.v));
+      _mm512_mask_storeu_ps(o + kV, static_cast<__mmask16>(m >> 16),
+                            _mm512_permutexvar_ps(_mm512_add_epi32(low, _mm512_set1_epi32(8)), v.v));
     } else {
       const __m512i low = _mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3);
       _mm512_mask_storeu_pd(o, static_cast<__mmask8>(m), _mm512_permutexvar_pd(low, v.v));
-      _mm512_mask_storeu_pd(o + kV, static_cast<__mmask8>(m >> 8), _mm512_permutexvar_pd(_mm512_add_epi64(low, _mm512_set1_epi64(4)), v.v));
+      _mm512_mask_storeu_pd(o + kV, static_cast<__mmask8>(m >> 8),
+                            _mm512_permutexvar_pd(_mm512_add_epi64(low, _mm512_set1_epi64(4)), v.v));
     }
     return;
   }
@@ -134,11 +136,11 @@ FS_INLINE void put(T* o, int64_t step, Vec<T> v, int n) {
   for (int l = 0; l < n; ++l) o[l * step] = lane[l];
 }
 
-// out(r, u)[lane] = bias[r] + sum over taps of w[r * taps + t] src[offset[t] + u * du + lane] for kR output channels and
-// kU rows or vectors of pixels, stored where they belong.
+// out(r, u)[lane] = bias[r] + sum over taps of w[r * taps + t] src[offset[t] + u * du + lane] for kR output channels
+// and kU rows or vectors of pixels, stored where they belong.
 template <class T, int kR, int kU>
-FS_INLINE void taps_sum(const T* src, const int64_t* offset, const T* w, int64_t taps, int64_t du, const T* bias, T* out,
-                        int64_t out_channel, int64_t out_u, int64_t out_x, int lanes) {
+FS_INLINE void taps_sum(const T* src, const int64_t* offset, const T* w, int64_t taps, int64_t du, const T* bias,
+                        T* out, int64_t out_channel, int64_t out_u, int64_t out_x, int lanes) {
   Vec<T> acc[kR][kU];
 #pragma GCC unroll 8
   for (int r = 0; r < kR; ++r)
@@ -170,35 +172,37 @@ void tap_weights(const ConvJob<T>& job, int64_t group, int64_t row, T* d) {
   for (int64_t z = 0; z < az.taps; ++z)
     for (int64_t y = 0; y < ay.taps; ++y)
       for (int64_t x = 0; x < ax.taps; ++x)
-        *d++ = w[(az.ker0 + z * az.dker) * job.w_tap[0] + (ay.ker0 + y * ay.dker) * job.w_tap[1] + (ax.ker0 + x * ax.dker) * job.w_tap[2]];
+        *d++ = w[(az.ker0 + z * az.dker) * job.w_tap[0] + (ay.ker0 + y * ay.dker) * job.w_tap[1] +
+                 (ax.ker0 + x * ax.dker) * job.w_tap[2]];
 }
 
 // A band of kR output channels: `count` rows of the grid from source row 0 of the band.
 template <class T, int kR>
-void direct_rows(const ConvJob<T>& job, const Band<T>& band, const T* buffer, const int64_t* offset, const T* w, const T* bias, T* out,
-                 int64_t count) {
+void direct_rows(const ConvJob<T>& job, const Band<T>& band, const T* buffer, const int64_t* offset, const T* w,
+                 const T* bias, T* out, int64_t count) {
   constexpr int kV = Vec<T>::kSize;
   const int64_t taps = job.taps(), width = job.axis[2].out, src_row = job.axis[1].step * band.row;
   const int64_t out_y = job.out_step[1], out_x = job.out_step[2];
   int64_t y = 0;
   for (; y + kUnroll <= count; y += kUnroll)
     for (int64_t x = 0; x < width; x += kV)
-      taps_sum<T, kR, kUnroll>(buffer + y * src_row + x, offset, w, taps, src_row, bias, out + y * out_y + x * out_x, job.out_channel, out_y,
-                               out_x, static_cast<int>(least(kV, width - x)));
+      taps_sum<T, kR, kUnroll>(buffer + y * src_row + x, offset, w, taps, src_row, bias, out + y * out_y + x * out_x,
+                               job.out_channel, out_y, out_x, static_cast<int>(least(kV, width - x)));
   for (; y < count; ++y) {
     int64_t x = 0;
     for (; x + kUnroll * kV <= width; x += kUnroll * kV)
-      taps_sum<T, kR, kUnroll>(buffer + y * src_row + x, offset, w, taps, kV, bias, out + y * out_y + x * out_x, job.out_channel, kV * out_x,
-                               out_x, kV);
+      taps_sum<T, kR, kUnroll>(buffer + y * src_row + x, offset, w, taps, kV, bias, out + y * out_y + x * out_x,
+                               job.out_channel, kV * out_x, out_x, kV);
     for (; x < width; x += kV)
-      taps_sum<T, kR, 1>(buffer + y * src_row + x, offset, w, taps, 0, bias, out + y * out_y + x * out_x, job.out_channel, 0, out_x,
-                         static_cast<int>(least(kV, width - x)));
+      taps_sum<T, kR, 1>(buffer + y * src_row + x, offset, w, taps, 0, bias, out + y * out_y + x * out_x,
+                         job.out_channel, 0, out_x, static_cast<int>(least(kV, width - x)));
   }
 }
 
 // sum[t] += sum over lanes of g * src at tap t, for kT taps at once.
 template <class T, int kT>
-void tap_dots(const T* src, int64_t src_row, const int64_t* offset, const T* g, int64_t g_row, int64_t rows, int64_t width, T* sum) {
+void tap_dots(const T* src, int64_t src_row, const int64_t* offset, const T* g, int64_t g_row, int64_t rows,
+              int64_t width, T* sum) {
   constexpr int kV = Vec<T>::kSize;
   Vec<T> acc[kT];
 #pragma GCC unroll 16
@@ -246,7 +250,8 @@ void conv_direct(const ConvJob<T>& job) {
       if (have != group)
         for (int64_t r = 0; r < job.rows; ++r) tap_weights(job, group, r, w.data() + r * taps);
       have = group;
-      T* out = job.out + n * job.out_image + group * job.rows * job.out_channel + z * job.out_step[0] + y0 * job.out_step[1];
+      T* out = job.out + n * job.out_image + group * job.rows * job.out_channel + z * job.out_step[0] +
+               y0 * job.out_step[1];
       const auto rows = [&](auto fn, int64_t r) {
         fn(job, band, band.buffer.data(), band.offset.data(), w.data() + r * taps, bias.data() + group * job.rows + r,
            out + r * job.out_channel, count);
@@ -283,10 +288,14 @@ void conv_direct_weight(const ConvJob<T>& job, const T* g, T* dw) {
             const int64_t count = least(band.rows, ay.out - y0);
             band.load(job.src + n * job.src_image + group * job.src_channel, z, y0, count);
             for (int64_t r = 0; r < job.rows; ++r) {
-              const T* gp = g + n * job.out_image + (group * job.rows + r) * job.out_channel + (z * ay.out + y0) * ax.out;
+              const T* gp =
+                  g + n * job.out_image + (group * job.rows + r) * job.out_channel + (z * ay.out + y0) * ax.out;
               for (int64_t t = 0; t < taps;) {
                 const int64_t left = taps - t, src_row = ay.step * band.row;
-                const auto dots = [&](auto fn) { fn(band.buffer.data(), src_row, band.offset.data() + t, gp, ax.out, count, ax.out, sum + r * taps + t); };
+                const auto dots = [&](auto fn) {
+                  fn(band.buffer.data(), src_row, band.offset.data() + t, gp, ax.out, count, ax.out,
+                     sum + r * taps + t);
+                };
                 if (left >= 9) dots(tap_dots<T, 9>), t += 9;
                 else if (left >= 5) dots(tap_dots<T, 5>), t += 5;
                 else if (left >= 3) dots(tap_dots<T, 3>), t += 3;

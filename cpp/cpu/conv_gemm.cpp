@@ -32,7 +32,7 @@ void pack_weights(const ConvJob<T>& job, T* dst, int64_t step) {
 // Offsets into `out` of the columns of a panel: directly storable, or lane by lane.
 template <class T>
 struct PanelTarget {
-  T* base;            // of column 0 where contiguous
+  T* base;  // of column 0 where contiguous
   bool contiguous;
   int64_t at[kTileCols<T>];
 };
@@ -95,7 +95,8 @@ void conv_gemm(const ConvJob<T>& job) {
     Scratch<PanelTarget<T>> targets(width);
     int64_t built = -1;
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t group = task % job.groups, rg = task / job.groups % row_groups, b = task / job.groups / row_groups;
+      const int64_t group = task % job.groups, rg = task / job.groups % row_groups,
+                    b = task / job.groups / row_groups;
       const int64_t p0 = b * width * kW, count = least(width * kW, pixels - p0), here = ceil_div(count, kW);
       T* out = job.out + group * job.rows * job.out_channel;
       if (built != b) {
@@ -106,7 +107,8 @@ void conv_gemm(const ConvJob<T>& job) {
       }
       const int64_t shift = out - job.out;
       const T* src = job.src + group * job.channels * job.src_channel;
-      const int64_t r_begin = piece_begin(row_panels, row_groups, rg), r_end = piece_begin(row_panels, row_groups, rg + 1);
+      const int64_t r_begin = piece_begin(row_panels, row_groups, rg),
+                    r_end = piece_begin(row_panels, row_groups, rg + 1);
       for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += kc) {
         const int64_t kn = least(kc, k - k0);
         const int64_t c0 = taps ? k0 / taps : 0, t0 = taps ? k0 % taps : 0;
@@ -114,13 +116,15 @@ void conv_gemm(const ConvJob<T>& job) {
           const int64_t v0 = q * kTileVecs, vn = least(kTileVecs, block.vectors() - v0);
           const int64_t w = vn * kV;
           T* d = packed.data() + q * kW * kc;
-          // Row i of the block is (channel, tap) = divmod(k0 + i, taps): tap by tap, as the pieces are all channels' alike.
+          // Row i of the block is (channel, tap) = divmod(k0 + i, taps): tap by tap, as the pieces are all channels'
+          // alike.
           for (int64_t t = 0; t < taps && t < kn + t0; ++t) {
             const int64_t c = t < t0 ? c0 + 1 : c0, i0 = t < t0 ? t + taps - t0 : t - t0;
             if (i0 >= kn) continue;
             for (int64_t v = 0; v < vn; ++v)
-              gather_channels(src + c * job.src_channel, job.src_channel, block.begin(t, v0 + v), block.end(t, v0 + v), block.step(),
-                              d + i0 * w + v * kV, taps * w, ceil_div(kn - i0, taps));
+              gather_channels(src + c * job.src_channel, job.src_channel, block.begin(t, v0 + v),
+                              block.end(t, v0 + v), block.step(), d + i0 * w + v * kV, taps * w,
+                              ceil_div(kn - i0, taps));
           }
         }
         for (int64_t r = r_begin; r < r_end; ++r) {
@@ -130,8 +134,10 @@ void conv_gemm(const ConvJob<T>& job) {
           for (int64_t q = 0; q < here; ++q) {
             const int cols = static_cast<int>(least(kW, count - q * kW));
             const int w = panel_width<T>(cols);
-            TileStore<T> store = {nullptr, 0, T(1), k0 == 0 ? T(0) : T(1), nullptr,
-                                  job.bias && k0 == 0 ? job.bias + group * job.rows + i : nullptr, false, cols};
+            TileStore<T> store = {nullptr, 0,
+                                  T(1),    k0 == 0 ? T(0) : T(1),
+                                  nullptr, job.bias && k0 == 0 ? job.bias + group * job.rows + i : nullptr,
+                                  false,   cols};
             const TileKernel<T> kernel = tile_kernel_for<T>(rows, w / kV, true);
             const PanelTarget<T>& target = targets[q];
             const T* bp = packed.data() + q * kW * kc;

@@ -21,7 +21,8 @@ void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
   const int64_t taps = job.taps(), rows = job.channels * taps, cols = job.rows;
   const int64_t pixels = job.batch * job.pixels(), image_pixels = job.pixels();
   if (rows == 0 || cols == 0) return;
-  const int64_t col_panels = ceil_div(cols, kW), padded = (col_panels - 1) * kW + panel_width<T>(cols - (col_panels - 1) * kW);
+  const int64_t col_panels = ceil_div(cols, kW),
+                padded = (col_panels - 1) * kW + panel_width<T>(cols - (col_panels - 1) * kW);
   const int64_t row_panels = ceil_div(rows, kMaxRows);
   int64_t kc = kBlockK<T>;  // pixels of a block: its part of G^T stays in L2
   while (kc > 64 && kc * padded > kBlockK<T> * kBlockCols / 2) kc /= 2;
@@ -29,7 +30,8 @@ void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
   const int64_t blocks = ceil_div(pixels, kc);
   int64_t parts = least(16, most(1, blocks / 2));
   while (parts > 1 && (parts * rows * padded > (1 << 20) || rows * cols * pixels / parts < 200000)) parts /= 2;
-  const int64_t row_groups = most(1, least(row_panels, least(ceil_div(24, parts * job.groups), rows * cols * pixels / parts / 200000)));
+  const int64_t row_groups =
+      most(1, least(row_panels, least(ceil_div(24, parts * job.groups), rows * cols * pixels / parts / 200000)));
 
   Scratch<T> gt(job.groups * blocks * kc * padded);
   parallel_for(job.groups * blocks * col_panels, 16384 / (kc * kW) + 1, [&](int64_t begin, int64_t end) {
@@ -40,7 +42,8 @@ void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
       const int64_t p1 = least(pixels, (b + 1) * kc);
       for (int64_t p = b * kc; p < p1;) {  // a block may hold pixels of several images
         const int64_t image = p / image_pixels, q = p % image_pixels, len = least(p1 - p, image_pixels - q);
-        pack_b<T>(d, g + image * job.out_image + (group * cols + panel * kW) * job.out_channel + q, 1, job.out_channel, len, n);
+        pack_b<T>(d, g + image * job.out_image + (group * cols + panel * kW) * job.out_channel + q, 1,
+                  job.out_channel, len, n);
         d += len * w;
         p += len;
       }
@@ -55,7 +58,8 @@ void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
     Scratch<T> a(kMaxRows * a_step);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t rg = task % row_groups, part = task / row_groups % parts, group = task / row_groups / parts;
-      const int64_t r_begin = piece_begin(row_panels, row_groups, rg), r_end = piece_begin(row_panels, row_groups, rg + 1);
+      const int64_t r_begin = piece_begin(row_panels, row_groups, rg),
+                    r_end = piece_begin(row_panels, row_groups, rg + 1);
       T* c = sums.data() + group * per_group + part * rows * padded;
       const T* src = job.src + group * job.channels * job.src_channel;
       bool first = true;
@@ -74,7 +78,8 @@ void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
           }
           for (int64_t q = 0; q < col_panels; ++q) {
             const int w = panel_width<T>(cols - q * kW);
-            const TileStore<T> store = {c + i0 * padded + q * kW, padded, T(1), first ? T(0) : T(1), nullptr, nullptr, false, w};
+            const TileStore<T> store = {
+                c + i0 * padded + q * kW, padded, T(1), first ? T(0) : T(1), nullptr, nullptr, false, w};
             tile_kernel_for<T>(n_rows, w / kV, true)(
                 count, a.data(), a_step, gt.data() + (group * blocks + b) * kc * padded + q * kW * kc, w, store);
           }

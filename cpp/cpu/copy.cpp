@@ -31,7 +31,8 @@ FS_INLINE To convert_element(From x) {
   } else if constexpr (is_float_lane<From> && !is_float_lane<To>) {
     // Out of range: the most negative number for 32 and 64 bits; narrower ones wrap through int64.
     const double d = static_cast<double>(x);
-    if constexpr (sizeof(To) == 4) return d > -2147483649.0 && d < 2147483648.0 ? static_cast<To>(d) : static_cast<To>(INT32_MIN);
+    if constexpr (sizeof(To) == 4)
+      return d > -2147483649.0 && d < 2147483648.0 ? static_cast<To>(d) : static_cast<To>(INT32_MIN);
     const int64_t i = d >= -9223372036854775808.0 && d < 9223372036854775808.0 ? static_cast<int64_t>(d) : INT64_MIN;
     return static_cast<To>(i);
   } else {
@@ -59,7 +60,8 @@ void convert_row(const char* from, int64_t from_stride, char* to, int64_t to_str
     return;
   }
   for (int64_t i = 0; i < n; ++i)
-    *reinterpret_cast<To*>(to + i * to_stride) = convert_element<To>(*reinterpret_cast<const From*>(from + i * from_stride));
+    *reinterpret_cast<To*>(to + i * to_stride) =
+        convert_element<To>(*reinterpret_cast<const From*>(from + i * from_stride));
 }
 
 template <class From>
@@ -200,8 +202,8 @@ FS_INLINE void transpose_tile(const char* from, int64_t from_stride, char* to, i
 }
 #endif
 
-// rows x cols block of the output: element (i, j) from `from + i * size + j * from_stride` to `to + i * to_stride + j *
-// size`. Tiles run along the source's rows, which the hardware prefetches.
+// rows x cols block of the output: element (i, j) from `from + i * size + j * from_stride` to `to + i * to_stride + j
+// * size`. Tiles run along the source's rows, which the hardware prefetches.
 template <class U, bool kStream>
 void transpose_block(const char* from, int64_t from_stride, char* to, int64_t to_stride, int64_t rows, int64_t cols) {
   constexpr int64_t kSize = sizeof(U);
@@ -210,11 +212,14 @@ void transpose_block(const char* from, int64_t from_stride, char* to, int64_t to
     int64_t j = 0;
     for (; j + kTile <= cols; j += kTile)
       for (int64_t i = 0; i < whole_rows; i += kTile)
-        transpose_tile<kStream>(from + i * kSize + j * from_stride, from_stride, to + i * to_stride + j * kSize, to_stride);
+        transpose_tile<kStream>(from + i * kSize + j * from_stride, from_stride, to + i * to_stride + j * kSize,
+                                to_stride);
     for (; j < cols; ++j)
       for (int64_t i = 0; i < whole_rows; ++i)
-        *reinterpret_cast<U*>(to + i * to_stride + j * kSize) = *reinterpret_cast<const U*>(from + i * kSize + j * from_stride);
-    for (int64_t i = whole_rows; i < rows; ++i) move_row<U>(from + i * kSize, from_stride, to + i * to_stride, kSize, cols);
+        *reinterpret_cast<U*>(to + i * to_stride + j * kSize) =
+            *reinterpret_cast<const U*>(from + i * kSize + j * from_stride);
+    for (int64_t i = whole_rows; i < rows; ++i)
+      move_row<U>(from + i * kSize, from_stride, to + i * to_stride, kSize, cols);
   } else {
     // Small tiles, so that the lines of both sides stay in L1.
     for (int64_t j = 0; j < cols; j += 16)
@@ -239,7 +244,8 @@ void copy_transposed(const StridedLoop& loop, int outer_dim, int64_t size) {
   const int64_t blocks = outer * row_blocks * col_blocks;
   const int64_t block_elements = (rows < kRows ? rows : kRows) * (cols < kCols ? cols : kCols);
   // Only tiles that write whole lines gain from passing the caches.
-  bool stream = size == 4 && kTile * size == 64 && loop.numel * size >= kStreamBytes && (reinterpret_cast<uintptr_t>(loop.base[0]) & 63) == 0;
+  bool stream = size == 4 && kTile * size == 64 && loop.numel * size >= kStreamBytes &&
+                (reinterpret_cast<uintptr_t>(loop.base[0]) & 63) == 0;
   for (int i = 0; i < last; ++i) stream &= (loop.strides[0][i] & 63) == 0;
   const int64_t per_chunk = 16384 / (block_elements ? block_elements : 1);
   parallel_for(blocks, per_chunk > 1 ? per_chunk : 1, [&](int64_t begin, int64_t end) {

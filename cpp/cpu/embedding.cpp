@@ -167,15 +167,18 @@ inline void bag_range(const int64_t* offsets, int64_t count, int64_t b, int64_t 
 void check_bags(const int64_t* offsets, int64_t count, int64_t n) {
   if (count == 0) return;
   if (offsets[0] != 0) {
-    fail(ErrorKind::kRuntime, "embedding_bag: offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from ",
+    fail(ErrorKind::kRuntime,
+         "embedding_bag: offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from ",
          "position 0. However, got ", offsets[0]);
   }
   for (int64_t b = 0; b < count; ++b) {
     if (offsets[b] > n) {
-      fail(ErrorKind::kRuntime, "embedding_bag: offsets[", b, "] can not be greater than input's length ", n, " but got ", offsets[b]);
+      fail(ErrorKind::kRuntime, "embedding_bag: offsets[", b, "] can not be greater than input's length ", n,
+           " but got ", offsets[b]);
     }
     if (b > 0 && offsets[b] < offsets[b - 1]) {
-      fail(ErrorKind::kRuntime, "embedding_bag: offsets must not decrease, got ", offsets[b - 1], " then ", offsets[b]);
+      fail(ErrorKind::kRuntime, "embedding_bag: offsets must not decrease, got ", offsets[b - 1], " then ",
+           offsets[b]);
     }
   }
 }
@@ -183,8 +186,8 @@ void check_bags(const int64_t* offsets, int64_t count, int64_t n) {
 void check_bag_rows(const int64_t* index, int64_t n, int64_t rows) {
   for (int64_t i = 0; i < n; ++i) {
     if (static_cast<uint64_t>(index[i]) >= static_cast<uint64_t>(rows)) {
-      fail(ErrorKind::kRuntime, "embedding_bag: Index ", i, " of input takes value ", index[i], " which is not in the valid range [0, ",
-           rows, ")");
+      fail(ErrorKind::kRuntime, "embedding_bag: Index ", i, " of input takes value ", index[i],
+           " which is not in the valid range [0, ", rows, ")");
     }
   }
 }
@@ -235,8 +238,8 @@ void embedding_bag(const KernelArgs& args) {
   });
 }
 
-// in: weight (V, D), int64 indices (n,), int64 offsets; out[0]: (bags, D), the maximum of each bag's rows (0 for an empty
-// bag), out[1]: int64 (bags, D), the row each came from (-1 for an empty bag). RuntimeError.
+// in: weight (V, D), int64 indices (n,), int64 offsets; out[0]: (bags, D), the maximum of each bag's rows (0 for an
+// empty bag), out[1]: int64 (bags, D), the row each came from (-1 for an empty bag). RuntimeError.
 void embedding_bag_max(const KernelArgs& args) {
   const EmbeddingBagAttrs& a = args.attrs<EmbeddingBagAttrs>();
   const TensorView &weight = args.in[0], &out = args.out[0];

@@ -29,8 +29,14 @@ struct RowPanels {
 
 template <class T>
 TileStore<T> tile_store(const GemmCall<T>& g, int64_t i, int64_t j, int cols) {
-  return {g.c + i * g.c_row + j, g.c_row, g.alpha, g.beta, g.bias_col ? g.bias_col + j : nullptr,
-          g.bias_row ? g.bias_row + i : nullptr, g.relu, cols};
+  return {g.c + i * g.c_row + j,
+          g.c_row,
+          g.alpha,
+          g.beta,
+          g.bias_col ? g.bias_col + j : nullptr,
+          g.bias_row ? g.bias_row + i : nullptr,
+          g.relu,
+          cols};
 }
 
 // Whole product on this thread, B's full panels read where they lie. A must have a unit stride.
@@ -118,7 +124,8 @@ void gemm_blocked(const GemmCall<S>& g) {
       for (int64_t task = begin; task < end; ++task) {
         const int64_t rg = task % row_groups, cb = task / row_groups;
         const int64_t p_end = piece_begin(panels.count, row_groups, rg + 1);
-        const int64_t q_begin = piece_begin(col_panels, col_blocks, cb), q_end = piece_begin(col_panels, col_blocks, cb + 1);
+        const int64_t q_begin = piece_begin(col_panels, col_blocks, cb),
+                      q_end = piece_begin(col_panels, col_blocks, cb + 1);
         for (int64_t p = piece_begin(panels.count, row_groups, rg); p < p_end; ++p) {
           const int64_t i = panels.begin(p);
           const int rows = panels.rows(p);

@@ -42,7 +42,8 @@ void gemm_batched(const GemmCall<S>& first, int64_t batch, int64_t a_batch, int6
 // Fixed cost of sharing work: below this many multiplications a product stays on one thread (about 4 us).
 inline constexpr int64_t kSerialProducts = 200000;
 
-// gemm_skinny.cpp: products of few rows (m <= kMaxSkinnyRows). Handles the call and returns true where that is the faster way.
+// gemm_skinny.cpp: products of few rows (m <= kMaxSkinnyRows). Handles the call and returns true where that is the
+// faster way.
 inline constexpr int64_t kMaxSkinnyRows = 16;
 template <class S>
 bool gemm_skinny(const GemmCall<S>& call);

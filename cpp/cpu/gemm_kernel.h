@@ -28,13 +28,13 @@ inline constexpr int64_t kBlockCols = 384;
 // What happens to a finished tile: c = relu?(alpha * tile + beta * c + bias_col[j] + bias_row[i]), masked to `cols`.
 template <class T>
 struct TileStore {
-  T* c;             // (rows, cols), unit column stride
-  int64_t c_step;   // elements from row to row
-  T alpha, beta;    // beta 0: c is not read
+  T* c;               // (rows, cols), unit column stride
+  int64_t c_step;     // elements from row to row
+  T alpha, beta;      // beta 0: c is not read
   const T* bias_col;  // of the tile's first column, or null
   const T* bias_row;  // of the tile's first row, or null
   bool relu;
-  int cols;         // valid columns
+  int cols;  // valid columns
 };
 
 // tile(i, j) = sum over k of a(i, k) b(k, j); b's rows hold kVecs whole vectors (readable, also beyond the valid

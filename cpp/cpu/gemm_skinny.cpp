@@ -119,8 +119,8 @@ FS_INLINE void finish(const GemmCall<S>& g, int64_t i, int64_t j, T sum) {
 
 // Columns [j0, j1) of rows i0 .. i0 + kRows over K [k0, k1).
 template <class S, class T, int kRows>
-void dot_block(const GemmCall<S>& g, T* part, const T* a, int64_t a_row, int64_t i0, int64_t j0, int64_t j1, int64_t k0,
-               int64_t k1) {
+void dot_block(const GemmCall<S>& g, T* part, const T* a, int64_t a_row, int64_t i0, int64_t j0, int64_t j1,
+               int64_t k0, int64_t k1) {
   constexpr int kCols = kDotCols[kRows];
   T out[kRows * kCols];
   const auto put = [&](int64_t j, int cols) {

@@ -7,7 +7,9 @@ namespace {
 
 struct SetOp {
   template <class T>
-  static void apply(T& dst, T v) { dst = v; }
+  static void apply(T& dst, T v) {
+    dst = v;
+  }
 };
 struct AddOp {
   template <class T>
@@ -22,8 +24,8 @@ struct AddOp {
 // `kind` naming the dimension when an index is out of range.
 class IndexOffsets {
  public:
-  IndexOffsets(const char* op, ErrorKind kind, const TensorView* index, int k, const int64_t* sizes, const int64_t* strides,
-               int64_t first_dim, bool wrap)
+  IndexOffsets(const char* op, ErrorKind kind, const TensorView* index, int k, const int64_t* sizes,
+               const int64_t* strides, int64_t first_dim, bool wrap)
       : count_(index[0].numel), offsets_(count_) {
     for (int j = 0; j < k; ++j) {
       const Packed<int64_t> packed(index[j]);
@@ -89,7 +91,7 @@ void read_at(T* out, const TensorView& src, int64_t dim, int64_t k, const IndexO
       } else {
         const int64_t ds = slice.inner_stride(0), ss = slice.inner_stride(1);
         for (int64_t i = 0; i < n; ++i) {
-          slice.rows(0, after, [&](const int64_t(&off)[2], int64_t m) {
+          slice.rows(0, after, [&](const int64_t (&off)[2], int64_t m) {
             copy_run(to + i * after + off[0], ds, from + o[i] + off[1], ss, m);
           });
         }
@@ -103,7 +105,8 @@ template <class Op, class T>
 inline void apply_run(T* dst, int64_t ds, const T* src, int64_t ss, int64_t n, T alpha, bool scaled) {
   if (scaled) {
     using C = compute_type<T>;
-    for (int64_t i = 0; i < n; ++i) Op::apply(dst[i * ds], static_cast<T>(static_cast<C>(alpha) * static_cast<C>(src[i * ss])));
+    for (int64_t i = 0; i < n; ++i)
+      Op::apply(dst[i * ds], static_cast<T>(static_cast<C>(alpha) * static_cast<C>(src[i * ss])));
   } else if (ds == 1 && ss == 1) {
     for (int64_t i = 0; i < n; ++i) Op::apply(dst[i], src[i]);
   } else {
@@ -114,15 +117,16 @@ inline void apply_run(T* dst, int64_t ds, const T* src, int64_t ss, int64_t n, T
 // dst (before + indexed + after) op= values (before + B + after; any strides) at the offsets. Each entry of dst takes
 // its values in index order whatever the number of threads: tasks split `before` and the range of destinations.
 template <class Op, class T>
-void write_at(const TensorView& dst, const TensorView& values, int64_t b_rank, int64_t dim, int64_t k, const IndexOffsets& at,
-              T alpha, bool scaled) {
+void write_at(const TensorView& dst, const TensorView& values, int64_t b_rank, int64_t dim, int64_t k,
+              const IndexOffsets& at, T alpha, bool scaled) {
   T* out = dst.ptr<T>();
   const T* in = values.ptr<const T>();
   Loop<2> before, slice;  // (dst, values)
   Loop<1> batch;          // values over B
   for (int64_t d = 0; d < dim; ++d) before.dim(dst.sizes[d], {dst.strides[d], values.strides[d]});
   for (int64_t d = 0; d < b_rank; ++d) batch.dim(values.sizes[dim + d], {values.strides[dim + d]});
-  for (int64_t d = dim + k; d < dst.ndim; ++d) slice.dim(dst.sizes[d], {dst.strides[d], values.strides[d - k + b_rank]});
+  for (int64_t d = dim + k; d < dst.ndim; ++d)
+    slice.dim(dst.sizes[d], {dst.strides[d], values.strides[d - k + b_rank]});
   const int64_t nb = at.count(), after = slice.numel;
   const int64_t* offsets = at.data();
   // Rows of some length are shared out by where they go: task r takes the offsets of the r-th part of the range. The
@@ -141,11 +145,12 @@ void write_at(const TensorView& dst, const TensorView& values, int64_t b_rank, i
       T* to = out + base[0];
       const T* from = in + base[1];
       int64_t i = 0;
-      batch.rows(0, nb, [&](const int64_t(&voff)[1], int64_t m) {
+      batch.rows(0, nb, [&](const int64_t (&voff)[1], int64_t m) {
         const T* row = from + voff[0];
         const int64_t row_step = batch.inner_stride(0);
         if (after == 1) {
-          for (int64_t j = 0; j < m; ++j, ++i) apply_run<Op>(to + offsets[i], 1, row + j * row_step, 1, 1, alpha, scaled);
+          for (int64_t j = 0; j < m; ++j, ++i)
+            apply_run<Op>(to + offsets[i], 1, row + j * row_step, 1, 1, alpha, scaled);
           return;
         }
         for (int64_t j = 0; j < m; ++j, ++i) {
@@ -153,7 +158,7 @@ void write_at(const TensorView& dst, const TensorView& values, int64_t b_rank, i
           if (slice.rank <= 1) {
             apply_run<Op>(to + offsets[i], ds, row + j * row_step, ss, after, alpha, scaled);
           } else {
-            slice.rows(0, after, [&](const int64_t(&off)[2], int64_t r) {
+            slice.rows(0, after, [&](const int64_t (&off)[2], int64_t r) {
               apply_run<Op>(to + offsets[i] + off[0], ds, row + j * row_step + off[1], ss, r, alpha, scaled);
             });
           }
@@ -184,7 +189,8 @@ void index(const KernelArgs& args) {
   const TensorView& out = args.out[0];
   const int k = args.num_in - 1;
   if (out.numel == 0 && args.in[1].numel == 0) return;
-  const IndexOffsets at("index", ErrorKind::kIndex, args.in + 1, k, src.sizes + a.dim, src.strides + a.dim, a.dim, true);
+  const IndexOffsets at("index", ErrorKind::kIndex, args.in + 1, k, src.sizes + a.dim, src.strides + a.dim, a.dim,
+                        true);
   if (out.numel == 0) return;
   dispatch_size(out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -201,7 +207,8 @@ void index_put(const KernelArgs& args) {
   const TensorView& out = args.out[0];
   const TensorView& values = args.in[1];
   const int k = args.num_in - 2;
-  const IndexOffsets at("index_put", ErrorKind::kIndex, args.in + 2, k, out.sizes + a.dim, out.strides + a.dim, a.dim, true);
+  const IndexOffsets at("index_put", ErrorKind::kIndex, args.in + 2, k, out.sizes + a.dim, out.strides + a.dim, a.dim,
+                        true);
   copy_view(out, args.in[0]);
   if (values.numel == 0) return;
   const int64_t b_rank = args.in[2].ndim;
@@ -224,8 +231,8 @@ void index_select(const KernelArgs& args) {
   const AsRank1 src(args.in[0]);
   const TensorView& out = args.out[0];
   if (args.in[1].numel == 0) return;
-  const IndexOffsets at("index_select", ErrorKind::kIndex, args.in + 1, 1, src.view.sizes + a.dim, src.view.strides + a.dim, a.dim,
-                        a.wrap != 0);
+  const IndexOffsets at("index_select", ErrorKind::kIndex, args.in + 1, 1, src.view.sizes + a.dim,
+                        src.view.strides + a.dim, a.dim, a.wrap != 0);
   if (out.numel == 0) return;
   dispatch_size(out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -239,8 +246,8 @@ void index_select(const KernelArgs& args) {
 void index_add(const KernelArgs& args) {
   const IndexAddAttrs& a = args.attrs<IndexAddAttrs>();
   const AsRank1 out(args.out[0]), source(args.in[2]);
-  const IndexOffsets at("index_add", ErrorKind::kRuntime, args.in + 1, 1, out.view.sizes + a.dim, out.view.strides + a.dim, a.dim,
-                        false);
+  const IndexOffsets at("index_add", ErrorKind::kRuntime, args.in + 1, 1, out.view.sizes + a.dim,
+                        out.view.strides + a.dim, a.dim, false);
   copy_view(args.out[0], args.in[0]);
   if (source.view.numel == 0) return;
   dispatch_all(out.view.dtype, [&](auto tag) {
@@ -250,12 +257,13 @@ void index_add(const KernelArgs& args) {
   });
 }
 
-// in: self, int64 index, source; out: self with source written at the index along dim (the last one wins). IndexError.
+// in: self, int64 index, source; out: self with source written at the index along dim (the last one wins).
+// IndexError.
 void index_copy(const KernelArgs& args) {
   const IndexDimAttrs& a = args.attrs<IndexDimAttrs>();
   const AsRank1 out(args.out[0]), source(args.in[2]);
-  const IndexOffsets at("index_copy", ErrorKind::kIndex, args.in + 1, 1, out.view.sizes + a.dim, out.view.strides + a.dim, a.dim,
-                        a.wrap != 0);
+  const IndexOffsets at("index_copy", ErrorKind::kIndex, args.in + 1, 1, out.view.sizes + a.dim,
+                        out.view.strides + a.dim, a.dim, a.wrap != 0);
   copy_view(args.out[0], args.in[0]);
   if (source.view.numel == 0) return;
   dispatch_size(out.view.dtype, [&](auto tag) {
@@ -268,8 +276,8 @@ void index_copy(const KernelArgs& args) {
 void index_fill(const KernelArgs& args) {
   const IndexFillAttrs& a = args.attrs<IndexFillAttrs>();
   const AsRank1 out(args.out[0]);
-  const IndexOffsets at("index_fill", ErrorKind::kIndex, args.in + 1, 1, out.view.sizes + a.dim, out.view.strides + a.dim, a.dim,
-                        true);
+  const IndexOffsets at("index_fill", ErrorKind::kIndex, args.in + 1, 1, out.view.sizes + a.dim,
+                        out.view.strides + a.dim, a.dim, true);
   copy_view(args.out[0], args.in[0]);
   if (at.count() == 0 || out.view.numel == 0) return;
   dispatch_all(out.view.dtype, [&](auto tag) {
@@ -312,7 +320,7 @@ struct Lines {
     parallel_for(other.numel, along ? chunk : max_of(chunk, 16), [&](int64_t begin, int64_t end) {
       if (along) {
         int64_t ahead[3] = {other.inner_stride(0), other.inner_stride(1), other.inner_stride(2)};
-        other.rows(begin, end, [&](const int64_t(&off)[3], int64_t m) {
+        other.rows(begin, end, [&](const int64_t (&off)[3], int64_t m) {
           for (int64_t j = 0; j < m; ++j) {
             f(self + off[0] + j * ahead[0], int64_t{0}, index + off[1] + j * ahead[1], index_step,
               src + off[2] + j * ahead[2], src_step, n);
@@ -320,7 +328,7 @@ struct Lines {
         });
       } else {
         for (int64_t i = 0; i < n; ++i) {
-          other.rows(begin, end, [&](const int64_t(&off)[3], int64_t m) {
+          other.rows(begin, end, [&](const int64_t (&off)[3], int64_t m) {
             f(self + off[0], other.inner_stride(0), index + off[1] + i * index_step, other.inner_stride(1),
               src + off[2] + i * src_step, other.inner_stride(2), m);
           });
@@ -333,7 +341,8 @@ struct Lines {
 inline constexpr int64_t kIndexBlock = 128;
 
 // at[i] = index (wrapped where add is the size) * step, for a block; false where one is out of range. Vectorises.
-inline bool checked_block(const int64_t* idx, int64_t is, int64_t n, int64_t limit, int64_t add, int64_t step, int64_t* at) {
+inline bool checked_block(const int64_t* idx, int64_t is, int64_t n, int64_t limit, int64_t add, int64_t step,
+                          int64_t* at) {
   uint64_t wrong = 0;
   const auto body = [&](int64_t stride) {
     for (int64_t i = 0; i < n; ++i) {
@@ -416,7 +425,8 @@ struct MinOp {
 };
 
 template <class Op, class T>
-void scatter_with(const TensorView& out, const TensorView& index, const TensorView& src, int64_t dim, const char* op) {
+void scatter_with(const TensorView& out, const TensorView& index, const TensorView& src, int64_t dim,
+                  const char* op) {
   if (index.numel == 0) return;
   const Lines lines(out, index, src, dim);
   const int64_t limit = lines.limit, step = lines.self_step;
@@ -482,7 +492,7 @@ void scatter_mean(const TensorView& out, const TensorView& index, const TensorVi
   const Loop<2> loop = loop_of(out, count_view);
   T* p = out.ptr<T>();
   parallel_for(loop.numel, kMoveChunk, [&](int64_t begin, int64_t end) {
-    loop.rows(begin, end, [&](const int64_t(&off)[2], int64_t n) {
+    loop.rows(begin, end, [&](const int64_t (&off)[2], int64_t n) {
       for (int64_t j = 0; j < n; ++j) {
         T& x = p[off[0] + j * loop.inner_stride(0)];
         const int32_t c = counts[off[1] + j * loop.inner_stride(1)];

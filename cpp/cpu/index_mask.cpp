@@ -11,7 +11,8 @@ namespace {
 
 template <class T>
 inline bool truthy(T v) {
-  if constexpr (dtype_of<T>::value == DType::kFloat16 || dtype_of<T>::value == DType::kBFloat16) return (v.bits & 0x7fffu) != 0;
+  if constexpr (dtype_of<T>::value == DType::kFloat16 || dtype_of<T>::value == DType::kBFloat16)
+    return (v.bits & 0x7fffu) != 0;
   else return v != T(0);
 }
 
@@ -49,7 +50,7 @@ int64_t chunk_counts(const T* mask, const Loop<N>& loop, int operand, int64_t* b
   const int64_t step = loop.inner_stride(operand);
   parallel_for(loop.numel, kMoveChunk, [&](int64_t begin, int64_t end) {
     int64_t c = 0;
-    loop.rows(begin, end, [&](const int64_t(&off)[N], int64_t n) { c += count_run(mask + off[operand], step, n); });
+    loop.rows(begin, end, [&](const int64_t (&off)[N], int64_t n) { c += count_run(mask + off[operand], step, n); });
     before[begin / kMoveChunk] = c;
   });
   int64_t total = 0;
@@ -127,7 +128,7 @@ void masked_fill(const KernelArgs& args) {
         const bool* pm = mask.ptr<const bool>();
         const int64_t os = loop.inner_stride(0), xs = loop.inner_stride(1), ms = loop.inner_stride(2);
         parallel_for(loop.numel, kMoveChunk, [&](int64_t begin, int64_t end) {
-          loop.rows(begin, end, [&](const int64_t(&off)[3], int64_t n) {
+          loop.rows(begin, end, [&](const int64_t (&off)[3], int64_t n) {
             T* o = po + off[0];
             const T* x = px + off[1];
             const bool* m = pm + off[2];
@@ -241,7 +242,7 @@ void masked_select(const KernelArgs& args) {
       const int64_t chunk = begin / kMoveChunk;
       T* o = target.data() + before[chunk];
       int64_t left = (end == loop.numel ? total : min_of(total, before[chunk + 1])) - before[chunk];
-      loop.rows(begin, end, [&](const int64_t(&off)[2], int64_t n) {
+      loop.rows(begin, end, [&](const int64_t (&off)[2], int64_t n) {
         o = compress_run(o, px + off[0], xs, pm + off[1], ms, n, left);
       });
     });
@@ -259,8 +260,9 @@ void masked_scatter(const KernelArgs& args) {
   const MoveScratch<int64_t> before(div_up(loop.numel, kMoveChunk));
   const int64_t total = chunk_counts(pm, loop, 2, before.data());
   if (total > source.numel) {
-    fail(ErrorKind::kRuntime, "masked_scatter: the mask has ", total, " true entries but source has only ", source.numel,
-         " elements (shape ", source.shape(), "); expected number of elements of source >= number of ones in mask");
+    fail(ErrorKind::kRuntime, "masked_scatter: the mask has ", total, " true entries but source has only ",
+         source.numel, " elements (shape ", source.shape(),
+         "); expected number of elements of source >= number of ones in mask");
   }
   dispatch_size(out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -270,7 +272,7 @@ void masked_scatter(const KernelArgs& args) {
     const int64_t os = loop.inner_stride(0), xs = loop.inner_stride(1), ms = loop.inner_stride(2);
     parallel_for(loop.numel, kMoveChunk, [&](int64_t begin, int64_t end) {
       const T* s = packed.data() + before[begin / kMoveChunk];
-      loop.rows(begin, end, [&](const int64_t(&off)[3], int64_t n) {
+      loop.rows(begin, end, [&](const int64_t (&off)[3], int64_t n) {
         for (int64_t i = 0; i < n; ++i) {
           if (pm[off[2] + i * ms]) po[off[0] + i * os] = *s++;
           else po[off[0] + i * os] = px[off[1] + i * xs];

@@ -21,7 +21,8 @@ template <class T>
 class MoveScratch {
  public:
   explicit MoveScratch(int64_t count)
-      : bytes_(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T)), data_(static_cast<T*>(allocate_bytes(bytes_))) {}
+      : bytes_(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T)),
+        data_(static_cast<T*>(allocate_bytes(bytes_))) {}
   ~MoveScratch() { free_bytes(data_, bytes_); }
   MoveScratch(const MoveScratch&) = delete;
   MoveScratch& operator=(const MoveScratch&) = delete;
@@ -136,9 +137,7 @@ inline Loop<3> loop_of(const TensorView& a, const TensorView& b, const TensorVie
 // Copies of up to some hundred bytes without a call: whole 16- or 64-byte pieces, the last one overlapping.
 template <int kPiece>
 [[gnu::always_inline]] inline void copy_pieces(char* dst, const char* src, int64_t bytes) {
-  struct Piece {
-    char b[kPiece];
-  };
+  struct Piece { char b[kPiece]; };
   Piece p;
   int64_t i = 0;
   for (; i + kPiece <= bytes; i += kPiece) {
@@ -187,7 +186,8 @@ template <class T>
 inline void copy_loop(T* dst, const T* src, const Loop<2>& loop) {
   const int64_t ds = loop.inner_stride(0), ss = loop.inner_stride(1);
   parallel_for(loop.numel, kMoveChunk, [&](int64_t begin, int64_t end) {
-    loop.rows(begin, end, [&](const int64_t(&off)[2], int64_t n) { copy_run(dst + off[0], ds, src + off[1], ss, n); });
+    loop.rows(begin, end,
+              [&](const int64_t (&off)[2], int64_t n) { copy_run(dst + off[0], ds, src + off[1], ss, n); });
   });
 }
 
@@ -220,7 +220,8 @@ inline void zero_view(const TensorView& out) {
     using T = typename decltype(tag)::type;
     const Loop<1> loop = loop_of(out);
     T* p = out.ptr<T>();
-    loop.rows(0, loop.numel, [&](const int64_t(&off)[1], int64_t n) { fill_run(p + off[0], loop.inner_stride(0), T(0), n); });
+    loop.rows(0, loop.numel,
+              [&](const int64_t (&off)[1], int64_t n) { fill_run(p + off[0], loop.inner_stride(0), T(0), n); });
   });
 }
 
@@ -269,7 +270,8 @@ class Packed {
 template <class T>
 class PackedOut {
  public:
-  explicit PackedOut(const TensorView& v) : view_(v), bytes_(v.contiguous ? 0 : static_cast<size_t>(v.numel) * sizeof(T) + 1) {
+  explicit PackedOut(const TensorView& v)
+      : view_(v), bytes_(v.contiguous ? 0 : static_cast<size_t>(v.numel) * sizeof(T) + 1) {
     data_ = v.contiguous ? v.ptr<T>() : static_cast<T*>(allocate_bytes(bytes_));
   }
   ~PackedOut() {
@@ -301,8 +303,7 @@ class FirstBad {
  public:
   void report(int64_t pos) {
     int64_t seen = __atomic_load_n(&pos_, __ATOMIC_RELAXED);
-    while (pos < seen && !__atomic_compare_exchange_n(&pos_, &seen, pos, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-    }
+    while (pos < seen && !__atomic_compare_exchange_n(&pos_, &seen, pos, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
   }
   bool found() const { return pos_ != kNone; }
   int64_t pos() const { return pos_; }
@@ -323,13 +324,15 @@ inline int64_t index_at(const TensorView& v, int64_t pos) {
 }
 
 // Who complains how about an index that is out of range (after PyTorch).
-[[noreturn, gnu::cold]] inline void fail_index(ErrorKind kind, const char* op, int64_t index, int64_t dim, int64_t size) {
+[[noreturn, gnu::cold]] inline void fail_index(ErrorKind kind, const char* op, int64_t index, int64_t dim,
+                                               int64_t size) {
   fail(kind, op, ": index ", index, " is out of bounds for dimension ", dim, " with size ", size);
 }
 
 // offsets[i] += wrapped index i * stride, for the n packed indices; true when all lie in range.
 // The loop vectorises: a bad index adds nothing.
-inline bool add_offsets(const int64_t* index, int64_t n, int64_t size, int64_t stride, bool wrap, int64_t* offsets, bool first) {
+inline bool add_offsets(const int64_t* index, int64_t n, int64_t size, int64_t stride, bool wrap, int64_t* offsets,
+                        bool first) {
   uint64_t bad = 0;
   const int64_t add = wrap ? size : 0;
   for (int64_t i = 0; i < n; ++i) {

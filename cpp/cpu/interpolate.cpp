@@ -94,13 +94,17 @@ void fill_forward(const InterpolateAttrs& a, int i, Taps<C>& taps) {
     switch (a.mode) {
       case InterpolateMode::kNearest: {
         // Exact multiples are mapped in integers; otherwise float arithmetic, as PyTorch's.
-        const float s = a.scale[i] > 0 ? static_cast<float>(1.0 / a.scale[i]) : static_cast<float>(in) / static_cast<float>(out);
-        const int64_t from = out == in ? o : out == 2 * in ? o >> 1 : static_cast<int64_t>(__builtin_floorf(static_cast<float>(o) * s));
+        const float s =
+            a.scale[i] > 0 ? static_cast<float>(1.0 / a.scale[i]) : static_cast<float>(in) / static_cast<float>(out);
+        const int64_t from = out == in       ? o
+                             : out == 2 * in ? o >> 1
+                                             : static_cast<int64_t>(__builtin_floorf(static_cast<float>(o) * s));
         set(0, o, from, C(1));
         break;
       }
       case InterpolateMode::kNearestExact: {
-        const float s = a.scale[i] > 0 ? static_cast<float>(1.0 / a.scale[i]) : static_cast<float>(in) / static_cast<float>(out);
+        const float s =
+            a.scale[i] > 0 ? static_cast<float>(1.0 / a.scale[i]) : static_cast<float>(in) / static_cast<float>(out);
         set(0, o, static_cast<int64_t>(__builtin_floorf((static_cast<float>(o) + 0.5f) * s)), C(1));
         break;
       }
@@ -109,7 +113,8 @@ void fill_forward(const InterpolateAttrs& a, int i, Taps<C>& taps) {
         const bool cubic = a.mode == InterpolateMode::kCubic;
         if (a.antialias) {
           const C half = static_cast<C>(cubic ? 2 : 1), support = scale >= C(1) ? half * scale : half;
-          const C inverse = scale >= C(1) ? C(1) / scale : C(1), center = scale * (static_cast<C>(o) + static_cast<C>(0.5));
+          const C inverse = scale >= C(1) ? C(1) / scale : C(1),
+                  center = scale * (static_cast<C>(o) + static_cast<C>(0.5));
           const int64_t first = max_of(0, static_cast<int64_t>(center - support + static_cast<C>(0.5)));
           const int64_t last = min_of(in, static_cast<int64_t>(center + support + static_cast<C>(0.5)));
           C total = C(0);
@@ -124,7 +129,8 @@ void fill_forward(const InterpolateAttrs& a, int i, Taps<C>& taps) {
           }
           break;
         }
-        C at = a.align_corners ? scale * static_cast<C>(o) : scale * (static_cast<C>(o) + static_cast<C>(0.5)) - static_cast<C>(0.5);
+        C at = a.align_corners ? scale * static_cast<C>(o)
+                               : scale * (static_cast<C>(o) + static_cast<C>(0.5)) - static_cast<C>(0.5);
         if (!cubic) {
           if (in == out && scale == C(1)) {
             set(0, o, o, C(1));
@@ -180,17 +186,20 @@ void transpose_taps(const Taps<C>& taps, int64_t in, Taps<C>& back) {
   // Unused taps read a neighbour, so that a register's indices stay close together.
   for (int64_t i = 0; i < in; ++i)
     for (int64_t t = used[i]; t < back.count; ++t) {
-      back.index[t * in + i] = used[i] > 0 ? back.index[i] : i > 0 ? back.index[(t < used[i - 1] ? t : 0) * in + i - 1] : 0;
+      back.index[t * in + i] = used[i] > 0 ? back.index[i]
+                               : i > 0     ? back.index[(t < used[i - 1] ? t : 0) * in + i - 1]
+                                           : 0;
       back.weight[t * in + i] = C(0);
     }
 }
 
-// The horizontal pass of one row: registers of outputs read two neighbouring registers of inputs and pick lanes, which
-// serves every scale down to about one half; other blocks go entry by entry.
+// The horizontal pass of one row: registers of outputs read two neighbouring registers of inputs and pick lanes,
+// which serves every scale down to about one half; other blocks go entry by entry.
 template <class C>
 class RowMap {
  public:
-  explicit RowMap(const Taps<C>& taps) : taps_(taps), blocks_(div_up(taps.size, kV)), base_(blocks_), lanes_(blocks_ * kV * taps.count) {
+  explicit RowMap(const Taps<C>& taps)
+      : taps_(taps), blocks_(div_up(taps.size, kV)), base_(blocks_), lanes_(blocks_ * kV * taps.count) {
     for (int64_t b = 0; b < blocks_; ++b) {
       const int64_t n = min_of(kV, taps.size - b * kV);
       int64_t low = INT64_MAX, high = 0;
@@ -215,7 +224,8 @@ class RowMap {
       if (base_[b] < 0) {
         for (int64_t j = o; j < min_of(taps_.size, o + kV); ++j) {
           C sum = C(0);
-          for (int64_t t = 0; t < taps_.count; ++t) sum += taps_.weight[t * taps_.size + j] * src[taps_.index[t * taps_.size + j]];
+          for (int64_t t = 0; t < taps_.count; ++t)
+            sum += taps_.weight[t * taps_.size + j] * src[taps_.index[t * taps_.size + j]];
           dst[j] = sum;
         }
         continue;
@@ -225,7 +235,8 @@ class RowMap {
       for (int64_t t = 0; t < taps_.count; ++t) {
         const Index pick = Vec<lane_int<C>>::load(lanes_.data() + (b * taps_.count + t) * kV).v;
         // weight[] has room past its last entry for this read
-        sum = fma(Vec<C>::load(taps_.weight.data() + t * taps_.size + o), Vec<C>(__builtin_shuffle(lo.v, hi.v, pick)), sum);
+        sum = fma(Vec<C>::load(taps_.weight.data() + t * taps_.size + o), Vec<C>(__builtin_shuffle(lo.v, hi.v, pick)),
+                  sum);
       }
       const int64_t left = taps_.size - o;
       left >= kV ? sum.store(dst + o) : sum.store(dst + o, static_cast<int>(left));
@@ -256,8 +267,8 @@ inline void store_resampled(T* dst, int64_t step, const C* src, int64_t n) {
 }
 
 template <class T, class C>
-void resample(const TensorView& in, const TensorView& out, int64_t spatial, const Taps<C>& depth, const Taps<C>& height,
-              const Taps<C>& width) {
+void resample(const TensorView& in, const TensorView& out, int64_t spatial, const Taps<C>& depth,
+              const Taps<C>& height, const Taps<C>& width) {
   const PoolShape s(in, out, spatial);
   const RowMap<C> map(width);
   constexpr int64_t kV = Vec<C>::kSize;
@@ -268,7 +279,8 @@ void resample(const TensorView& in, const TensorView& out, int64_t spatial, cons
   const int64_t max_taps = depth.count * height.count, line_size = w_in + 3 * kV;
   const bool identity = width.plain_identity(w_in);
   parallel_for(s.planes * rows, max_of(1, kMoveChunk / max_of(1, cost)), [&](int64_t begin, int64_t end) {
-    const MoveScratch<C> blended(line_size), lines(same_type<C, T> && s.xs[2] == 1 ? 0 : max_taps * line_size), result(w_out + kV), factor(max_taps);
+    const MoveScratch<C> blended(line_size), lines(same_type<C, T> && s.xs[2] == 1 ? 0 : max_taps * line_size),
+        result(w_out + kV), factor(max_taps);
     const MoveScratch<const C*> from(max_taps);
     for (int64_t i = 0; i < line_size; ++i) blended[i] = C(0);
     for (int64_t task = begin; task < end; ++task) {
@@ -280,7 +292,8 @@ void resample(const TensorView& in, const TensorView& out, int64_t spatial, cons
         for (int64_t y = 0; y < height.count; ++y) {
           const C w = depth.weight[z * depth.size + od] * height.weight[y * height.size + oh];
           if (w == C(0)) continue;
-          const T* row = px + off[0] + depth.index[z * depth.size + od] * s.xs[0] + height.index[y * height.size + oh] * s.xs[1];
+          const T* row =
+              px + off[0] + depth.index[z * depth.size + od] * s.xs[0] + height.index[y * height.size + oh] * s.xs[1];
           bool ready = false;
           if constexpr (same_type<C, T>) {
             if (s.xs[2] == 1) {
@@ -310,15 +323,16 @@ void resample(const TensorView& in, const TensorView& out, int64_t spatial, cons
         if (s.os[2] == 1 && !identity) target = to;
       }
       if (!identity) map.run(blended.data(), target);
-      if (static_cast<const void*>(target) != static_cast<const void*>(to)) store_resampled(to, s.os[2], target, w_out);
+      if (static_cast<const void*>(target) != static_cast<const void*>(to))
+        store_resampled(to, s.os[2], target, w_out);
     }
   });
 }
 
 // Nearest modes, forward: elements move as they are, in any dtype.
 template <class T>
-void pick(const TensorView& in, const TensorView& out, int64_t spatial, const Taps<float>& depth, const Taps<float>& height,
-          const Taps<float>& width) {
+void pick(const TensorView& in, const TensorView& out, int64_t spatial, const Taps<float>& depth,
+          const Taps<float>& height, const Taps<float>& width) {
   const PoolShape s(in, out, spatial);
   const int64_t rows = s.out[0] * s.out[1], w = s.out[2];
   const T* px = in.ptr<const T>();
@@ -361,13 +375,15 @@ void interpolate(const KernelArgs& args) {
     fill_forward(a, 0, depth);
     fill_forward(a, 1, height);
     fill_forward(a, 2, width);
-    dispatch_size(out.dtype, [&](auto tag) { pick<typename decltype(tag)::type>(in, out, a.spatial, depth, height, width); });
+    dispatch_size(out.dtype,
+                  [&](auto tag) { pick<typename decltype(tag)::type>(in, out, a.spatial, depth, height, width); });
     return;
   }
   const auto run = [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = typename resample_type_of<T>::type;
-    Taps<C> depth(tap_count<C>(a, 0), a.out[0]), height(tap_count<C>(a, 1), a.out[1]), width(tap_count<C>(a, 2), a.out[2]);
+    Taps<C> depth(tap_count<C>(a, 0), a.out[0]), height(tap_count<C>(a, 1), a.out[1]),
+        width(tap_count<C>(a, 2), a.out[2]);
     fill_forward(a, 0, depth);
     fill_forward(a, 1, height);
     fill_forward(a, 2, width);
@@ -386,11 +402,13 @@ void interpolate_backward(const KernelArgs& args) {
   dispatch_float(out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_type<T>;
-    Taps<C> depth(tap_count<C>(a, 0), a.out[0]), height(tap_count<C>(a, 1), a.out[1]), width(tap_count<C>(a, 2), a.out[2]);
+    Taps<C> depth(tap_count<C>(a, 0), a.out[0]), height(tap_count<C>(a, 1), a.out[1]),
+        width(tap_count<C>(a, 2), a.out[2]);
     fill_forward(a, 0, depth);
     fill_forward(a, 1, height);
     fill_forward(a, 2, width);
-    Taps<C> back_depth(transposed_count(depth, a.in[0]), a.in[0]), back_height(transposed_count(height, a.in[1]), a.in[1]),
+    Taps<C> back_depth(transposed_count(depth, a.in[0]), a.in[0]),
+        back_height(transposed_count(height, a.in[1]), a.in[1]),
         back_width(transposed_count(width, a.in[2]), a.in[2]);
     transpose_taps(depth, a.in[0], back_depth);
     transpose_taps(height, a.in[1], back_height);

@@ -25,8 +25,7 @@ class BadTarget {
  public:
   void note(int64_t row) {
     int64_t seen = row_.load(std::memory_order_relaxed);
-    while (row < seen && !row_.compare_exchange_weak(seen, row, std::memory_order_relaxed)) {
-    }
+    while (row < seen && !row_.compare_exchange_weak(seen, row, std::memory_order_relaxed)) {}
   }
   void check(const char* op, const int64_t* target, int64_t classes) const {
     const int64_t row = row_.load(std::memory_order_relaxed);

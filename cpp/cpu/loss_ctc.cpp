@@ -50,8 +50,12 @@ struct Sample {
 template <class T>
 Sample<T> sample_of(const T* lp, const int64_t* labels, const KernelArgs& args, int first, int64_t n) {
   const TensorView& x = args.in[first];
-  return {lp + n * x.sizes[2], x.sizes[1] * x.sizes[2], args.in[first + 2].ptr<int64_t>()[n], args.attrs<CtcAttrs>().blank,
-          labels + n * args.in[first + 1].sizes[1], args.in[first + 3].ptr<int64_t>()[n]};
+  return {lp + n * x.sizes[2],
+          x.sizes[1] * x.sizes[2],
+          args.in[first + 2].ptr<int64_t>()[n],
+          args.attrs<CtcAttrs>().blank,
+          labels + n * args.in[first + 1].sizes[1],
+          args.in[first + 3].ptr<int64_t>()[n]};
 }
 
 }  // namespace

@@ -34,9 +34,7 @@ struct Batch {
     c[rank] = sc;
     ++rank;
   }
-  struct Offsets {
-    int64_t a, b, c;
-  };
+  struct Offsets { int64_t a, b, c; };
   Offsets at(int64_t i) const {
     Offsets o = {0, 0, 0};
     for (int r = rank - 1; r >= 0; --r) {
@@ -236,8 +234,8 @@ void run_any(const Products<T, T>& p, double alpha, double beta, const T* bias, 
 
 }  // namespace
 
-// in: a (batch..., m, k), b (batch..., k, n) of one dtype; out (batch..., m, n). Without batch, a may be (k) and b (k):
-// out then lacks m or n.
+// in: a (batch..., m, k), b (batch..., k, n) of one dtype; out (batch..., m, n). Without batch, a may be (k) and b
+// (k): out then lacks m or n.
 void matmul(const KernelArgs& args) {
   dispatch_all(args.out[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -266,8 +264,7 @@ void addmm(const KernelArgs& args) {
     if (at.beta == 0 || out.numel == 0) return run_any<T>(p, at.alpha, 0, nullptr, 0);
     bool one_row = at.beta == 1;  // the same for each row: a bias
     for (int i = 0; i < out.ndim - 1; ++i) one_row = one_row && (out.size(i) == 1 || input.stride(i) == 0);
-    if (one_row && input.data != out.data)
-      return run_any<T>(p, at.alpha, 0, input.ptr<T>(), input.stride(-1));
+    if (one_row && input.data != out.data) return run_any<T>(p, at.alpha, 0, input.ptr<T>(), input.stride(-1));
     if (input.data != out.data) {  // in place the input is there already
       const int64_t n = out.size(-1), rows = out.numel / n;
       parallel_for(rows, 16384 / n + 1, [&](int64_t begin, int64_t end) {

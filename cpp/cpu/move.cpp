@@ -20,7 +20,8 @@ void cat_dense(const KernelArgs& args, int64_t dim) {
     for (int j = 0; j < args.num_in; ++j) {
       const T* s = args.in[j].ptr<const T>();
       T* to = o + at;
-      parallel_for(args.in[j].numel, 4 * kMoveChunk, [&](int64_t b, int64_t e) { copy_run(to + b, 1, s + b, 1, e - b); });
+      parallel_for(args.in[j].numel, 4 * kMoveChunk,
+                   [&](int64_t b, int64_t e) { copy_run(to + b, 1, s + b, 1, e - b); });
       at += args.in[j].numel;
     }
     return;
@@ -47,7 +48,8 @@ void cat_dense(const KernelArgs& args, int64_t dim) {
 
 // A part of `out`, of the sizes of `in`, that starts at offset `to` and receives `in`.
 template <class T>
-void copy_part(T* to, const int64_t* out_strides, const T* from, const int64_t* in_strides, const int64_t* sizes, int rank) {
+void copy_part(T* to, const int64_t* out_strides, const T* from, const int64_t* in_strides, const int64_t* sizes,
+               int rank) {
   Loop<2> loop;
   for (int d = 0; d < rank; ++d) loop.dim(sizes[d], {out_strides[d], in_strides[d]});
   if (loop.numel > 0) copy_loop(to, from, loop);
@@ -160,7 +162,7 @@ void triangle(const KernelArgs& args, bool lower) {
     const int64_t os = out.strides[last], xs = in.strides[last];
     parallel_for(rows.numel, max_of(1, kMoveChunk / n), [&](int64_t begin, int64_t end) {
       int64_t r = begin;
-      rows.rows(begin, end, [&](const int64_t(&off)[2], int64_t count) {
+      rows.rows(begin, end, [&](const int64_t (&off)[2], int64_t count) {
         for (int64_t j = 0; j < count; ++j, ++r) {
           const int64_t i = r % m;
           const int64_t cut = lower ? max_of(0, min_of(n, i + k + 1)) : max_of(0, min_of(n, i + k));
@@ -194,7 +196,8 @@ void repeat_interleave(const KernelArgs& args) {
   int64_t total = 0;
   for (int64_t i = 0; i < args.in[0].numel; ++i) {
     const int64_t c = repeats.data()[i];
-    if (c < 0) fail(ErrorKind::kRuntime, "repeat_interleave: repeats can not be negative, got ", c, " at position ", i);
+    if (c < 0)
+      fail(ErrorKind::kRuntime, "repeat_interleave: repeats can not be negative, got ", c, " at position ", i);
     total += c;
     if (total > out.numel) break;
   }
@@ -222,7 +225,8 @@ void one_hot(const KernelArgs& args) {
   for (int64_t i = 0; i < in.numel; ++i) {
     if (c[i] < 0) fail(ErrorKind::kRuntime, "one_hot: Class values must be non-negative, got ", c[i]);
     if (c[i] >= classes) {
-      fail(ErrorKind::kRuntime, "one_hot: Class values must be smaller than num_classes, got ", c[i], " with num_classes ", classes);
+      fail(ErrorKind::kRuntime, "one_hot: Class values must be smaller than num_classes, got ", c[i],
+           " with num_classes ", classes);
     }
   }
   const PackedOut<int64_t> target(out);

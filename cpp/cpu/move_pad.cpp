@@ -159,7 +159,8 @@ void mode_pad_backward(const KernelArgs& args) {
   const PadMaps maps(a, out, g);
   // Dimensions in front of the first padded one are independent of each other: one task each.
   int free_dims = 0;
-  while (free_dims < g.ndim - 1 && a.before[free_dims] == 0 && g.sizes[free_dims] == out.sizes[free_dims]) ++free_dims;
+  while (free_dims < g.ndim - 1 && a.before[free_dims] == 0 && g.sizes[free_dims] == out.sizes[free_dims])
+    ++free_dims;
   Loop<2> planes;
   for (int d = 0; d < free_dims; ++d) planes.dim(g.sizes[d], {out.strides[d], g.strides[d]});
   int64_t rows = 1;
@@ -223,27 +224,31 @@ void im2col(const KernelArgs& args) {
   dispatch_size(out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const PackedOut<T> target(out);
-    parallel_for(in.sizes[0] * channels * kh * kw, max_of(1, kMoveChunk / (oh * ow)), [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        const int64_t j = row % kw, i = row / kw % kh, c = row / (kw * kh) % channels, image = row / (kw * kh * channels);
-        const T* x = in.ptr<const T>() + image * in.strides[0] + c * in.strides[1];
-        T* o = target.data() + row * oh * ow;
-        const int64_t shift = j * a.dilation[1] - a.padding[1];
-        int64_t x0, x1;
-        UnfoldPlan::valid(shift, a.stride[1], plan.w, ow, x0, x1);
-        for (int64_t y = 0; y < oh; ++y, o += ow) {
-          const int64_t iy = y * a.stride[0] - a.padding[0] + i * a.dilation[0];
-          if (iy < 0 || iy >= plan.h) {
-            fill_run(o, 1, T(0), ow);
-            continue;
-          }
-          const T* line = x + iy * in.strides[2];
-          fill_run(o, 1, T(0), x0);
-          if (x1 > x0) copy_run(o + x0, 1, line + (x0 * a.stride[1] + shift) * in.strides[3], a.stride[1] * in.strides[3], x1 - x0);
-          fill_run(o + x1, 1, T(0), ow - x1);
-        }
-      }
-    });
+    parallel_for(in.sizes[0] * channels * kh * kw, max_of(1, kMoveChunk / (oh * ow)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t row = begin; row < end; ++row) {
+                     const int64_t j = row % kw, i = row / kw % kh, c = row / (kw * kh) % channels,
+                                   image = row / (kw * kh * channels);
+                     const T* x = in.ptr<const T>() + image * in.strides[0] + c * in.strides[1];
+                     T* o = target.data() + row * oh * ow;
+                     const int64_t shift = j * a.dilation[1] - a.padding[1];
+                     int64_t x0, x1;
+                     UnfoldPlan::valid(shift, a.stride[1], plan.w, ow, x0, x1);
+                     for (int64_t y = 0; y < oh; ++y, o += ow) {
+                       const int64_t iy = y * a.stride[0] - a.padding[0] + i * a.dilation[0];
+                       if (iy < 0 || iy >= plan.h) {
+                         fill_run(o, 1, T(0), ow);
+                         continue;
+                       }
+                       const T* line = x + iy * in.strides[2];
+                       fill_run(o, 1, T(0), x0);
+                       if (x1 > x0)
+                         copy_run(o + x0, 1, line + (x0 * a.stride[1] + shift) * in.strides[3],
+                                  a.stride[1] * in.strides[3], x1 - x0);
+                       fill_run(o + x1, 1, T(0), ow - x1);
+                     }
+                   }
+                 });
     target.flush();
   });
 }
@@ -254,7 +259,8 @@ void col2im(const KernelArgs& args) {
   const TensorView &in = args.in[0], &out = args.out[0];
   if (out.numel == 0) return;
   const UnfoldPlan plan(a, out.sizes[2], out.sizes[3]);
-  const int64_t kh = a.kernel[0], kw = a.kernel[1], oh = plan.oh, ow = plan.ow, h = plan.h, w = plan.w, channels = out.sizes[1];
+  const int64_t kh = a.kernel[0], kw = a.kernel[1], oh = plan.oh, ow = plan.ow, h = plan.h, w = plan.w,
+                channels = out.sizes[1];
   dispatch_float(out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_type<T>;
@@ -285,7 +291,8 @@ void col2im(const KernelArgs& args) {
         }
         T* o = out.ptr<T>() + p / channels * out.strides[0] + p % channels * out.strides[1];
         for (int64_t y = 0; y < h; ++y)
-          for (int64_t x = 0; x < w; ++x) o[y * out.strides[2] + x * out.strides[3]] = static_cast<T>(plane[y * w + x]);
+          for (int64_t x = 0; x < w; ++x)
+            o[y * out.strides[2] + x * out.strides[3]] = static_cast<T>(plane[y * w + x]);
       }
     });
   });

@@ -262,7 +262,8 @@ void batch_norm(const KernelArgs& args) {
         s, [&](int64_t c, int64_t at) { affine_run(x + at, y + at, s.inner, mean[c], w[c], b[c]); },
         [&](int64_t at) {
           each_vec<C>(s.channels, [&](int64_t c, int k) __attribute__((always_inline)) {
-            put(y + at + c, fma(take<C>(x + at + c, k) - take<C>(mean + c, k), take<C>(w + c, k), take<C>(b + c, k)), k);
+            put(y + at + c, fma(take<C>(x + at + c, k) - take<C>(mean + c, k), take<C>(w + c, k), take<C>(b + c, k)),
+                k);
           });
         });
   });
@@ -310,7 +311,8 @@ void batch_norm_backward(const KernelArgs& args) {
         [&](int64_t at) {
           each_vec<C>(s.channels, [&](int64_t c, int k) __attribute__((always_inline)) {
             const Vec<C> d = take<C>(x + at + c, k) - take<C>(mean + c, k);
-            put(gx + at + c, fma(take<C>(g + at + c, k), take<C>(wa + c, k), fma(d, take<C>(wb + c, k), take<C>(wc + c, k))), k);
+            put(gx + at + c,
+                fma(take<C>(g + at + c, k), take<C>(wa + c, k), fma(d, take<C>(wb + c, k), take<C>(wc + c, k))), k);
           });
         });
   });

@@ -6,9 +6,7 @@ namespace fireseed::cpu::FS_ISA {
 namespace {
 
 // [n, channels, inner], channels in `groups` groups of `per`.
-struct GroupShape {
-  int64_t n, channels, inner, groups, per;
-};
+struct GroupShape { int64_t n, channels, inner, groups, per; };
 GroupShape group_shape(const TensorView& x, int64_t groups) {
   GroupShape s{x.sizes[0], x.sizes[1], 1, groups, x.sizes[1] / groups};
   for (int d = 2; d < x.ndim; ++d) s.inner *= x.sizes[d];

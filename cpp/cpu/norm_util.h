@@ -30,9 +30,7 @@ class Params {
   Scratch<C> values_;
 };
 
-struct TwoSums {
-  double g = 0, gx = 0;
-};
+struct TwoSums { double g = 0, gx = 0; };
 
 // Σ g and Σ g (x - center) over n contiguous elements.
 template <class T>
@@ -69,7 +67,8 @@ FS_INLINE TwoSums two_sums(const T* g, const T* x, int64_t n, compute_type<T> ce
 template <class T, class C>
 FS_INLINE void affine_run(const T* x, T* y, int64_t n, C mean, C scale, C shift) {
   const Vec<C> m = mean, s = scale, b = shift;
-  each_vec<C>(n, [&](int64_t i, int k) __attribute__((always_inline)) { put(y + i, fma(take<C>(x + i, k) - m, s, b), k); });
+  each_vec<C>(
+      n, [&](int64_t i, int k) __attribute__((always_inline)) { put(y + i, fma(take<C>(x + i, k) - m, s, b), k); });
 }
 
 // gx = g a + (x - mean) b + c over n contiguous elements.

@@ -14,7 +14,8 @@ template <class V>
 struct DecayLanes {
   V weight_decay;
   bool maximize, decay;
-  explicit DecayLanes(const Decay& d) : weight_decay(d.weight_decay), maximize(d.maximize), decay(d.weight_decay != 0) {}
+  explicit DecayLanes(const Decay& d)
+      : weight_decay(d.weight_decay), maximize(d.maximize), decay(d.weight_decay != 0) {}
   FS_INLINE V operator()(V p, V g) const {
     if (maximize) g = -g;
     if (decay) g = fma(p, weight_decay, g);
@@ -29,8 +30,13 @@ struct Sgd {
   Decay decay;
   bool has_momentum, first, nesterov;
   Sgd(const double* h, int64_t flags, double, const TensorView* const*)
-      : lr(h[0]), momentum(h[1]), dampening(h[2]), decay{h[3], (flags & kMaximize) != 0},
-        has_momentum(flags & kMomentum), first(flags & kFirstStep), nesterov(flags & kNesterov) {}
+      : lr(h[0]),
+        momentum(h[1]),
+        dampening(h[2]),
+        decay{h[3], (flags & kMaximize) != 0},
+        has_momentum(flags & kMomentum),
+        first(flags & kFirstStep),
+        nesterov(flags & kNesterov) {}
   bool uses(int) const { return has_momentum; }
 
   template <class V>
@@ -39,8 +45,13 @@ struct Sgd {
     V minus_lr, momentum, share;
     bool has_momentum, first, nesterov;
     explicit Constants(const Sgd& r)
-        : decay(r.decay), minus_lr(-r.lr), momentum(r.momentum), share(1 - r.dampening),
-          has_momentum(r.has_momentum), first(r.first), nesterov(r.nesterov) {}
+        : decay(r.decay),
+          minus_lr(-r.lr),
+          momentum(r.momentum),
+          share(1 - r.dampening),
+          has_momentum(r.has_momentum),
+          first(r.first),
+          nesterov(r.nesterov) {}
     FS_INLINE void apply(V& p, V g, V* s) const {
       g = decay(p, g);
       if (has_momentum) {
@@ -59,7 +70,11 @@ struct Adam {
   Decay decay;
   bool amsgrad, decoupled;
   Adam(const double* h, int64_t flags, double t, const TensorView* const*)
-      : step(t), beta1(h[1]), beta2(h[2]), eps(h[3]), amsgrad(flags & kAmsgrad),
+      : step(t),
+        beta1(h[1]),
+        beta2(h[2]),
+        eps(h[3]),
+        amsgrad(flags & kAmsgrad),
         decoupled((flags & kDecoupled) && h[4] != 0) {
     step_size = h[0] / (1 - __builtin_pow(beta1, t));
     root_correction = __builtin_sqrt(1 - __builtin_pow(beta2, t));
@@ -75,8 +90,16 @@ struct Adam {
     V beta2, share2, eps, minus_step, root_correction, shrink;
     bool amsgrad, decoupled;
     explicit Constants(const Adam& r)
-        : decay(r.decay), mean(1 - r.beta1), beta2(r.beta2), share2(1 - r.beta2), eps(r.eps), minus_step(-r.step_size),
-          root_correction(r.root_correction), shrink(r.shrink), amsgrad(r.amsgrad), decoupled(r.decoupled) {}
+        : decay(r.decay),
+          mean(1 - r.beta1),
+          beta2(r.beta2),
+          share2(1 - r.beta2),
+          eps(r.eps),
+          minus_step(-r.step_size),
+          root_correction(r.root_correction),
+          shrink(r.shrink),
+          amsgrad(r.amsgrad),
+          decoupled(r.decoupled) {}
     FS_INLINE void apply(V& p, V g, V* s) const {
       g = decay(p, g);
       if (decoupled) p = p * shrink;
@@ -97,8 +120,14 @@ struct RmsProp {
   Decay decay;
   bool centered, has_momentum;
   RmsProp(const double* h, int64_t flags, double t, const TensorView* const*)
-      : step(t), lr(h[0]), alpha(h[1]), eps(h[2]), momentum(h[3]), decay{h[4], (flags & kMaximize) != 0},
-        centered(flags & kCentered), has_momentum(flags & kMomentum) {}
+      : step(t),
+        lr(h[0]),
+        alpha(h[1]),
+        eps(h[2]),
+        momentum(h[3]),
+        decay{h[4], (flags & kMaximize) != 0},
+        centered(flags & kCentered),
+        has_momentum(flags & kMomentum) {}
   bool uses(int k) const { return k == 0 || (k == 1 ? centered : has_momentum); }
 
   template <class V>
@@ -108,8 +137,15 @@ struct RmsProp {
     V minus_lr, alpha, share, eps, momentum;
     bool centered, has_momentum;
     explicit Constants(const RmsProp& r)
-        : decay(r.decay), mean(1 - r.alpha), minus_lr(-r.lr), alpha(r.alpha), share(1 - r.alpha), eps(r.eps),
-          momentum(r.momentum), centered(r.centered), has_momentum(r.has_momentum) {}
+        : decay(r.decay),
+          mean(1 - r.alpha),
+          minus_lr(-r.lr),
+          alpha(r.alpha),
+          share(1 - r.alpha),
+          eps(r.eps),
+          momentum(r.momentum),
+          centered(r.centered),
+          has_momentum(r.has_momentum) {}
     FS_INLINE void apply(V& p, V g, V* s) const {
       g = decay(p, g);
       s[0] = fma(share * g, g, s[0] * alpha);

@@ -20,16 +20,24 @@ template <class T>
 using lanes = typename lanes_of<T>::type;
 
 template <class T>
-FS_INLINE VecF load_lanes(const T* p) { return load_float(p); }
+FS_INLINE VecF load_lanes(const T* p) {
+  return load_float(p);
+}
 FS_INLINE VecD load_lanes(const double* p) { return VecD::load(p); }
 template <class T>
-FS_INLINE VecF load_lanes(const T* p, int n) { return load_float(p, n); }
+FS_INLINE VecF load_lanes(const T* p, int n) {
+  return load_float(p, n);
+}
 FS_INLINE VecD load_lanes(const double* p, int n) { return VecD::load(p, n); }
 template <class T>
-FS_INLINE void store_lanes(T* p, VecF x) { store_float(p, x); }
+FS_INLINE void store_lanes(T* p, VecF x) {
+  store_float(p, x);
+}
 FS_INLINE void store_lanes(double* p, VecD x) { x.store(p); }
 template <class T>
-FS_INLINE void store_lanes(T* p, VecF x, int n) { store_float(p, x, n); }
+FS_INLINE void store_lanes(T* p, VecF x, int n) {
+  store_float(p, x, n);
+}
 FS_INLINE void store_lanes(double* p, VecD x, int n) { x.store(p, n); }
 
 // An array for the length of a scope, on the stack while short.
@@ -37,7 +45,8 @@ template <class T, int kShort>
 class ShortArray {
  public:
   explicit ShortArray(int64_t n) : n_(n) {
-    data_ = n <= kShort ? reinterpret_cast<T*>(local_) : static_cast<T*>(allocate_bytes(sizeof(T) * static_cast<size_t>(n)));
+    data_ = n <= kShort ? reinterpret_cast<T*>(local_)
+                        : static_cast<T*>(allocate_bytes(sizeof(T) * static_cast<size_t>(n)));
   }
   ~ShortArray() {
     if (n_ > kShort) free_bytes(data_, sizeof(T) * static_cast<size_t>(n_));
@@ -124,8 +133,7 @@ void update_flat(const Rule& rule, T* p, const T* g, T* const* s, int64_t n) {
   int64_t i = 0;
   for (; i + V::kSize <= n; i += V::kSize) {
     V states[kMaxStates];
-    for (int k = 0; k < Rule::kStates; ++k)
-      states[k] = rule.uses(k) ? load_lanes(s[k] + i) : V(0.0);
+    for (int k = 0; k < Rule::kStates; ++k) states[k] = rule.uses(k) ? load_lanes(s[k] + i) : V(0.0);
     V x = load_lanes(p + i);
     c.apply(x, load_lanes(g + i), states);
     store_lanes(p + i, x);
@@ -135,8 +143,7 @@ void update_flat(const Rule& rule, T* p, const T* g, T* const* s, int64_t n) {
   if (i < n) {
     const int m = static_cast<int>(n - i);
     V states[kMaxStates];
-    for (int k = 0; k < Rule::kStates; ++k)
-      states[k] = rule.uses(k) ? load_lanes(s[k] + i, m) : V(0.0);
+    for (int k = 0; k < Rule::kStates; ++k) states[k] = rule.uses(k) ? load_lanes(s[k] + i, m) : V(0.0);
     V x = load_lanes(p + i, m);
     c.apply(x, load_lanes(g + i, m), states);
     store_lanes(p + i, x, m);

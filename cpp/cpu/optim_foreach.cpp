@@ -80,12 +80,12 @@ void on_elements(const TensorView& v, int64_t begin, int64_t end, bool write, F&
 // clip_grad_norm_ defines it. Pieces and their order are fixed: the same bits for any number of threads.
 void foreach_norm(const KernelArgs& args) {
   const double order = args.attrs<ForeachNormAttrs>().order;
-  const Norm kind = order == 2                   ? Norm::kTwo
-                    : order == 1                 ? Norm::kOne
-                    : order == __builtin_inf()   ? Norm::kLargest
-                    : order == -__builtin_inf()  ? Norm::kSmallest
-                    : order == 0                 ? Norm::kCount
-                                                 : Norm::kGeneral;
+  const Norm kind = order == 2                  ? Norm::kTwo
+                    : order == 1                ? Norm::kOne
+                    : order == __builtin_inf()  ? Norm::kLargest
+                    : order == -__builtin_inf() ? Norm::kSmallest
+                    : order == 0                ? Norm::kCount
+                                                : Norm::kGeneral;
   const int64_t n = args.num_in;
   ShortArray<int64_t, 128> first(n + 1);
   first[0] = 0;

@@ -24,7 +24,11 @@ struct NAdam {
   double step, beta1, beta2, eps, correction2, gradient_rate, mean_rate, decay, shrink;
   bool maximize, decoupled;
   NAdam(const double* h, int64_t flags, double t, const TensorView* const* scalars)
-      : step(t), beta1(h[1]), beta2(h[2]), eps(h[3]), maximize(flags & kMaximize),
+      : step(t),
+        beta1(h[1]),
+        beta2(h[2]),
+        eps(h[3]),
+        maximize(flags & kMaximize),
         decoupled((flags & kDecoupled) && h[4] != 0) {
     const double lr = h[0], momentum_decay = h[5];
     const double mu = beta1 * (1.0 - 0.5 * __builtin_pow(0.96, t * momentum_decay));
@@ -48,8 +52,15 @@ struct NAdam {
     V beta2, share2, eps, correction2, gradient_rate, mean_rate, shrink;
     bool decoupled;
     explicit Constants(const NAdam& r)
-        : gradient(r.decay, r.maximize), mean(1 - r.beta1), beta2(r.beta2), share2(1 - r.beta2), eps(r.eps),
-          correction2(r.correction2), gradient_rate(r.gradient_rate), mean_rate(r.mean_rate), shrink(r.shrink),
+        : gradient(r.decay, r.maximize),
+          mean(1 - r.beta1),
+          beta2(r.beta2),
+          share2(1 - r.beta2),
+          eps(r.eps),
+          correction2(r.correction2),
+          gradient_rate(r.gradient_rate),
+          mean_rate(r.mean_rate),
+          shrink(r.shrink),
           decoupled(r.decoupled) {}
     FS_INLINE void apply(V& p, V g, V* s) const {
       g = gradient(p, g);
@@ -70,7 +81,13 @@ struct RAdam {
   double step, lr, beta1, beta2, eps, correction1, root2, rectifier, decay, shrink;
   bool maximize, decoupled, rectified;
   RAdam(const double* h, int64_t flags, double t, const TensorView* const*)
-      : step(t), lr(h[0]), beta1(h[1]), beta2(h[2]), eps(h[3]), rectifier(1), maximize(flags & kMaximize),
+      : step(t),
+        lr(h[0]),
+        beta1(h[1]),
+        beta2(h[2]),
+        eps(h[3]),
+        rectifier(1),
+        maximize(flags & kMaximize),
         decoupled((flags & kDecoupled) && h[4] != 0) {
     const double power = __builtin_pow(beta2, t), correction2 = 1 - power;
     correction1 = 1 - __builtin_pow(beta1, t);
@@ -90,9 +107,18 @@ struct RAdam {
     V lr, beta2, share2, eps, correction1, root2, rectifier, shrink;
     bool decoupled, rectified;
     explicit Constants(const RAdam& r)
-        : gradient(r.decay, r.maximize), mean(1 - r.beta1), lr(r.lr), beta2(r.beta2), share2(1 - r.beta2), eps(r.eps),
-          correction1(r.correction1), root2(r.root2), rectifier(r.rectifier), shrink(r.shrink),
-          decoupled(r.decoupled), rectified(r.rectified) {}
+        : gradient(r.decay, r.maximize),
+          mean(1 - r.beta1),
+          lr(r.lr),
+          beta2(r.beta2),
+          share2(1 - r.beta2),
+          eps(r.eps),
+          correction1(r.correction1),
+          root2(r.root2),
+          rectifier(r.rectifier),
+          shrink(r.shrink),
+          decoupled(r.decoupled),
+          rectified(r.rectified) {}
     FS_INLINE void apply(V& p, V g, V* s) const {
       g = gradient(p, g);
       if (decoupled) p = p * shrink;
@@ -112,7 +138,12 @@ struct Adamax {
   double step, beta1, beta2, eps, rate, decay;
   bool maximize;
   Adamax(const double* h, int64_t flags, double t, const TensorView* const*)
-      : step(t), beta1(h[1]), beta2(h[2]), eps(h[3]), rate(h[0] / (1 - __builtin_pow(h[1], t))), decay(h[4]),
+      : step(t),
+        beta1(h[1]),
+        beta2(h[2]),
+        eps(h[3]),
+        rate(h[0] / (1 - __builtin_pow(h[1], t))),
+        decay(h[4]),
         maximize(flags & kMaximize) {}
   bool uses(int) const { return true; }
 
@@ -179,13 +210,19 @@ struct Rprop {
     V smaller, larger, least, most, zero, one;
     bool maximize;
     explicit Constants(const Rprop& r)
-        : smaller(r.smaller), larger(r.larger), least(r.least), most(r.most), zero(0.0), one(1.0),
+        : smaller(r.smaller),
+          larger(r.larger),
+          least(r.least),
+          most(r.most),
+          zero(0.0),
+          one(1.0),
           maximize(r.maximize) {}
     FS_INLINE void apply(V& p, V g, V* s) const {
       if (maximize) g = -g;
       const V agreement = g * s[0];
       const auto turned = agreement < zero;
-      const V factor = where(agreement > zero, larger, where(turned, smaller, where(agreement == zero, one, agreement)));
+      const V factor =
+          where(agreement > zero, larger, where(turned, smaller, where(agreement == zero, one, agreement)));
       V size = s[1] * factor;
       size = where(size < least, least, where(size > most, most, size));
       s[1] = size;
@@ -205,7 +242,12 @@ struct Ftrl {
   double step = 0, lr, power, l1, l2, shrinkage, decay;
   bool maximize;
   Ftrl(const double* h, int64_t flags, double, const TensorView* const*)
-      : lr(h[0]), power(-h[1]), l1(h[2]), l2(h[3] + h[5] / (2 * h[0])), shrinkage(h[4]), decay(h[6]),
+      : lr(h[0]),
+        power(-h[1]),
+        l1(h[2]),
+        l2(h[3] + h[5] / (2 * h[0])),
+        shrinkage(h[4]),
+        decay(h[6]),
         maximize(flags & kMaximize) {}
   bool uses(int) const { return true; }
 
@@ -215,8 +257,12 @@ struct Ftrl {
     V inverse_lr, l1, two_l2, two_shrinkage;
     double power;
     explicit Constants(const Ftrl& r)
-        : gradient(r.decay, r.maximize), inverse_lr(1 / r.lr), l1(r.l1), two_l2(2 * r.l2),
-          two_shrinkage(2 * r.shrinkage), power(r.power) {}
+        : gradient(r.decay, r.maximize),
+          inverse_lr(1 / r.lr),
+          l1(r.l1),
+          two_l2(2 * r.l2),
+          two_shrinkage(2 * r.shrinkage),
+          power(r.power) {}
     FS_INLINE V raised(V x) const {
       if (power == 0.5) return sqrt(x);
       for (int i = 0; i < V::kSize; ++i)

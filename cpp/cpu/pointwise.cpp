@@ -10,9 +10,9 @@ namespace fireseed::cpu::FS_ISA {
 
 namespace {
 
-constexpr int64_t kChunk = 16384;                  // elements a thread claims at once
-constexpr int64_t kBlock = 512;                    // elements converted or gathered at once: stays in L1
-constexpr int64_t kStreamBytes = 16 << 20;         // results this large bypass the caches
+constexpr int64_t kChunk = 16384;           // elements a thread claims at once
+constexpr int64_t kBlock = 512;             // elements converted or gathered at once: stays in L1
+constexpr int64_t kStreamBytes = 16 << 20;  // results this large bypass the caches
 constexpr int kMaxOperands = kMaxPointwiseInputs + 1;
 
 // How the core sees one operand.
@@ -25,7 +25,7 @@ struct Operand {
 struct Plan {
   PointwiseCore core;
   const void* attrs;
-  int num;                   // operands, the output first
+  int num;  // operands, the output first
   bool any_half = false;
   bool stream = false;
   Operand operand[kMaxOperands];
@@ -246,8 +246,7 @@ void run_short_rows(const Plan& plan, const StridedLoop& loop, int64_t begin, in
     if (short_rows) {
       run_short_rows(plan, loop, begin, end, buffers);
     } else {
-      loop.for_rows(begin, end,
-                    [&](char* const* p, int64_t count) { run_row(plan, p, stride, count, buffers); });
+      loop.for_rows(begin, end, [&](char* const* p, int64_t count) { run_row(plan, p, stride, count, buffers); });
       if (plan.stream) stream_fence();
     }
   });

@@ -114,9 +114,9 @@ template <class F> inline constexpr bool kOnIntegers = false;
 // float32, float64 and, by conversion, the halves.
 template <int kIn, class Call, class F>
 void float_kernel(const KernelArgs& args, DType compute) {
-  run_pointwise(args,
-                compute == DType::kFloat64 ? &pointwise_core<double, kIn, Call, F> : &pointwise_core<float, kIn, Call, F>,
-                args.attrs_ptr);
+  run_pointwise(
+      args, compute == DType::kFloat64 ? &pointwise_core<double, kIn, Call, F> : &pointwise_core<float, kIn, Call, F>,
+      args.attrs_ptr);
 }
 template <int kIn, class Call, class F>
 void integer_kernel(const KernelArgs& args, DType compute) {

@@ -9,7 +9,8 @@ namespace {
 struct IntTrunc {
   template <class T>
   static T apply(T a, T b) {
-    return b == static_cast<T>(-1) && T(-1) < T(0) ? static_cast<T>(-static_cast<uint64_t>(a)) : static_cast<T>(a / b);
+    return b == static_cast<T>(-1) && T(-1) < T(0) ? static_cast<T>(-static_cast<uint64_t>(a))
+                                                   : static_cast<T>(a / b);
   }
 };
 struct IntFloor {
@@ -168,8 +169,9 @@ void pow(const KernelArgs& args) {
 void gcd(const KernelArgs& args) { number_kernel<IntGcd>(args); }
 void lcm(const KernelArgs& args) { number_kernel<IntLcm>(args); }
 void nextafter(const KernelArgs& args) {
-  run_pointwise(args, args.in[0].dtype == DType::kFloat64 ? &number_core<double, NextAfter> : &number_core<float, NextAfter>,
-                nullptr);
+  run_pointwise(
+      args, args.in[0].dtype == DType::kFloat64 ? &number_core<double, NextAfter> : &number_core<float, NextAfter>,
+      nullptr);
 }
 void bitwise_left_shift(const KernelArgs& args) { number_kernel<ShiftLeft>(args); }
 void bitwise_right_shift(const KernelArgs& args) { number_kernel<ShiftRight>(args); }

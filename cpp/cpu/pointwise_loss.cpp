@@ -5,10 +5,8 @@
 namespace fireseed::cpu::FS_ISA {
 
 // in = g, prediction, target.
-#define FS_LOSS_BACKWARD(name, Functor)           \
-  void name##_backward(const KernelArgs& args) {  \
-    float_kernel<3, GradXCall, Functor>(args, args.in[0].dtype); \
-  }
+#define FS_LOSS_BACKWARD(name, Functor) \
+  void name##_backward(const KernelArgs& args) { float_kernel<3, GradXCall, Functor>(args, args.in[0].dtype); }
 FS_LOSS_BACKWARD(mse_loss, MseLoss)
 FS_LOSS_BACKWARD(l1_loss, L1Loss)
 FS_LOSS_BACKWARD(smooth_l1_loss, SmoothL1Loss)

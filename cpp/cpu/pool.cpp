@@ -29,8 +29,9 @@ int64_t first_valid(const PoolAttrs& a, const PoolShape& s, int64_t od, int64_t 
 // kN registers of outputs at once: their dependency chains overlap. PyTorch's rule: the first largest entry, or the
 // last NaN.
 template <class C, Want kWant, int kN>
-[[gnu::always_inline]] inline void max_block(const C* phases, const PoolTap* taps, int64_t num_taps, const lane_int<C>* base,
-                                             int64_t l, C* values, lane_int<C>* found, int tail) {
+[[gnu::always_inline]] inline void max_block(const C* phases, const PoolTap* taps, int64_t num_taps,
+                                             const lane_int<C>* base, int64_t l, C* values, lane_int<C>* found,
+                                             int tail) {
   using I = lane_int<C>;
   constexpr int kV = Vec<C>::kSize;
   Vec<C> best[kN];
@@ -47,7 +48,8 @@ template <class C, Want kWant, int kN>
       if constexpr (is_float_lane<C>) better = better | (v != v);
       best[u] = where(better, v, best[u]);
       if constexpr (kWant == Want::kIndex) {
-        at[u] = where(mask_cast<I>(better), Vec<I>::load(base + l + u * kV) + Vec<I>(static_cast<I>(taps[t].index)), at[u]);
+        at[u] = where(mask_cast<I>(better), Vec<I>::load(base + l + u * kV) + Vec<I>(static_cast<I>(taps[t].index)),
+                      at[u]);
       } else if constexpr (kWant == Want::kWindow) {
         at[u] = where(mask_cast<I>(better), Vec<I>(static_cast<I>(taps[t].code)), at[u]);
       }
@@ -73,72 +75,78 @@ void max_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
   const bool direct = dense && same_type<C, T>;
   const int64_t work = plan.slice * kd;
   // Tasks: band by band, the planes within; consecutive ones share the table of base indices.
-  parallel_for(bands * depth * s.planes, max_of(1, 2 * kMoveChunk / max_of(1, work)), [&](int64_t begin, int64_t end) {
-    const MoveScratch<C> phases(work + 2 * kV), values(lanes + 2 * kV), line(s.in[2] + kV);
-    const MoveScratch<I> base(lanes + 2 * kV), found(lanes + 2 * kV);
-    const MoveScratch<PoolTap> taps(kd * plan.kh * plan.kw);
-    int64_t current = -1, od = 0, oh0 = 0, n = 0, num_taps = 0, d0 = 0, d1 = 0;
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t p = task % s.planes;
-      if (task / s.planes != current) {
-        current = task / s.planes;
-        od = current / bands;
-        oh0 = current % bands * plan.band;
-        n = min_of(plan.band, oh - oh0);
-        valid_taps(od, a.stride[0], a.padding[0], a.dilation[0], kd, s.in[0], d0, d1);
-        num_taps = 0;
-        for (int64_t z = d0; z < d1; ++z) {
-          const int64_t slice_index = (od * a.stride[0] - a.padding[0] + z * a.dilation[0]) * s.in[1];
-          for (int64_t y = 0; y < plan.kh; ++y)
-            for (int64_t x = 0; x < plan.kw; ++x)
-              taps[num_taps++] = {(z - d0) * plan.slice + plan.tap_offset(y, x), (slice_index + y * plan.dh) * plan.w + x * plan.dw,
-                                  (z * plan.kh + y) * plan.kw + x};
-        }
-        if (kWant == Want::kIndex) {
-          for (int64_t r = 0; r < n; ++r)
-            for (int64_t x = 0; x < plan.pitch; ++x)
-              base[r * plan.pitch + x] = static_cast<I>(((oh0 + r) * plan.sh - plan.ph) * plan.w + x * plan.sw - plan.pw);
-        }
-      }
-      int64_t off[2];
-      s.lead.offsets(p, off);
-      for (int64_t z = d0; z < d1; ++z) {
-        const T* slice = image + off[0] + (od * a.stride[0] - a.padding[0] + z * a.dilation[0]) * s.xs[0];
-        plan.split(phases.data() + (z - d0) * plan.slice, slice, s.xs[1], s.xs[2], oh0, n, lowest<C>(), line.data());
-      }
-      const int64_t o_at = off[1] + od * s.os[0] + oh0 * s.os[1];
-      const int64_t count = (n - 1) * plan.pitch + ow;
-      C* target = values.data();
-      if constexpr (same_type<C, T>) {
-        if (direct) target = pooled + o_at;
-      }
-      int64_t l = 0;
-      for (; l + 2 * kV <= count; l += 2 * kV)
-        max_block<C, kWant, 2>(phases.data(), taps.data(), num_taps, base.data(), l, target, found.data(), kV);
-      for (; l < count; l += kV) {
-        max_block<C, kWant, 1>(phases.data(), taps.data(), num_taps, base.data(), l, target, found.data(),
-                               static_cast<int>(min_of(kV, count - l)));
-      }
-      for (int64_t r = 0; r < n && !direct; ++r) store_row(pooled + o_at + r * s.os[1], s.os[2], values.data() + r * plan.pitch, ow);
-      if constexpr (kWant != Want::kNone) {
-        int64_t least = 0;
-        for (int64_t i = 0; i < count; ++i) least = min_of(least, found[i]);
-        if (least < 0) {
-          for (int64_t r = 0; r < n; ++r)
-            for (int64_t x = 0; x < ow; ++x) {
-              I& f = found[r * plan.pitch + x];
-              if (f < 0) f = static_cast<I>(first_valid<kWant>(a, s, od, oh0 + r, x));
+  parallel_for(
+      bands * depth * s.planes, max_of(1, 2 * kMoveChunk / max_of(1, work)), [&](int64_t begin, int64_t end) {
+        const MoveScratch<C> phases(work + 2 * kV), values(lanes + 2 * kV), line(s.in[2] + kV);
+        const MoveScratch<I> base(lanes + 2 * kV), found(lanes + 2 * kV);
+        const MoveScratch<PoolTap> taps(kd * plan.kh * plan.kw);
+        int64_t current = -1, od = 0, oh0 = 0, n = 0, num_taps = 0, d0 = 0, d1 = 0;
+        for (int64_t task = begin; task < end; ++task) {
+          const int64_t p = task % s.planes;
+          if (task / s.planes != current) {
+            current = task / s.planes;
+            od = current / bands;
+            oh0 = current % bands * plan.band;
+            n = min_of(plan.band, oh - oh0);
+            valid_taps(od, a.stride[0], a.padding[0], a.dilation[0], kd, s.in[0], d0, d1);
+            num_taps = 0;
+            for (int64_t z = d0; z < d1; ++z) {
+              const int64_t slice_index = (od * a.stride[0] - a.padding[0] + z * a.dilation[0]) * s.in[1];
+              for (int64_t y = 0; y < plan.kh; ++y)
+                for (int64_t x = 0; x < plan.kw; ++x)
+                  taps[num_taps++] = {(z - d0) * plan.slice + plan.tap_offset(y, x),
+                                      (slice_index + y * plan.dh) * plan.w + x * plan.dw,
+                                      (z * plan.kh + y) * plan.kw + x};
             }
+            if (kWant == Want::kIndex) {
+              for (int64_t r = 0; r < n; ++r)
+                for (int64_t x = 0; x < plan.pitch; ++x)
+                  base[r * plan.pitch + x] =
+                      static_cast<I>(((oh0 + r) * plan.sh - plan.ph) * plan.w + x * plan.sw - plan.pw);
+            }
+          }
+          int64_t off[2];
+          s.lead.offsets(p, off);
+          for (int64_t z = d0; z < d1; ++z) {
+            const T* slice = image + off[0] + (od * a.stride[0] - a.padding[0] + z * a.dilation[0]) * s.xs[0];
+            plan.split(phases.data() + (z - d0) * plan.slice, slice, s.xs[1], s.xs[2], oh0, n, lowest<C>(),
+                       line.data());
+          }
+          const int64_t o_at = off[1] + od * s.os[0] + oh0 * s.os[1];
+          const int64_t count = (n - 1) * plan.pitch + ow;
+          C* target = values.data();
+          if constexpr (same_type<C, T>) {
+            if (direct) target = pooled + o_at;
+          }
+          int64_t l = 0;
+          for (; l + 2 * kV <= count; l += 2 * kV)
+            max_block<C, kWant, 2>(phases.data(), taps.data(), num_taps, base.data(), l, target, found.data(), kV);
+          for (; l < count; l += kV) {
+            max_block<C, kWant, 1>(phases.data(), taps.data(), num_taps, base.data(), l, target, found.data(),
+                                   static_cast<int>(min_of(kV, count - l)));
+          }
+          for (int64_t r = 0; r < n && !direct; ++r)
+            store_row(pooled + o_at + r * s.os[1], s.os[2], values.data() + r * plan.pitch, ow);
+          if constexpr (kWant != Want::kNone) {
+            int64_t least = 0;
+            for (int64_t i = 0; i < count; ++i) least = min_of(least, found[i]);
+            if (least < 0) {
+              for (int64_t r = 0; r < n; ++r)
+                for (int64_t x = 0; x < ow; ++x) {
+                  I& f = found[r * plan.pitch + x];
+                  if (f < 0) f = static_cast<I>(first_valid<kWant>(a, s, od, oh0 + r, x));
+                }
+            }
+            if (dense) {
+              for (int64_t i = 0; i < count; ++i) where_out[o_at + i] = static_cast<O>(found[i]);
+            } else {
+              for (int64_t r = 0; r < n; ++r)
+                for (int64_t x = 0; x < ow; ++x)
+                  where_out[o_at + r * s.os[1] + x * s.os[2]] = static_cast<O>(found[r * plan.pitch + x]);
+            }
+          }
         }
-        if (dense) {
-          for (int64_t i = 0; i < count; ++i) where_out[o_at + i] = static_cast<O>(found[i]);
-        } else {
-          for (int64_t r = 0; r < n; ++r)
-            for (int64_t x = 0; x < ow; ++x) where_out[o_at + r * s.os[1] + x * s.os[2]] = static_cast<O>(found[r * plan.pitch + x]);
-        }
-      }
-    }
-  });
+      });
 }
 
 // Channels-last memory: lanes are channels, no split needed.
@@ -159,7 +167,8 @@ void max_channels_last(const PoolAttrs& a, const PoolShape& s, const T* image, T
         int64_t w0, w1;
         valid_taps(ow, a.stride[2], a.padding[2], a.dilation[2], a.kernel[2], s.in[2], w0, w1);
         const int64_t o_at = b * s.o_batch + od * s.os[0] + oh * s.os[1] + ow * s.os[2];
-        const int64_t z0 = od * a.stride[0] - a.padding[0], y0 = oh * a.stride[1] - a.padding[1], x0 = ow * a.stride[2] - a.padding[2];
+        const int64_t z0 = od * a.stride[0] - a.padding[0], y0 = oh * a.stride[1] - a.padding[1],
+                      x0 = ow * a.stride[2] - a.padding[2];
         const I first = kWant == Want::kNone ? I(0) : static_cast<I>(first_valid<kWant>(a, s, od, oh, ow));
         for (int64_t c = 0; c < channels; c += kV) {
           const int n = static_cast<int>(min_of(kV, channels - c));
@@ -177,7 +186,8 @@ void max_channels_last(const PoolAttrs& a, const PoolShape& s, const T* image, T
                 if constexpr (kWant == Want::kIndex) {
                   at = where(mask_cast<I>(better), Vec<I>(static_cast<I>((iz * s.in[1] + iy) * s.in[2] + ix)), at);
                 } else if constexpr (kWant == Want::kWindow) {
-                  at = where(mask_cast<I>(better), Vec<I>(static_cast<I>((z * a.kernel[1] + y) * a.kernel[2] + x)), at);
+                  at = where(mask_cast<I>(better), Vec<I>(static_cast<I>((z * a.kernel[1] + y) * a.kernel[2] + x)),
+                             at);
                 }
               }
           store_as<C>(pooled + o_at + c, best, n);

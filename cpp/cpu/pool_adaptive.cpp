@@ -42,7 +42,8 @@ template <class C>
 Vec<C> sum_rows(Vec<C>* rows) {
   for (int n = Vec<C>::kSize; n > 1; n /= 2)
     for (int u = 0; u < n / 2; ++u)
-      rows[u] = pick_lanes<C, 0>(rows[2 * u], rows[2 * u + 1], LaneSequence<C>()) + pick_lanes<C, 1>(rows[2 * u], rows[2 * u + 1], LaneSequence<C>());
+      rows[u] = pick_lanes<C, 0>(rows[2 * u], rows[2 * u + 1], LaneSequence<C>()) +
+                pick_lanes<C, 1>(rows[2 * u], rows[2 * u + 1], LaneSequence<C>());
   return rows[0];
 }
 

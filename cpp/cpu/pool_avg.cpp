@@ -5,8 +5,8 @@ namespace fireseed::cpu::FS_ISA {
 namespace {
 
 template <class C, int kN>
-[[gnu::always_inline]] inline void sum_block(const C* phases, const PoolTap* taps, int64_t num_taps, const C* divisors, int64_t l,
-                                             C* values, int tail) {
+[[gnu::always_inline]] inline void sum_block(const C* phases, const PoolTap* taps, int64_t num_taps,
+                                             const C* divisors, int64_t l, C* values, int tail) {
   constexpr int kV = Vec<C>::kSize;
   Vec<C> sum[kN];
   for (int u = 0; u < kN; ++u) sum[u] = Vec<C>(C(0));
@@ -32,46 +32,51 @@ void avg_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
   const int64_t lanes = plan.band * plan.pitch;
   const bool direct = same_type<C, T> && plan.pitch == ow && s.os[2] == 1 && (oh == 1 || s.os[1] == ow);
   const int64_t work = plan.slice * kd;
-  parallel_for(bands * depth * s.planes, max_of(1, 2 * kMoveChunk / max_of(1, work)), [&](int64_t begin, int64_t end) {
-    const MoveScratch<C> phases(work + 2 * kV), values(lanes + 2 * kV), divisor(lanes + 2 * kV), line(s.in[2] + kV);
-    const MoveScratch<PoolTap> taps(kd * plan.kh * plan.kw);
-    for (int64_t i = 0; i < lanes + 2 * kV; ++i) divisor[i] = C(1);
-    int64_t current = -1, od = 0, oh0 = 0, n = 0, num_taps = 0, d0 = 0, d1 = 0;
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t p = task % s.planes;
-      if (task / s.planes != current) {
-        current = task / s.planes;
-        od = current / bands;
-        oh0 = current % bands * plan.band;
-        n = min_of(plan.band, oh - oh0);
-        valid_taps(od, a.stride[0], a.padding[0], 1, kd, s.in[0], d0, d1);
-        num_taps = 0;
-        for (int64_t z = 0; z < d1 - d0; ++z)
-          for (int64_t y = 0; y < plan.kh; ++y)
-            for (int64_t x = 0; x < plan.kw; ++x) taps[num_taps++] = {z * plan.slice + plan.tap_offset(y, x), 0, 0};
-        for (int64_t r = 0; r < n; ++r)
-          for (int64_t x = 0; x < ow; ++x) divisor[r * plan.pitch + x] = divisors.at(od, oh0 + r, x);
-      }
-      int64_t off[2];
-      s.lead.offsets(p, off);
-      for (int64_t z = d0; z < d1; ++z) {
-        const T* slice = image + off[0] + (od * a.stride[0] - a.padding[0] + z) * s.xs[0];
-        plan.split(phases.data() + (z - d0) * plan.slice, slice, s.xs[1], s.xs[2], oh0, n, C(0), line.data());
-      }
-      const int64_t o_at = off[1] + od * s.os[0] + oh0 * s.os[1];
-      const int64_t count = (n - 1) * plan.pitch + ow;
-      C* target = values.data();
-      if constexpr (same_type<C, T>) {
-        if (direct) target = pooled + o_at;
-      }
-      int64_t l = 0;
-      for (; l + 2 * kV <= count; l += 2 * kV)
-        sum_block<C, 2>(phases.data(), taps.data(), num_taps, divisor.data(), l, target, kV);
-      for (; l < count; l += kV)
-        sum_block<C, 1>(phases.data(), taps.data(), num_taps, divisor.data(), l, target, static_cast<int>(min_of(kV, count - l)));
-      for (int64_t r = 0; r < n && !direct; ++r) store_row(pooled + o_at + r * s.os[1], s.os[2], values.data() + r * plan.pitch, ow);
-    }
-  });
+  parallel_for(
+      bands * depth * s.planes, max_of(1, 2 * kMoveChunk / max_of(1, work)), [&](int64_t begin, int64_t end) {
+        const MoveScratch<C> phases(work + 2 * kV), values(lanes + 2 * kV), divisor(lanes + 2 * kV),
+            line(s.in[2] + kV);
+        const MoveScratch<PoolTap> taps(kd * plan.kh * plan.kw);
+        for (int64_t i = 0; i < lanes + 2 * kV; ++i) divisor[i] = C(1);
+        int64_t current = -1, od = 0, oh0 = 0, n = 0, num_taps = 0, d0 = 0, d1 = 0;
+        for (int64_t task = begin; task < end; ++task) {
+          const int64_t p = task % s.planes;
+          if (task / s.planes != current) {
+            current = task / s.planes;
+            od = current / bands;
+            oh0 = current % bands * plan.band;
+            n = min_of(plan.band, oh - oh0);
+            valid_taps(od, a.stride[0], a.padding[0], 1, kd, s.in[0], d0, d1);
+            num_taps = 0;
+            for (int64_t z = 0; z < d1 - d0; ++z)
+              for (int64_t y = 0; y < plan.kh; ++y)
+                for (int64_t x = 0; x < plan.kw; ++x)
+                  taps[num_taps++] = {z * plan.slice + plan.tap_offset(y, x), 0, 0};
+            for (int64_t r = 0; r < n; ++r)
+              for (int64_t x = 0; x < ow; ++x) divisor[r * plan.pitch + x] = divisors.at(od, oh0 + r, x);
+          }
+          int64_t off[2];
+          s.lead.offsets(p, off);
+          for (int64_t z = d0; z < d1; ++z) {
+            const T* slice = image + off[0] + (od * a.stride[0] - a.padding[0] + z) * s.xs[0];
+            plan.split(phases.data() + (z - d0) * plan.slice, slice, s.xs[1], s.xs[2], oh0, n, C(0), line.data());
+          }
+          const int64_t o_at = off[1] + od * s.os[0] + oh0 * s.os[1];
+          const int64_t count = (n - 1) * plan.pitch + ow;
+          C* target = values.data();
+          if constexpr (same_type<C, T>) {
+            if (direct) target = pooled + o_at;
+          }
+          int64_t l = 0;
+          for (; l + 2 * kV <= count; l += 2 * kV)
+            sum_block<C, 2>(phases.data(), taps.data(), num_taps, divisor.data(), l, target, kV);
+          for (; l < count; l += kV)
+            sum_block<C, 1>(phases.data(), taps.data(), num_taps, divisor.data(), l, target,
+                            static_cast<int>(min_of(kV, count - l)));
+          for (int64_t r = 0; r < n && !direct; ++r)
+            store_row(pooled + o_at + r * s.os[1], s.os[2], values.data() + r * plan.pitch, ow);
+        }
+      });
 }
 
 template <class T>

@@ -17,8 +17,8 @@ int64_t plane_taps(const PoolAttrs& a, const PoolShape& s, const PhasePlan& plan
   return n;
 }
 
-// gx of planes in the phase layout. fill(od, offset, pitch, g) writes one output plane's gradient at the phases' pitch;
-// entry l then goes to every tap.
+// gx of planes in the phase layout. fill(od, offset, pitch, g) writes one output plane's gradient at the phases'
+// pitch; entry l then goes to every tap.
 template <class T, class Fill>
 void spread_planes(const PoolAttrs& a, const PoolShape& s, T* image, Fill&& fill) {
   using C = compute_type<T>;
@@ -50,7 +50,8 @@ void spread_planes(const PoolAttrs& a, const PoolShape& s, T* image, Fill&& fill
       }
       for (int64_t z = 0; z < s.in[0]; ++z)
         for (int64_t y = 0; y < s.in[1]; ++y)
-          plan.merge_row(image + off[0] + z * s.xs[0] + y * s.xs[1], s.xs[2], phases.data() + z * plan.slice, y, line.data());
+          plan.merge_row(image + off[0] + z * s.xs[0] + y * s.xs[1], s.xs[2], phases.data() + z * plan.slice, y,
+                         line.data());
     }
   });
 }
@@ -157,8 +158,10 @@ void max_pool_window_indices(const KernelArgs& args) {
       int64_t* o = out.ptr<int64_t>() + off[0] + od * s.xs[0] + oh * s.xs[1];
       const uint8_t* w = window.ptr<const uint8_t>() + off[1] + od * s.os[0] + oh * s.os[1];
       for (int64_t ow = 0; ow < s.out[2]; ++ow) {
-        const int64_t t = w[ow * s.os[2]], kx = t % a.kernel[2], ky = t / a.kernel[2] % a.kernel[1], kz = t / (a.kernel[2] * a.kernel[1]);
-        const int64_t z = od * a.stride[0] - a.padding[0] + kz * a.dilation[0], y = oh * a.stride[1] - a.padding[1] + ky * a.dilation[1];
+        const int64_t t = w[ow * s.os[2]], kx = t % a.kernel[2], ky = t / a.kernel[2] % a.kernel[1],
+                      kz = t / (a.kernel[2] * a.kernel[1]);
+        const int64_t z = od * a.stride[0] - a.padding[0] + kz * a.dilation[0],
+                      y = oh * a.stride[1] - a.padding[1] + ky * a.dilation[1];
         o[ow * s.xs[2]] = (z * a.in[1] + y) * a.in[2] + ow * a.stride[2] - a.padding[2] + kx * a.dilation[2];
       }
     }
@@ -167,7 +170,8 @@ void max_pool_window_indices(const KernelArgs& args) {
 
 namespace {
 
-// A plane's gradient while it is summed: the plane itself where that is dense and of the computing type, else scratch.
+// A plane's gradient while it is summed: the plane itself where that is dense and of the computing type, else
+// scratch.
 template <class T>
 class PlaneSum {
  public:
@@ -175,7 +179,8 @@ class PlaneSum {
   explicit PlaneSum(const PoolShape& s)
       : s_(s),
         size_(s.in[0] * s.in[1] * s.in[2]),
-        direct_(same_type<C, T> && s.xs[2] == 1 && (s.in[1] == 1 || s.xs[1] == s.in[2]) && (s.in[0] == 1 || s.xs[0] == s.in[1] * s.in[2])),
+        direct_(same_type<C, T> && s.xs[2] == 1 && (s.in[1] == 1 || s.xs[1] == s.in[2]) &&
+                (s.in[0] == 1 || s.xs[0] == s.in[1] * s.in[2])),
         scratch_(direct_ ? 0 : size_) {}
   C* begin(T* image) {
     C* p = scratch_.data();
@@ -189,7 +194,8 @@ class PlaneSum {
     if (direct_) return;
     for (int64_t z = 0; z < s_.in[0]; ++z)
       for (int64_t y = 0; y < s_.in[1]; ++y)
-        store_row(image + z * s_.xs[0] + y * s_.xs[1], s_.xs[2], scratch_.data() + (z * s_.in[1] + y) * s_.in[2], s_.in[2]);
+        store_row(image + z * s_.xs[0] + y * s_.xs[1], s_.xs[2], scratch_.data() + (z * s_.in[1] + y) * s_.in[2],
+                  s_.in[2]);
   }
 
  private:
@@ -240,12 +246,13 @@ void tap_table(const PoolAttrs& a, int64_t s0, int64_t s1, int64_t s2, int64_t* 
   int64_t t = 0;
   for (int64_t z = 0; z < a.kernel[0]; ++z)
     for (int64_t y = 0; y < a.kernel[1]; ++y)
-      for (int64_t x = 0; x < a.kernel[2]; ++x) table[t++] = z * a.dilation[0] * s0 + y * a.dilation[1] * s1 + x * a.dilation[2] * s2;
+      for (int64_t x = 0; x < a.kernel[2]; ++x)
+        table[t++] = z * a.dilation[0] * s0 + y * a.dilation[1] * s1 + x * a.dilation[2] * s2;
 }
 
 template <class T>
-void window_backward_channels_last(const PoolAttrs& a, const PoolShape& s, const PoolShape& sw, const T* g, const uint8_t* window, T* image,
-                                   const int64_t* table, int64_t taps) {
+void window_backward_channels_last(const PoolAttrs& a, const PoolShape& s, const PoolShape& sw, const T* g,
+                                   const uint8_t* window, T* image, const int64_t* table, int64_t taps) {
   using C = compute_type<T>;
   using I = lane_int<C>;
   constexpr int kV = Vec<C>::kSize;
@@ -258,11 +265,12 @@ void window_backward_channels_last(const PoolAttrs& a, const PoolShape& s, const
           for (int64_t ow = 0; ow < s.out[2]; ++ow) {
             int64_t t0[3], t1[3];
             const int64_t o[3] = {od, oh, ow};
-            for (int i = 0; i < 3; ++i) valid_taps(o[i], a.stride[i], a.padding[i], a.dilation[i], a.kernel[i], s.in[i], t0[i], t1[i]);
+            for (int i = 0; i < 3; ++i)
+              valid_taps(o[i], a.stride[i], a.padding[i], a.dilation[i], a.kernel[i], s.in[i], t0[i], t1[i]);
             const T* gp = g + b * s.o_batch + od * s.os[0] + oh * s.os[1] + ow * s.os[2];
             const uint8_t* wp = window + b * sw.o_batch + od * sw.os[0] + oh * sw.os[1] + ow * sw.os[2];
-            T* first = image + b * s.x_batch + (od * a.stride[0] - a.padding[0]) * s.xs[0] + (oh * a.stride[1] - a.padding[1]) * s.xs[1] +
-                       (ow * a.stride[2] - a.padding[2]) * s.xs[2];
+            T* first = image + b * s.x_batch + (od * a.stride[0] - a.padding[0]) * s.xs[0] +
+                       (oh * a.stride[1] - a.padding[1]) * s.xs[1] + (ow * a.stride[2] - a.padding[2]) * s.xs[2];
             for (int64_t c = c0; c < c1; c += kV) {
               const int n = static_cast<int>(min_of(kV, c1 - c));
               I lanes[kV] = {};
@@ -307,8 +315,10 @@ void max_pool_window_backward(const KernelArgs& args) {
       zero_view(out);
       return window_backward_channels_last(a, s, sw, gp, wp, px, table.data(), taps);
     }
-    bool pairs = same_type<C, T> && s.in[0] == 1 && s.xs[2] == 1 && s.os[2] == 1 && sw.os[2] == 1 && s.in[1] >= 2 * s.out[1] && s.in[2] >= 2 * s.out[2];
-    for (int i = 1; i < 3; ++i) pairs = pairs && a.kernel[i] == 2 && a.stride[i] == 2 && a.padding[i] == 0 && a.dilation[i] == 1;
+    bool pairs = same_type<C, T> && s.in[0] == 1 && s.xs[2] == 1 && s.os[2] == 1 && sw.os[2] == 1 &&
+                 s.in[1] >= 2 * s.out[1] && s.in[2] >= 2 * s.out[2];
+    for (int i = 1; i < 3; ++i)
+      pairs = pairs && a.kernel[i] == 2 && a.stride[i] == 2 && a.padding[i] == 0 && a.dilation[i] == 1;
     pairs = pairs && a.kernel[0] == 1 && s.out[0] == 1;
     tap_table(a, s.in[1] * s.in[2], s.in[2], 1, table.data());
     parallel_for(s.planes, max_of(1, kMoveChunk / (s.in[0] * s.in[1] * s.in[2])), [&](int64_t begin, int64_t end) {
@@ -326,7 +336,9 @@ void max_pool_window_backward(const KernelArgs& args) {
         C* x = sum.begin(px + off[0]);
         for (int64_t od = 0; od < s.out[0]; ++od)
           for (int64_t oh = 0; oh < s.out[1]; ++oh) {
-            const int64_t first = ((od * a.stride[0] - a.padding[0]) * s.in[1] + oh * a.stride[1] - a.padding[1]) * s.in[2] - a.padding[2];
+            const int64_t first =
+                ((od * a.stride[0] - a.padding[0]) * s.in[1] + oh * a.stride[1] - a.padding[1]) * s.in[2] -
+                a.padding[2];
             const T* gl = gp + off[1] + od * s.os[0] + oh * s.os[1];
             const uint8_t* wl = wp + woff[1] + od * sw.os[0] + oh * sw.os[1];
             for (int64_t ow = 0; ow < s.out[2]; ++ow)
@@ -362,7 +374,8 @@ void avg_pool_backward(const KernelArgs& args) {
               for (int64_t ow = 0; ow < s.out[2]; ++ow) {
                 int64_t t0[3], t1[3];
                 const int64_t o[3] = {od, oh, ow};
-                for (int i = 0; i < 3; ++i) valid_taps(o[i], a.stride[i], a.padding[i], 1, a.kernel[i], s.in[i], t0[i], t1[i]);
+                for (int i = 0; i < 3; ++i)
+                  valid_taps(o[i], a.stride[i], a.padding[i], 1, a.kernel[i], s.in[i], t0[i], t1[i]);
                 const T* from = gp + b * s.o_batch + od * s.os[0] + oh * s.os[1] + ow * s.os[2];
                 const Vec<C> divisor(divisors.at(od, oh, ow));
                 T* x = out.ptr<T>() + b * s.x_batch + (od * a.stride[0] - a.padding[0]) * s.xs[0] +

@@ -115,8 +115,8 @@ struct PoolShape {
     if (front > 0) {
       channels = image.sizes[front - 1];
       batch = channels > 0 ? planes / channels : 0;
-      channels_last = channels >= 4 && image.strides[front - 1] == 1 && pooled.strides[front - 1] == 1 && xs[2] >= channels &&
-                      os[2] >= channels && front <= 2;
+      channels_last = channels >= 4 && image.strides[front - 1] == 1 && pooled.strides[front - 1] == 1 &&
+                      xs[2] >= channels && os[2] >= channels && front <= 2;
       if (front == 2) {
         x_batch = image.strides[0];
         o_batch = pooled.strides[0];
@@ -126,14 +126,16 @@ struct PoolShape {
 };
 
 // Taps t of a window at position o that fall inside [0, n): [t0, t1).
-inline void valid_taps(int64_t o, int64_t stride, int64_t pad, int64_t dil, int64_t k, int64_t n, int64_t& t0, int64_t& t1) {
+inline void valid_taps(int64_t o, int64_t stride, int64_t pad, int64_t dil, int64_t k, int64_t n, int64_t& t0,
+                       int64_t& t1) {
   const int64_t start = o * stride - pad;
   t0 = start < 0 ? min_of(k, div_up(-start, dil)) : 0;
   t1 = n - start <= 0 ? 0 : min_of(k, div_up(n - start, dil));
   t1 = max_of(t0, t1);
 }
 
-// Lanes 0, 2, 4, … or 1, 3, 5, … of two registers in a row; and the inverse: the lower or upper half of a, b interleaved.
+// Lanes 0, 2, 4, … or 1, 3, 5, … of two registers in a row; and the inverse: the lower or upper half of a, b
+// interleaved.
 template <class C, int kFirst, size_t... kI>
 FS_INLINE Vec<C> pick_lanes(Vec<C> a, Vec<C> b, std::index_sequence<kI...>) {
   using Index = native_t<lane_int<C>>;
@@ -143,7 +145,8 @@ template <class C, int kHalf, size_t... kI>
 FS_INLINE Vec<C> zip_lanes(Vec<C> a, Vec<C> b, std::index_sequence<kI...>) {
   using Index = native_t<lane_int<C>>;
   constexpr int kV = Vec<C>::kSize;
-  return Vec<C>(__builtin_shuffle(a.v, b.v, Index{static_cast<lane_int<C>>((kI % 2) * kV + kHalf * kV / 2 + kI / 2)...}));
+  return Vec<C>(
+      __builtin_shuffle(a.v, b.v, Index{static_cast<lane_int<C>>((kI % 2) * kV + kHalf * kV / 2 + kI / 2)...}));
 }
 template <class C>
 using LaneSequence = std::make_index_sequence<static_cast<size_t>(Vec<C>::kSize)>;
@@ -179,25 +182,28 @@ inline void join_pairs(C* dst, int64_t n, const C* even, const C* odd) {
 template <class C>
 inline void copy_wide(C* dst, const C* src, int64_t n) {
   constexpr int kV = Vec<C>::kSize;
-  for (int64_t i = 0; i < n; i += kV) (n - i >= kV ? Vec<C>::load(src + i) : Vec<C>::load(src + i, static_cast<int>(n - i))).store(dst + i);
+  for (int64_t i = 0; i < n; i += kV)
+    (n - i >= kV ? Vec<C>::load(src + i) : Vec<C>::load(src + i, static_cast<int>(n - i))).store(dst + i);
 }
 
 // Note [Phase split]
 // A window entry (ky, kx) of all outputs of a band of rows is read from image[(oh*s + ky*d - p), (ow*s + kx*d - p)].
 // Splitting the padded image into stride_h * stride_w "phases" (rows and columns of one remainder) makes that a
 // contiguous array: phase[(ky*d) % s][(kx*d) % s] shifted by (ky*d/s, kx*d/s). With rows of one pitch the whole band
-// is one long vector loop for each window entry, whatever stride, padding and width are. Rows are written in order and
-// in whole registers: what overruns a row is written again with the next one, and phases end in room for the last.
+// is one long vector loop for each window entry, whatever stride, padding and width are. Rows are written in order
+// and in whole registers: what overruns a row is written again with the next one, and phases end in room for the
+// last.
 struct PhasePlan {
   static constexpr int64_t kRoom = kVecBytes / 4;  // lanes of the widest register of floats
 
   int64_t kh, kw, sh, sw, ph, pw, dh, dw, h, w;
-  int64_t band;         // output rows in a band
-  int64_t pitch;        // entries of a phase's row: output width plus the columns windows reach over
-  int64_t rows;         // rows of a phase
-  int64_t phase_size;   // rows * pitch and room behind
-  int64_t slice;        // all phases of one depth slice
-  int64_t e0 = 0, e1 = 0, o0 = 0, o1 = 0;  // column strides 1 and 2: entries of the even and odd columns' phases inside
+  int64_t band;        // output rows in a band
+  int64_t pitch;       // entries of a phase's row: output width plus the columns windows reach over
+  int64_t rows;        // rows of a phase
+  int64_t phase_size;  // rows * pitch and room behind
+  int64_t slice;       // all phases of one depth slice
+  int64_t e0 = 0, e1 = 0, o0 = 0,
+          o1 = 0;                       // column strides 1 and 2: entries of the even and odd columns' phases inside
   int64_t used_h = 0, used_w = 0;       // phases that some window entry reads
   MoveScratch<int64_t> slot_h, slot_w;  // number of each phase among them, -1: nobody reads it
 
@@ -232,7 +238,8 @@ struct PhasePlan {
   // Fills the phases of one depth slice for output rows [oh0, oh0 + n); `blank` stands outside the image.
   // line: scratch of w entries.
   template <class C, class T>
-  void split(C* dst, const T* image, int64_t row_stride, int64_t col_stride, int64_t oh0, int64_t n, C blank, C* line) const {
+  void split(C* dst, const T* image, int64_t row_stride, int64_t col_stride, int64_t oh0, int64_t n, C blank,
+             C* line) const {
     const int64_t need = n + (kh - 1) * dh / sh;
     for (int64_t p = 0; p < sh; ++p) {
       if (slot_h[p] < 0) continue;
@@ -315,7 +322,8 @@ struct PhasePlan {
     if (sw == 1) {
       copy_bytes(to, in + pw, reach * static_cast<int64_t>(sizeof(C)));
     } else if (sw == 2 && used_w == 2) {
-      join_pairs(to, reach, in + slot_w[pw % 2] * phase_size + pw / 2, in + slot_w[(pw + 1) % 2] * phase_size + (pw + 1) / 2);
+      join_pairs(to, reach, in + slot_w[pw % 2] * phase_size + pw / 2,
+                 in + slot_w[(pw + 1) % 2] * phase_size + (pw + 1) / 2);
     } else {
       for (int64_t k = 0; k < sw; ++k) {
         int64_t j0, j1;

@@ -109,7 +109,8 @@ void random_int_words(const uint32_t* raw, T* dst, int64_t n, const RandomIntAtt
     for (int64_t k = 0; k < m * per; ++k) words[k] = Generator::temper(raw[i * per + k]);
     T* const d = dst + i;
     auto put = [&](int64_t k, uint64_t v) {
-      if constexpr (same_type<T, float16> || same_type<T, bfloat16>) d[k] = T(static_cast<float>(static_cast<int64_t>(v)));
+      if constexpr (same_type<T, float16> || same_type<T, bfloat16>)
+        d[k] = T(static_cast<float>(static_cast<int64_t>(v)));
       else d[k] = static_cast<T>(static_cast<int64_t>(v));
     };
     if (!a.wide) {
@@ -237,7 +238,8 @@ void log_normal(const KernelArgs& args) {
   const auto& a = args.attrs<NormalAttrs>();
   dispatch_float(args.out[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    normal_serial<T>(args.out[0], *a.generator, [&](double x) { return __builtin_exp(__builtin_fma(x, a.std, a.mean)); });
+    normal_serial<T>(args.out[0], *a.generator,
+                     [&](double x) { return __builtin_exp(__builtin_fma(x, a.std, a.mean)); });
   });
 }
 
@@ -294,7 +296,8 @@ void bernoulli_tensor(const KernelArgs& args) {
             order.offsets(begin + i + k, &at[k], &p_at);
             probability[k] = static_cast<C>(given[p_at]);
           }
-          if (below_probabilities(raw + i * kWords, probability, piece, m)) __atomic_store_n(&bad, 1, __ATOMIC_RELAXED);
+          if (below_probabilities(raw + i * kWords, probability, piece, m))
+            __atomic_store_n(&bad, 1, __ATOMIC_RELAXED);
           for (int64_t k = 0; k < m; ++k) data[at[k]] = piece[k];
         }
       });
@@ -343,8 +346,9 @@ void cauchy(const KernelArgs& args) {
   dispatch_float(args.out[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     fill_stream<T>(args.out[0], *a.generator, 2, [&](const uint32_t* raw, T* dst, int64_t n) {
-      transform_doubles(raw, dst, n,
-                        [&](double u) { return a.median + a.sigma * __builtin_tan(3.14159265358979323846 * (u - 0.5)); });
+      transform_doubles(raw, dst, n, [&](double u) {
+        return a.median + a.sigma * __builtin_tan(3.14159265358979323846 * (u - 0.5));
+      });
     });
   });
 }

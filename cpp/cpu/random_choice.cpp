@@ -247,23 +247,24 @@ void dropout(const KernelArgs& args) {
   dispatch_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto scale = dropout_scale<T>(a.p);
-    draw(a.p < 1 ? *a.generator : nothing, x.numel, 2, kRandomChunk, [&](const uint32_t* raw, int64_t begin, int64_t n) {
-      const T* const from = x.ptr<T>();
-      T* const to = y.ptr<T>();
-      uint8_t* const bits = mask.ptr<uint8_t>();
-      if (flat) return dropout_words(raw, from + begin, to + begin, bits + begin, n, threshold, scale);
-      T piece[kPiece];
-      uint8_t piece_bits[kPiece];
-      for (int64_t i = 0; i < n; i += kPiece) {
-        const int64_t m = n - i < kPiece ? n - i : kPiece;
-        for (int64_t k = 0; k < m; ++k) piece[k] = from[row_major_offset(x, begin + i + k)];
-        dropout_words(raw + 2 * i, piece, piece, piece_bits, m, threshold, scale);
-        for (int64_t k = 0; k < m; ++k) {
-          to[row_major_offset(y, begin + i + k)] = piece[k];
-          bits[row_major_offset(mask, begin + i + k)] = piece_bits[k];
-        }
-      }
-    });
+    draw(a.p < 1 ? *a.generator : nothing, x.numel, 2, kRandomChunk,
+         [&](const uint32_t* raw, int64_t begin, int64_t n) {
+           const T* const from = x.ptr<T>();
+           T* const to = y.ptr<T>();
+           uint8_t* const bits = mask.ptr<uint8_t>();
+           if (flat) return dropout_words(raw, from + begin, to + begin, bits + begin, n, threshold, scale);
+           T piece[kPiece];
+           uint8_t piece_bits[kPiece];
+           for (int64_t i = 0; i < n; i += kPiece) {
+             const int64_t m = n - i < kPiece ? n - i : kPiece;
+             for (int64_t k = 0; k < m; ++k) piece[k] = from[row_major_offset(x, begin + i + k)];
+             dropout_words(raw + 2 * i, piece, piece, piece_bits, m, threshold, scale);
+             for (int64_t k = 0; k < m; ++k) {
+               to[row_major_offset(y, begin + i + k)] = piece[k];
+               bits[row_major_offset(mask, begin + i + k)] = piece_bits[k];
+             }
+           }
+         });
   });
 }
 
@@ -317,7 +318,8 @@ void randperm(const KernelArgs& args) {
     }
     draw(*a.generator, n, 2, n, [&](const uint32_t* raw, int64_t begin, int64_t count) {
       for (int64_t k = 0; k < count; ++k) {
-        const uint64_t word = static_cast<uint64_t>(Generator::temper(raw[2 * k])) << 32 | Generator::temper(raw[2 * k + 1]);
+        const uint64_t word =
+            static_cast<uint64_t>(Generator::temper(raw[2 * k])) << 32 | Generator::temper(raw[2 * k + 1]);
         const int64_t i = begin + k, z = static_cast<int64_t>(word % static_cast<uint64_t>(i + 1));
         data[i * step] = as_t(i);
         data[i * step] = data[z * step];
@@ -339,7 +341,7 @@ void multinomial(const KernelArgs& args) {
     dispatch_float(p.dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
       errors = replacement ? sample_with<T>(p, out, *a.generator, a.num_samples)
-                             : sample_without<T>(p, out, *a.generator, a.num_samples);
+                           : sample_without<T>(p, out, *a.generator, a.num_samples);
     });
   }
   if (!replacement) {

@@ -61,10 +61,9 @@ struct ReduceFns {
 };
 
 template <class R>
-inline constexpr ReduceFns reduce_fns_of = {
-    R::init_part,  R::run,       R::merge_part, R::emit_part,   R::init_cols, R::cols,   R::merge_cols,
-    R::emit_cols,  R::kInSize,   R::kOut0Size,  R::kOut1Size,   R::kStateBytes, R::kLanes, R::kGrain,
-    R::kOrdered};
+inline constexpr ReduceFns reduce_fns_of = {R::init_part, R::run,         R::merge_part, R::emit_part, R::init_cols,
+                                            R::cols,      R::merge_cols,  R::emit_cols,  R::kInSize,   R::kOut0Size,
+                                            R::kOut1Size, R::kStateBytes, R::kLanes,     R::kGrain,    R::kOrdered};
 
 // Reduces `in` over the dimensions of `mask` into out[0] (and out[1]), whose sizes are the kept ones, or with
 // `keepdim` those of `in` with ones.

@@ -6,12 +6,8 @@
 namespace fireseed::cpu::FS_ISA {
 namespace {
 
-struct KeptDim {
-  int64_t size, in, out0, out1;
-};
-struct ReducedDim {
-  int64_t size, in;
-};
+struct KeptDim { int64_t size, in, out0, out1; };
+struct ReducedDim { int64_t size, in; };
 
 struct Plan {
   int nkept = 0, nreduced = 0;
@@ -39,8 +35,7 @@ void make_plan(Plan& plan, const TensorView& in, const TensorView* out, int64_t 
       if (keepdim) ++j;
     } else {
       plan.outputs *= n;
-      if (n != 1)
-        plan.kept[plan.nkept++] = {n, in.strides[d], out[0].strides[j], two ? out[1].strides[j] : 0};
+      if (n != 1) plan.kept[plan.nkept++] = {n, in.strides[d], out[0].strides[j], two ? out[1].strides[j] : 0};
       ++j;
     }
   }
@@ -91,9 +86,7 @@ inline int64_t reduced_offset(const Plan& plan, int64_t i, int ndims) {
   }
   return off;
 }
-struct OutputOffset {
-  int64_t in = 0, out0 = 0, out1 = 0;
-};
+struct OutputOffset { int64_t in = 0, out0 = 0, out1 = 0; };
 // Offsets of flat output `i` over the first `ndims` kept dimensions.
 inline OutputOffset output_offset(const Plan& plan, int64_t i, int ndims) {
   OutputOffset r;

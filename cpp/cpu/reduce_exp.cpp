@@ -8,7 +8,8 @@ namespace fireseed::cpu::FS_ISA {
 void logsumexp(const KernelArgs& args) {
   const auto& a = args.attrs<ReduceAttrs>();
   dispatch_float(args.in[0].dtype, [&](auto tag) {
-    reduce(args.in[0], args.out, a.mask, a.keepdim, reduce_fns_of<LogSumExpReducer<typename decltype(tag)::type>>, {});
+    reduce(args.in[0], args.out, a.mask, a.keepdim, reduce_fns_of<LogSumExpReducer<typename decltype(tag)::type>>,
+           {});
   });
 }
 

@@ -100,8 +100,7 @@ struct LogSumExpReducer : ReducerBase<T, compute_type<T>, ExpState<compute_type<
     *static_cast<T*>(out) = narrow_to<T>(log(Num<double>(part.b.d)).v + shift_of(part.a.d));
   }
   static void init_cols(void* states, int64_t groups) {
-    for (int64_t g = 0; g < groups; ++g)
-      static_cast<State*>(states)[g] = {V(limits_of<C>::lowest), V(C(0))};
+    for (int64_t g = 0; g < groups; ++g) static_cast<State*>(states)[g] = {V(limits_of<C>::lowest), V(C(0))};
   }
   static void cols(void* states, const void* const* rows, int nrows, int64_t ncols, int64_t, int64_t,
                    const ReduceParams&) {

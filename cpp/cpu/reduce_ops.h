@@ -9,19 +9,27 @@ namespace fireseed::cpu::FS_ISA {
 
 struct MapIdentity {
   template <class V>
-  FS_INLINE static V map(V x, const ReduceParams&) { return x; }
+  FS_INLINE static V map(V x, const ReduceParams&) {
+    return x;
+  }
 };
 struct MapAbs {
   template <class V>
-  FS_INLINE static V map(V x, const ReduceParams&) { return abs(x); }
+  FS_INLINE static V map(V x, const ReduceParams&) {
+    return abs(x);
+  }
 };
 struct MapSquare {
   template <class V>
-  FS_INLINE static V map(V x, const ReduceParams&) { return x * x; }
+  FS_INLINE static V map(V x, const ReduceParams&) {
+    return x * x;
+  }
 };
 struct MapNanToZero {
   template <class V>
-  FS_INLINE static V map(V x, const ReduceParams&) { return where(x == x, x, V(0)); }
+  FS_INLINE static V map(V x, const ReduceParams&) {
+    return where(x == x, x, V(0));
+  }
 };
 
 // Lanes that T is summed in: float types in their compute type, integers in int64.
@@ -275,8 +283,8 @@ struct CountReducer : ReducerBase<T, C, Vec<lane_int<C>>, O> {
         count += __builtin_popcountll((load_as<C>(p + i) != V(C(0))).bits()) +
                  __builtin_popcountll((load_as<C>(p + i + kW) != V(C(0))).bits());
       for (; i < n; i += kW)
-        count += __builtin_popcountll(
-            (load_as<C>(p + i, static_cast<int>(smaller(kW, n - i)), C(0)) != V(C(0))).bits());
+        count +=
+            __builtin_popcountll((load_as<C>(p + i, static_cast<int>(smaller(kW, n - i)), C(0)) != V(C(0))).bits());
     }
     part.a.i += count;
   }
@@ -297,8 +305,7 @@ struct CountReducer : ReducerBase<T, C, Vec<lane_int<C>>, O> {
     VI* st = static_cast<VI*>(states);
     Base::each_group(ncols, [&](int64_t g, int64_t c, int n) __attribute__((always_inline)) {
       VI s = st[g];
-      for (int r = 0; r < nrows; ++r)
-        s = where(mask_cast<I>(Base::at(rows[r], c, n) != V(C(0))), s + VI(1), s);
+      for (int r = 0; r < nrows; ++r) s = where(mask_cast<I>(Base::at(rows[r], c, n) != V(C(0))), s + VI(1), s);
       st[g] = s;
     });
   }
@@ -350,8 +357,9 @@ struct ExtremeReducer : ReducerBase<T, C, Vec<C>, T> {
     }
     for (; i < n; i += kW) {
       const int tail = static_cast<int>(smaller(kW, n - i));
-      const V x = tail == kW ? Map::map(load_as<C>(p + i), params)
-                             : where(Mask<C>::first(tail), Map::map(load_as<C>(p + i, tail, C(0)), params), V(kStart));
+      const V x = tail == kW
+                      ? Map::map(load_as<C>(p + i), params)
+                      : where(Mask<C>::first(tail), Map::map(load_as<C>(p + i, tail, C(0)), params), V(kStart));
       s0 = pick(x, s0);
       if constexpr (is_float_lane<C>) nan = nan | (x != x);
     }

@@ -62,7 +62,9 @@ FS_INLINE void add_moments(Part& part, const T* p, int64_t n) {
     }
     const double rest = static_cast<double>(reduce_add(r0 + r1)), count = static_cast<double>(m);
     const Part block = {{static_cast<double>(mean) + rest / count},
-                        {static_cast<double>(reduce_add((s0 + s1) + (s2 + s3))) - rest * rest / count}, m, 0};
+                        {static_cast<double>(reduce_add((s0 + s1) + (s2 + s3))) - rest * rest / count},
+                        m,
+                        0};
     merge_moments(part, block);
   }
 }
@@ -124,8 +126,8 @@ FS_INLINE void merge_moments_cols(VarState<C>* x, const VarState<C>* y, int64_t 
 
 // Variance or standard deviation (params.root); kTwo: and the mean.
 template <class T, bool kTwo>
-struct VarReducer : ReducerBase<T, compute_type<T>, VarState<compute_type<T>>, T,
-                                typename choose_second<kTwo, T>::type> {
+struct VarReducer
+    : ReducerBase<T, compute_type<T>, VarState<compute_type<T>>, T, typename choose_second<kTwo, T>::type> {
   using C = compute_type<T>;
   using V = Vec<C>;
   using State = VarState<C>;

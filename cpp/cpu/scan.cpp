@@ -12,7 +12,10 @@ FS_INLINE Vec<C> shifted_lanes(Vec<C> v, Vec<C> fill, std::index_sequence<kI...>
   constexpr int kW = Vec<C>::kSize;
   using I = lane_int<C>;
   using Index = native_t<I>;
-  return __builtin_shuffle(fill.v, v.v, Index{static_cast<I>(static_cast<int>(kI) < kStep ? static_cast<int>(kI) : kW + static_cast<int>(kI) - kStep)...});
+  return __builtin_shuffle(
+      fill.v, v.v,
+      Index{static_cast<I>(static_cast<int>(kI) < kStep ? static_cast<int>(kI)
+                                                        : kW + static_cast<int>(kI) - kStep)...});
 }
 template <bool kProd, int kStep = 1, class C>
 FS_INLINE Vec<C> prefix(Vec<C> v) {
@@ -77,7 +80,8 @@ void each_scan(const AxisShape& s, Line&& line, Cols&& cols) {
     });
     return;
   }
-  const int64_t width = smaller(kColTile, larger(64, ceil_div(s.inner, 4) / 64 * 64)), tiles = ceil_div(s.inner, width);
+  const int64_t width = smaller(kColTile, larger(64, ceil_div(s.inner, 4) / 64 * 64)),
+                tiles = ceil_div(s.inner, width);
   parallel_for(s.outer * tiles, larger(1, kGrain / (s.n * smaller(width, s.inner))), [&](int64_t b, int64_t e) {
     for (int64_t i = b; i < e; ++i) {
       const int64_t c = i % tiles * width;

@@ -8,16 +8,24 @@
 namespace fireseed::cpu {
 
 #ifdef FS_HAVE_V2
-namespace v2 { extern const Kernel kTable[]; }
+namespace v2 {
+extern const Kernel kTable[];
+}
 #endif
 #ifdef FS_HAVE_V3
-namespace v3 { extern const Kernel kTable[]; }
+namespace v3 {
+extern const Kernel kTable[];
+}
 #endif
 #ifdef FS_HAVE_V4
-namespace v4 { extern const Kernel kTable[]; }
+namespace v4 {
+extern const Kernel kTable[];
+}
 #endif
 #ifdef FS_HAVE_NEON
-namespace neon { extern const Kernel kTable[]; }
+namespace neon {
+extern const Kernel kTable[];
+}
 #endif
 
 namespace {
@@ -34,7 +42,8 @@ bool has_v3() {
 }
 bool has_v4() {
   return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
 }
 #endif
 

@@ -28,7 +28,8 @@ void softmax_row(const T* x, T* y, int64_t n) {
     const C s = block_exp_sum<C>(x, n, top);
     // x - (m + log s) would lose digits where m is large
     const V ls = log(Num<C>(s)).v;
-    each_vec<C>(n, [&](int64_t i, int k) __attribute__((always_inline)) { put(y + i, take<C>(x + i, k) - m - ls, k); });
+    each_vec<C>(n,
+                [&](int64_t i, int k) __attribute__((always_inline)) { put(y + i, take<C>(x + i, k) - m - ls, k); });
   } else if constexpr (same_type<C, T>) {
     V s0 = C(0), s1 = C(0);
     int64_t i = 0;
@@ -45,12 +46,12 @@ void softmax_row(const T* x, T* y, int64_t n) {
       s0 += e;
     }
     const V scale = C(1) / reduce_add(s0 + s1);
-    each_vec<C>(n, [&](int64_t j, int k) __attribute__((always_inline)) { put(y + j, take<C>(y + j, k) * scale, k); });
+    each_vec<C>(n,
+                [&](int64_t j, int k) __attribute__((always_inline)) { put(y + j, take<C>(y + j, k) * scale, k); });
   } else {
     const V scale = C(1) / block_exp_sum<C>(x, n, top);
-    each_vec<C>(n, [&](int64_t i, int k) __attribute__((always_inline)) {
-      put(y + i, exp(take<C>(x + i, k) - m) * scale, k);
-    });
+    each_vec<C>(n, [&](int64_t i, int k)
+                       __attribute__((always_inline)) { put(y + i, exp(take<C>(x + i, k) - m) * scale, k); });
   }
 }
 

@@ -184,7 +184,8 @@ void sort_items_parallel(Item* a, Item* tmp, int64_t n) {
         int64_t at = i * kPiece;
         const int64_t stop = smaller(n, at + kPiece);
         while (at < stop) {
-          const int64_t b = at / (2 * width) * (2 * width), mid = smaller(n, b + width), last = smaller(n, b + 2 * width);
+          const int64_t b = at / (2 * width) * (2 * width), mid = smaller(n, b + width),
+                        last = smaller(n, b + 2 * width);
           const int64_t to_here = smaller(stop, last);
           const Item *x = from + b, *y = from + mid;
           const int64_t i0 = merge_split(x, mid - b, y, last - mid, at - b);

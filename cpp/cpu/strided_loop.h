@@ -14,7 +14,7 @@ namespace fireseed::cpu::FS_ISA {
 struct StridedLoop {
   static constexpr int kMaxOperands = 6;
   int num = 0;
-  int ndim = 0;           // after merging; dimension ndim - 1 is the row
+  int ndim = 0;  // after merging; dimension ndim - 1 is the row
   int64_t numel = 0;
   int64_t sizes[kMaxRank];
   int64_t strides[kMaxOperands][kMaxRank];

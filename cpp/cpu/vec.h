@@ -178,7 +178,12 @@ struct Vec {
   Vec() = default;
   FS_INLINE Vec(Native native) : v(native) {}
   template <class S>
-    requires(__is_enum(S) || requires(S s) { static_cast<T>(s); s + 1; static_cast<double>(s); })
+    requires(__is_enum(S) ||
+             requires(S s) {
+               static_cast<T>(s);
+               s + 1;
+               static_cast<double>(s);
+             })
   FS_INLINE Vec(S s) : v(static_cast<T>(s) - Native{}) {}
 
   FS_INLINE static Vec load(const T* p) {
@@ -251,10 +256,22 @@ struct Vec {
   FS_INLINE friend Vec operator*(Vec a, Vec b) { return a.v * b.v; }
   FS_INLINE friend Vec operator/(Vec a, Vec b) { return a.v / b.v; }
   FS_INLINE Vec operator-() const { return -v; }
-  FS_INLINE Vec& operator+=(Vec b) { v += b.v; return *this; }
-  FS_INLINE Vec& operator-=(Vec b) { v -= b.v; return *this; }
-  FS_INLINE Vec& operator*=(Vec b) { v *= b.v; return *this; }
-  FS_INLINE Vec& operator/=(Vec b) { v /= b.v; return *this; }
+  FS_INLINE Vec& operator+=(Vec b) {
+    v += b.v;
+    return *this;
+  }
+  FS_INLINE Vec& operator-=(Vec b) {
+    v -= b.v;
+    return *this;
+  }
+  FS_INLINE Vec& operator*=(Vec b) {
+    v *= b.v;
+    return *this;
+  }
+  FS_INLINE Vec& operator/=(Vec b) {
+    v /= b.v;
+    return *this;
+  }
   // Bits of integer lanes.
   FS_INLINE friend Vec operator&(Vec a, Vec b) { return a.v & b.v; }
   FS_INLINE friend Vec operator|(Vec a, Vec b) { return a.v | b.v; }
@@ -266,8 +283,10 @@ struct Vec {
   FS_INLINE friend Vec operator>>(Vec a, Vec n) { return a.v >> n.v; }
 
 #if defined(__AVX512F__)
-#define FS_VEC_COMPARE(op, name) \
-  FS_INLINE friend Mask<T> operator op(Vec a, Vec b) { return Mask<T>(detail512::compare<T, detail512::name>(a.v, b.v)); }
+#define FS_VEC_COMPARE(op, name)                                      \
+  FS_INLINE friend Mask<T> operator op(Vec a, Vec b) {                \
+    return Mask<T>(detail512::compare<T, detail512::name>(a.v, b.v)); \
+  }
 #else
 #define FS_VEC_COMPARE(op, name) \
   FS_INLINE friend Mask<T> operator op(Vec a, Vec b) { return Mask<T>((typename Mask<T>::Native)(a.v op b.v)); }
@@ -303,7 +322,8 @@ struct Vec {
     else if constexpr (same_type<T, float>) return _mm256_fmadd_ps(a.v, b.v, c.v);
     else return _mm256_fmadd_pd(a.v, b.v, c.v);
 #elif defined(__ARM_NEON)
-    else if constexpr (same_type<T, float>) return (Native)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v);
+    else if constexpr (same_type<T, float>)
+      return (Native)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v);
     else return (Native)vfmaq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v);
 #else
     else return a.v * b.v + c.v;
@@ -321,40 +341,40 @@ struct Vec {
   }
 
 #if defined(__AVX512F__)
-#define FS_VEC_ROUND(name, mode, neon)                                                              \
-  FS_INLINE friend Vec name(Vec a) {                                                                   \
-    if constexpr (same_type<T, float>) return _mm512_roundscale_ps(a.v, (mode) | _MM_FROUND_NO_EXC);   \
+#define FS_VEC_ROUND(name, mode, neon)                                                                     \
+  FS_INLINE friend Vec name(Vec a) {                                                                       \
+    if constexpr (same_type<T, float>) return _mm512_roundscale_ps(a.v, (mode) | _MM_FROUND_NO_EXC);       \
     else if constexpr (same_type<T, double>) return _mm512_roundscale_pd(a.v, (mode) | _MM_FROUND_NO_EXC); \
-    else return a;                                                                                     \
+    else return a;                                                                                         \
   }
 #elif defined(__AVX2__)
-#define FS_VEC_ROUND(name, mode, neon)                                                       \
-  FS_INLINE friend Vec name(Vec a) {                                                            \
-    if constexpr (same_type<T, float>) return _mm256_round_ps(a.v, (mode) | _MM_FROUND_NO_EXC); \
+#define FS_VEC_ROUND(name, mode, neon)                                                                \
+  FS_INLINE friend Vec name(Vec a) {                                                                  \
+    if constexpr (same_type<T, float>) return _mm256_round_ps(a.v, (mode) | _MM_FROUND_NO_EXC);       \
     else if constexpr (same_type<T, double>) return _mm256_round_pd(a.v, (mode) | _MM_FROUND_NO_EXC); \
-    else return a;                                                                              \
+    else return a;                                                                                    \
   }
 #elif defined(__SSE4_1__)
-#define FS_VEC_ROUND(name, mode, neon)                                                    \
-  FS_INLINE friend Vec name(Vec a) {                                                         \
-    if constexpr (same_type<T, float>) return _mm_round_ps(a.v, (mode) | _MM_FROUND_NO_EXC); \
+#define FS_VEC_ROUND(name, mode, neon)                                                             \
+  FS_INLINE friend Vec name(Vec a) {                                                               \
+    if constexpr (same_type<T, float>) return _mm_round_ps(a.v, (mode) | _MM_FROUND_NO_EXC);       \
     else if constexpr (same_type<T, double>) return _mm_round_pd(a.v, (mode) | _MM_FROUND_NO_EXC); \
-    else return a;                                                                           \
+    else return a;                                                                                 \
   }
 #elif defined(__ARM_NEON)
 #define FS_VEC_ROUND(name, mode, neon)                                                        \
-  FS_INLINE friend Vec name(Vec a) {                                                             \
+  FS_INLINE friend Vec name(Vec a) {                                                          \
     if constexpr (same_type<T, float>) return (Native)v##neon##q_f32((float32x4_t)a.v);       \
     else if constexpr (same_type<T, double>) return (Native)v##neon##q_f64((float64x2_t)a.v); \
-    else return a;                                                                               \
+    else return a;                                                                            \
   }
 #else
-#define FS_VEC_ROUND(name, mode, neon)                                    \
-  FS_INLINE friend Vec name(Vec a) {                                         \
-    if constexpr (is_float_lane<T>) {                                        \
+#define FS_VEC_ROUND(name, mode, neon)                                                   \
+  FS_INLINE friend Vec name(Vec a) {                                                     \
+    if constexpr (is_float_lane<T>) {                                                    \
       for (int i = 0; i < kSize; ++i) a.v[i] = static_cast<T>(__builtin_##name(a.v[i])); \
-    }                                                                        \
-    return a;                                                                \
+    }                                                                                    \
+    return a;                                                                            \
   }
 #endif
   FS_VEC_ROUND(floor, _MM_FROUND_TO_NEG_INF, rndm)
@@ -379,7 +399,8 @@ struct Vec {
     else return (Native)vsqrtq_f64((float64x2_t)a.v);
 #else
     for (int i = 0; i < kSize; ++i)
-      a.v[i] = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(a.v[i]))) : static_cast<T>(__builtin_sqrt(a.v[i]));
+      a.v[i] = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(a.v[i])))
+                              : static_cast<T>(__builtin_sqrt(a.v[i]));
     return a;
 #endif
   }

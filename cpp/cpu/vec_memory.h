@@ -1,4 +1,5 @@
-// Registers from and to memory that holds something else: bools as masks, 16-bit floats as float. Comes with cpu/vec.h.
+// Registers from and to memory that holds something else: bools as masks, 16-bit floats as float. Comes with
+// cpu/vec.h.
 #pragma once
 
 #include "base/half.h"
@@ -185,6 +186,8 @@ FS_INLINE void store_float(float16* p, VecF x, int n) { detail_half::store_u16(p
 FS_INLINE VecF load_float(const bfloat16* p) { return detail_half::to_float(detail_half::load_u16(p), p); }
 FS_INLINE VecF load_float(const bfloat16* p, int n) { return detail_half::to_float(detail_half::load_u16(p, n), p); }
 FS_INLINE void store_float(bfloat16* p, VecF x) { detail_half::store_u16(p, detail_half::from_float(x, p)); }
-FS_INLINE void store_float(bfloat16* p, VecF x, int n) { detail_half::store_u16(p, detail_half::from_float(x, p), n); }
+FS_INLINE void store_float(bfloat16* p, VecF x, int n) {
+  detail_half::store_u16(p, detail_half::from_float(x, p), n);
+}
 
 }  // namespace fireseed::cpu::FS_ISA

@@ -87,14 +87,16 @@ void run(const Op& op, Inputs in, const void* attrs, const Tensor* out) {
     if (in[i].defined()) in_views[i] = in[i].view();
   for (size_t i = 0; i < out_views.size(); ++i)
     if (out[i].defined()) out_views[i] = out[i].view();
-  call_kernel(kernel, KernelArgs{in_views.data(), out_views.data(), static_cast<int32_t>(in.size()), op.num_outputs, attrs});
+  call_kernel(kernel,
+              KernelArgs{in_views.data(), out_views.data(), static_cast<int32_t>(in.size()), op.num_outputs, attrs});
 }
 
 bool wants_gradient(const Op& op, Inputs in) {
   if (!mode.grad_enabled || op.has(kNotDifferentiable)) return false;
   for (const Tensor& t : in) {
     if (!t.defined()) continue;
-    if (const TensorImpl* i = t.impl(); i->base && i->history != i->base->history) grad_fn(t);  // brings the flag up to date
+    if (const TensorImpl* i = t.impl(); i->base && i->history != i->base->history)
+      grad_fn(t);  // brings the flag up to date
     if (t.requires_grad()) return true;
   }
   return false;
@@ -112,8 +114,8 @@ uint32_t saves_for(const Op& op, Inputs in) {
 
 Node* make_node(const Op& op, Inputs in, const void* attrs, const Tensor* out, const Tensor* inplace_original) {
   const uint32_t mask = saves_for(op, in);
-  Node* n = Node::make(&op, nullptr, static_cast<int>(in.size()), out, op.num_outputs, __builtin_popcount(mask), attrs,
-                       op.attrs_size);
+  Node* n = Node::make(&op, nullptr, static_cast<int>(in.size()), out, op.num_outputs, __builtin_popcount(mask),
+                       attrs, op.attrs_size);
   n->saved_mask = mask;
   for (size_t i = 0; i < in.size(); ++i)
     if (in[i].defined() && (in[i].requires_grad() || in[i].is_view())) set_edge(n->edges()[i], gradient_edge(in[i]));
@@ -124,9 +126,10 @@ Node* make_node(const Op& op, Inputs in, const void* attrs, const Tensor* out, c
       if (static_cast<size_t>(bit) >= in.size()) continue;
       const Tensor& t = bit == 0 && inplace_original ? *inplace_original : in[static_cast<size_t>(bit)];
       if (!t.defined()) continue;
-      FS_CHECK(!t.impl()->has(TensorImpl::kInference), op.name,
-               ": Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal "
-               "tensor and use it in autograd.");
+      FS_CHECK(
+          !t.impl()->has(TensorImpl::kInference), op.name,
+          ": Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal "
+          "tensor and use it in autograd.");
       s->tensor = t.impl();
       ref_inc(s->tensor);
     } else {
@@ -189,23 +192,25 @@ void apply(const Op& op, Inputs in, const void* attrs, Tensor* out) {
 
 void check_inplace(const Tensor& x, const char* op_name) {
   FS_CHECK(!x.impl()->has(TensorImpl::kInference) || mode.inference, op_name,
-           ": Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal "
+           ": Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
+           "normal "
            "tensor before doing inplace update.");
   FS_CHECK(!(x.requires_grad() && x.is_leaf() && mode.grad_enabled && !x.is_view()), op_name,
            ": a leaf Variable that requires grad is being used in an in-place operation. Wrap the update in "
            "`with no_grad():` or use an out-of-place op");
   if (x.is_view() && mode.grad_enabled) {
     const TensorImpl* b = x.impl()->base;
-    FS_CHECK(!(b->has(TensorImpl::kRequiresGrad) && !b->grad_fn), op_name,
-             ": a view of a leaf Variable that requires grad is being used in an in-place operation. Wrap the update in "
-             "`with no_grad():` or use an out-of-place op");
+    FS_CHECK(
+        !(b->has(TensorImpl::kRequiresGrad) && !b->grad_fn), op_name,
+        ": a view of a leaf Variable that requires grad is being used in an in-place operation. Wrap the update in "
+        "`with no_grad():` or use an out-of-place op");
   }
   if (!x.is_contiguous())
     for (int64_t i = 0; i < x.dim(); ++i)
       FS_CHECK(!(x.stride(i) == 0 && x.size(i) > 1), op_name,
                ": unsupported operation: more than one element of the written-to tensor refers to a single memory "
-               "location. Please clone() the tensor before performing the operation (shape ", x.sizes(), ", strides ",
-               x.strides(), ")");
+               "location. Please clone() the tensor before performing the operation (shape ",
+               x.sizes(), ", strides ", x.strides(), ")");
 }
 
 void apply_inplace(const Op& op, Inputs in, const void* attrs) {
@@ -235,8 +240,10 @@ void apply_inplace(const Op& op, Inputs in, const void* attrs) {
       run(op, in, attrs, &out);
     }
   } else {
-    FS_CHECK(!(fireseed::is_floating(got) && !fireseed::is_floating(want)) && !(got != DType::kBool && want == DType::kBool),
-             op.name, "_: result type ", dtype_name(got), " can't be cast to the desired output type ", dtype_name(want));
+    FS_CHECK(!(fireseed::is_floating(got) && !fireseed::is_floating(want)) &&
+                 !(got != DType::kBool && want == DType::kBool),
+             op.name, "_: result type ", dtype_name(got), " can't be cast to the desired output type ",
+             dtype_name(want));
     GradMode off(false);
     Tensor out = shell;
     allocate_shell(out);

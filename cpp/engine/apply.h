@@ -47,7 +47,7 @@ struct EngineOps {
   void (*add_)(const Tensor& a, const Tensor& b) = nullptr;        // in place
   Tensor (*sum_to)(const Tensor& x, const Dims& sizes) = nullptr;  // undoes broadcasting
   Tensor (*cast)(const Tensor& x, DType dtype) = nullptr;
-  Tensor (*clone)(const Tensor& x) = nullptr;                      // contiguous copy
+  Tensor (*clone)(const Tensor& x) = nullptr;  // contiguous copy
   Tensor (*zeros)(const Dims& sizes, DType dtype, Device device) = nullptr;
   Tensor (*ones)(const Dims& sizes, DType dtype, Device device) = nullptr;
   void (*copy_)(const Tensor& dst, const Tensor& src) = nullptr;

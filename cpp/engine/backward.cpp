@@ -204,12 +204,14 @@ class Pass {
       for (size_t i = 0; i < targets_.size(); ++i)
         if (targets_[i].first == n) captured_[i] = g[targets_[i].second];
     if (inputs_ && !runs_.count(n)) return;
-    FS_CHECK(!n->released || n->num_saved == 0,
-             "Trying to backward through the graph a second time (or directly access saved tensors after they have "
-             "already been freed), at ", n->name(),
-             ". Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
-             "retain_graph=True if you need to backward through the graph a second time or if you need to access saved "
-             "tensors after calling backward.");
+    FS_CHECK(
+        !n->released || n->num_saved == 0,
+        "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+        "already been freed), at ",
+        n->name(),
+        ". Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+        "retain_graph=True if you need to backward through the graph a second time or if you need to access saved "
+        "tensors after calling backward.");
     const size_t count = n->num_inputs;
     gx.assign(count, Tensor());
     if (n->custom) {
@@ -314,20 +316,22 @@ class Pass {
 };
 
 std::vector<Tensor> check_seeds(const std::vector<Tensor>& roots, const std::vector<Tensor>& seeds) {
-  FS_CHECK(seeds.empty() || seeds.size() == roots.size(), "got ", roots.size(), " tensors and ", seeds.size(), " gradients");
+  FS_CHECK(seeds.empty() || seeds.size() == roots.size(), "got ", roots.size(), " tensors and ", seeds.size(),
+           " gradients");
   std::vector<Tensor> out(roots.size());
   for (size_t i = 0; i < roots.size(); ++i) {
     const Tensor& r = roots[i];
     FS_CHECK(r.requires_grad() || grad_fn(r), "element ", i,
-             " of tensors does not require grad and does not have a grad_fn. Was it computed under no_grad(), detached, or "
+             " of tensors does not require grad and does not have a grad_fn. Was it computed under no_grad(), "
+             "detached, or "
              "made only from tensors with requires_grad=False?");
     if (i < seeds.size() && seeds[i].defined()) {
       FS_CHECK(seeds[i].same_shape(r), "Mismatch in shape: grad_output[", i, "] has a shape of ", seeds[i].sizes(),
                " and output[", i, "] has a shape of ", r.sizes(), ".");
       out[i] = seeds[i].dtype() == r.dtype() ? seeds[i] : engine_ops.cast(seeds[i], r.dtype());
     } else {
-      FS_CHECK(r.numel() == 1, "grad can be implicitly created only for scalar outputs; this one has shape ", r.sizes(),
-               ". Call .sum() or .mean() on it, or pass the gradient");
+      FS_CHECK(r.numel() == 1, "grad can be implicitly created only for scalar outputs; this one has shape ",
+               r.sizes(), ". Call .sum() or .mean() on it, or pass the gradient");
       out[i] = engine_ops.ones(r.sizes(), r.dtype(), r.device());
     }
   }
@@ -340,8 +344,7 @@ void backward(const std::vector<Tensor>& roots, const std::vector<Tensor>& seeds
               const std::vector<Tensor>& inputs) {
   std::lock_guard lock(pass_mutex);
   const std::vector<Tensor> s = check_seeds(roots, seeds);
-  for (const Tensor& x : inputs)
-    FS_CHECK(x.requires_grad(), "backward: one of the inputs= does not require grad");
+  for (const Tensor& x : inputs) FS_CHECK(x.requires_grad(), "backward: one of the inputs= does not require grad");
   Pass pass(options, inputs.empty() ? nullptr : &inputs, false);
   pass.run(roots, s);
 }
@@ -357,8 +360,8 @@ std::vector<Tensor> gradients(const std::vector<Tensor>& roots, const std::vecto
   pass.run(roots, s);
   std::vector<Tensor> r = std::move(pass.captured());
   for (size_t i = 0; i < r.size(); ++i)
-    FS_CHECK(r[i].defined() || allow_unused,
-             "One of the differentiated Tensors (input ", i, ", shape ", inputs[i].sizes(),
+    FS_CHECK(r[i].defined() || allow_unused, "One of the differentiated Tensors (input ", i, ", shape ",
+             inputs[i].sizes(),
              ") appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior.");
   return r;
 }

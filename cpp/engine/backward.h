@@ -17,8 +17,8 @@ struct BackwardOptions {
 void backward(const std::vector<Tensor>& roots, const std::vector<Tensor>& seeds, const BackwardOptions& options,
               const std::vector<Tensor>& inputs = {});
 
-// Gradients of the roots with respect to `inputs` (leaves or not), without touching any .grad. An input that the roots
-// do not depend on gives an undefined tensor if allow_unused, else throws.
+// Gradients of the roots with respect to `inputs` (leaves or not), without touching any .grad. An input that the
+// roots do not depend on gives an undefined tensor if allow_unused, else throws.
 std::vector<Tensor> gradients(const std::vector<Tensor>& roots, const std::vector<Tensor>& seeds,
                               const std::vector<Tensor>& inputs, const BackwardOptions& options, bool allow_unused);
 

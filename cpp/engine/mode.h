@@ -6,7 +6,7 @@ namespace fireseed {
 struct Mode {
   bool grad_enabled = true;
   bool inference = false;
-  bool anomaly = false;   // record where each node was made; check gradients for NaN
+  bool anomaly = false;  // record where each node was made; check gradients for NaN
 };
 
 extern thread_local Mode mode __attribute__((tls_model("initial-exec")));

@@ -53,8 +53,8 @@ Node* Node::make(const Op* op, CustomRule* custom, int num_inputs, const Tensor*
   const size_t at_attrs = at_outs + sizeof(OutputMeta) * static_cast<size_t>(num_outputs);
   const size_t at_sizes = at_attrs + align8(attrs_size);
   const size_t total = at_sizes + sizeof(int64_t) * sizes_count;
-  FS_CHECK(num_outputs < 256 && num_inputs < 65536, "too many operands for one recorded op: ", num_inputs, " inputs, ",
-           num_outputs, " outputs");
+  FS_CHECK(num_outputs < 256 && num_inputs < 65536, "too many operands for one recorded op: ", num_inputs,
+           " inputs, ", num_outputs, " outputs");
   char* block = static_cast<char*>(allocate_any(total));
   Node* n = new (block) Node;
   n->op = op;
@@ -150,12 +150,14 @@ std::string Node::name() const {
 }
 
 Tensor Node::unpack(int bit) const {
-  FS_CHECK(!released,
-           "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-           "been freed), at ", name(),
-           ". Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
-           "retain_graph=True if you need to backward through the graph a second time or if you need to access saved "
-           "tensors after calling backward.");
+  FS_CHECK(
+      !released,
+      "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+      "been freed), at ",
+      name(),
+      ". Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+      "retain_graph=True if you need to backward through the graph a second time or if you need to access saved "
+      "tensors after calling backward.");
   const uint32_t mask = 1u << bit;
   FS_CHECK(saved_mask & mask, name(), ": internal error: tensor ", bit, " was not saved");
   const Saved& s = saved_[__builtin_popcount(saved_mask & (mask - 1))];
@@ -167,8 +169,9 @@ Tensor Node::unpack(int bit) const {
            "`), is at version ", s.tensor->storage->version, "; expected version ", s.version,
            " instead. Hint: replace the in-place op (x += y, x.add_(), x[i] = y …) that came after `",
            op ? op->name : "custom", "` by an out-of-place one, or clone() the tensor before it",
-           extra && !extra->trace.empty() ? ". The forward call was made here:\n" + extra->trace
-                                          : std::string(". autograd.set_detect_anomaly(True) shows the forward line"));
+           extra && !extra->trace.empty()
+               ? ". The forward call was made here:\n" + extra->trace
+               : std::string(". autograd.set_detect_anomaly(True) shows the forward line"));
   return Tensor::share(s.tensor);
 }
 
@@ -217,9 +220,9 @@ struct ViewOfBase : CustomRule {
 };
 
 // Note [Writes through views]
-// y = x[1:3]; y.mul_(w): the base x gets a CopySlices node. Its rule takes the gradient of the whole base, cuts out the
-// view's window, runs the recorded in-place op on it, and puts the result back in the window's place. Views remember
-// how often their base's history had been rewritten; one that lags gets a ViewOfBase node at its next use.
+// y = x[1:3]; y.mul_(w): the base x gets a CopySlices node. Its rule takes the gradient of the whole base, cuts out
+// the view's window, runs the recorded in-place op on it, and puts the result back in the window's place. Views
+// remember how often their base's history had been rewritten; one that lags gets a ViewOfBase node at its next use.
 // The gradient of the base is made with the base's own strides, so that the view's strides cut the same window.
 struct CopySlices : CustomRule {
   Dims base_sizes, base_strides, sizes, strides;
@@ -230,9 +233,10 @@ struct CopySlices : CustomRule {
     Tensor whole = empty_strided(base_sizes, base_strides, g[0].dtype(), g[0].device());
     if (create_graph) {
       whole = engine_ops.clone(g[0]);
-      FS_CHECK(base_strides == contiguous_strides(base_sizes),
-               "create_graph through an in-place write to a view of a non-contiguous tensor is not supported; clone() "
-               "the tensor first");
+      FS_CHECK(
+          base_strides == contiguous_strides(base_sizes),
+          "create_graph through an in-place write to a view of a non-contiguous tensor is not supported; clone() "
+          "the tensor first");
     } else {
       engine_ops.copy_(whole, g[0]);
     }
@@ -255,7 +259,10 @@ struct CopySlices : CustomRule {
     gx[0] = whole;
     for (int i = 1; i < n; ++i) gx[i] = inner_gx[static_cast<size_t>(i)];
   }
-  void release_saved() override { inner->release_saved(); inner->released = true; }
+  void release_saved() override {
+    inner->release_saved();
+    inner->released = true;
+  }
   std::string name() const override { return "CopySlices"; }
 };
 

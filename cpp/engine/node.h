@@ -57,23 +57,23 @@ struct Hook {
 
 // Things few nodes have.
 struct NodeExtra {
-  std::vector<std::pair<int, Hook>> output_hooks;      // (output, hook)
-  std::vector<std::pair<int, TensorImpl*>> retained;   // not owned: a dying tensor takes itself out
+  std::vector<std::pair<int, Hook>> output_hooks;     // (output, hook)
+  std::vector<std::pair<int, TensorImpl*>> retained;  // not owned: a dying tensor takes itself out
   std::vector<std::pair<int64_t, std::function<void(std::vector<Tensor>&, std::vector<Tensor>&)>>> post_hooks;
   std::vector<std::pair<int64_t, std::function<void(std::vector<Tensor>&)>>> pre_hooks;
-  std::string trace;                                    // anomaly mode: where the forward call was made
+  std::string trace;  // anomaly mode: where the forward call was made
 };
 
 struct Node {
   std::atomic<int32_t> refs{1};
-  bool released = false;       // saved tensors were freed by a backward pass
+  bool released = false;  // saved tensors were freed by a backward pass
   bool queued = false;
   uint8_t num_outputs = 0;
   uint16_t num_inputs = 0;
   uint16_t num_saved = 0;
-  uint32_t bytes = 0;          // of this allocation
-  uint32_t saved_mask = 0;     // bits of Op::saves that are really kept, in ascending order in saved()
-  uint64_t order = 0;          // greater than that of every node it depends on
+  uint32_t bytes = 0;       // of this allocation
+  uint32_t saved_mask = 0;  // bits of Op::saves that are really kept, in ascending order in saved()
+  uint64_t order = 0;       // greater than that of every node it depends on
   const Op* op = nullptr;
   CustomRule* custom = nullptr;  // owned
   NodeExtra* extra = nullptr;    // owned
@@ -98,8 +98,8 @@ struct Node {
   void release_saved();
 
   // Edges start undefined; outputs' metadata is copied from `outs`.
-  static Node* make(const Op* op, CustomRule* custom, int num_inputs, const Tensor* outs, int num_outputs, int num_saved,
-                    const void* attrs, size_t attrs_size);
+  static Node* make(const Op* op, CustomRule* custom, int num_inputs, const Tensor* outs, int num_outputs,
+                    int num_saved, const void* attrs, size_t attrs_size);
   static void destroy(Node* n);  // never recurses, however long the chain
 
  private:
@@ -110,9 +110,9 @@ using NodeRef = Ref<Node>;
 
 // Hooks and the like of a leaf.
 struct TensorHooks {
-  std::vector<Hook> hooks;                                                          // on the gradient
+  std::vector<Hook> hooks;                                                              // on the gradient
   std::vector<std::pair<int64_t, std::function<void(const Tensor&)>>> post_accumulate;  // after .grad was written
-  Tensor pending;                                                                   // gradient summed in this pass
+  Tensor pending;  // gradient summed in this pass
 };
 
 // The edge a gradient for x takes; undefined where x wants none. Brings the history of a view up to date.
@@ -120,7 +120,8 @@ Edge gradient_edge(const Tensor& x);
 // grad_fn of x (not owned by the result; null for leaves), up to date.
 Node* grad_fn(const Tensor& x);
 void set_history(const Tensor& out, Node* node, int output_nr);  // shares node
-// After an in-place write recorded as `node` (whose output 0 is x): x, and the base it is a view of, get new histories.
+// After an in-place write recorded as `node` (whose output 0 is x): x, and the base it is a view of, get new
+// histories.
 void rebase_history(const Tensor& x, Node* node);
 void set_edge(Edge& slot, Edge edge);  // takes over edge's counts
 

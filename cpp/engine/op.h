@@ -11,16 +11,16 @@ namespace fireseed {
 
 // What passes read; no pass lists ops by name.
 enum OpFlag : uint32_t {
-  kPointwise = 1,        // inputs broadcast to the output's shape; element i depends on elements i alone
-  kView = 2,             // output 0 shares input 0's storage; no kernel
+  kPointwise = 1,  // inputs broadcast to the output's shape; element i depends on elements i alone
+  kView = 2,       // output 0 shares input 0's storage; no kernel
   kReduce = 4,
-  kRandom = 8,           // draws from a generator
-  kHostSync = 16,        // the output's shape depends on data
-  kInPlaceOk = 32,       // the kernel may write its output over input 0
-  kMutatesInputs = 64,   // writes into inputs (optimizer steps); runs even where no output has elements
+  kRandom = 8,          // draws from a generator
+  kHostSync = 16,       // the output's shape depends on data
+  kInPlaceOk = 32,      // the kernel may write its output over input 0
+  kMutatesInputs = 64,  // writes into inputs (optimizer steps); runs even where no output has elements
   kNotDifferentiable = 128,
-  kBilinear = 256,       // input 0 is saved only where input 1 wants a gradient, and the other way round
-  kSavesSizes = 512,     // the node keeps the sizes of all inputs (Vjp::saved_sizes)
+  kBilinear = 256,    // input 0 is saved only where input 1 wants a gradient, and the other way round
+  kSavesSizes = 512,  // the node keeps the sizes of all inputs (Vjp::saved_sizes)
 };
 
 // Bits of Op::saves.
@@ -64,7 +64,7 @@ using VjpFn = void (*)(const Vjp& c, const Tensor* g, Tensor* gx);
 struct Op {
   const char* name = nullptr;
   uint32_t flags = 0;
-  uint32_t saves = 0;        // save_input(i) | save_output(i)
+  uint32_t saves = 0;  // save_input(i) | save_output(i)
   uint16_t attrs_size = 0;
   int16_t num_outputs = 1;
   InferFn infer = nullptr;

@@ -258,7 +258,7 @@ template <class V>
 FS_FN V log_parts(V f, V e) {
   using T = scalar_of<V>;
   if constexpr (sizeof(T) == 4) {
-    constexpr float kP[] = {0.3333333731f,  -0.2500016689f, 0.1999981403f,  -0.1665546745f, 0.1427137107f,
+    constexpr float kP[] = {0.3333333731f,  -0.2500016689f, 0.1999981403f,   -0.1665546745f, 0.1427137107f,
                             -0.1271752119f, 0.1172780991f,  -0.09214551747f, 0.03844321519f};
     const V z = f * f;
     const V t = fma(e, V(kLn2Lo<T>), f * z * polynomial(f, kP));
@@ -284,7 +284,8 @@ FS_FN V log(V x) {
 template <Lanes V>
 FS_FN V log2(V x) {
   using T = scalar_of<V>;
-  constexpr T kHi = T(1.44269504088896340736), kLo = sizeof(T) == 4 ? T(1.925963033500e-8) : T(2.0355273740931033e-17);
+  constexpr T kHi = T(1.44269504088896340736),
+              kLo = sizeof(T) == 4 ? T(1.925963033500e-8) : T(2.0355273740931033e-17);
   V e;
   const V m = log_split(x, e);
   const V l = detail::log_parts(m - T(1), V(T(0)));

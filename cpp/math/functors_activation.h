@@ -24,13 +24,14 @@ struct Hardtanh {
 };
 struct LeakyRelu {
   double slope = 0.01;
-  FS_FUNCTOR1_BODY(kSave0, where(x > 0.0, x, x * slope), where(x > 0.0, g, g * slope))
+  FS_FUNCTOR1_BODY(kSave0, where(x > 0.0, x, x* slope), where(x > 0.0, g, g* slope))
 };
-// scale * x for x > 0, scale * alpha * (exp(rate * x) - 1) below: elu, selu (Klambauer et al. 2017), celu (rate = 1/alpha).
+// scale * x for x > 0, scale * alpha * (exp(rate * x) - 1) below: elu, selu (Klambauer et al. 2017), celu (rate =
+// 1/alpha).
 struct Elu {
   double alpha = 1.0, scale = 1.0, rate = 1.0;
-  FS_FUNCTOR1_BODY(kSave0, where(x <= 0.0, expm1(x * rate) * (alpha * scale), x * scale),
-                   where(x <= 0.0, g * exp(x * rate) * (alpha * scale * rate), g * scale))
+  FS_FUNCTOR1_BODY(kSave0, where(x <= 0.0, expm1(x* rate) * (alpha * scale), x* scale),
+                   where(x <= 0.0, g* exp(x* rate) * (alpha * scale * rate), g* scale))
 };
 // x Phi(x) (Hendrycks and Gimpel 2016).
 struct Gelu {
@@ -139,7 +140,7 @@ struct Softplus {
 };
 FS_FUNCTOR1(Softsign, kSave0, x / (abs(x) + 1.0), g / square(abs(x) + 1.0))
 // log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|)).
-FS_FUNCTOR1(LogSigmoid, kSave0, minimum(x, 0.0) - log1p(exp(-abs(x))), g * sigmoid(-x))
+FS_FUNCTOR1(LogSigmoid, kSave0, minimum(x, 0.0) - log1p(exp(-abs(x))), g* sigmoid(-x))
 struct Threshold {
   double threshold = 0.0, value = 0.0;
   FS_FUNCTOR1_BODY(kSave0, where(x <= threshold, value, x), where(x <= threshold, 0.0, g))

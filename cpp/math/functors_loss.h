@@ -6,8 +6,8 @@
 namespace fireseed {
 inline namespace FS_MATH_NAMESPACE {
 
-FS_FUNCTOR2(MseLoss, kSave0 | kSave1, square(x - y), g * ((x - y) * 2.0), g * ((y - x) * 2.0))
-FS_FUNCTOR2(L1Loss, kSave0 | kSave1, abs(x - y), g * sign(x - y), g * sign(y - x))
+FS_FUNCTOR2(MseLoss, kSave0 | kSave1, square(x - y), g*((x - y) * 2.0), g*((y - x) * 2.0))
+FS_FUNCTOR2(L1Loss, kSave0 | kSave1, abs(x - y), g* sign(x - y), g* sign(y - x))
 // d^2 / (2 beta) for |d| < beta, else |d| - beta / 2 (beta > 0).
 struct SmoothL1Loss {
   double beta = 1.0;
@@ -63,15 +63,15 @@ struct BceLoss {
   }
 };
 // The same of sigmoid(x): max(x, 0) - x y + log(1 + exp(-|x|)).
-FS_FUNCTOR2(BceWithLogitsLoss, kSave0 | kSave1, maximum(x, 0.0) - x * y + log1p(exp(-abs(x))), g * (sigmoid(x) - y),
-            -(g * x))
+FS_FUNCTOR2(BceWithLogitsLoss, kSave0 | kSave1, maximum(x, 0.0) - x * y + log1p(exp(-abs(x))), g*(sigmoid(x) - y),
+            -(g* x))
 // log(1 + exp(-y x)), y = ±1.
-FS_FUNCTOR2(SoftMarginLoss, kSave0 | kSave1, maximum(-(y * x), 0.0) + log1p(exp(-abs(y * x))),
-            -(g * (y * sigmoid(-(y * x)))), -(g * (x * sigmoid(-(y * x)))))
+FS_FUNCTOR2(SoftMarginLoss, kSave0 | kSave1, maximum(-(y* x), 0.0) + log1p(exp(-abs(y * x))),
+            -(g*(y* sigmoid(-(y* x)))), -(g*(x* sigmoid(-(y* x)))))
 // y (log y - x), 0 where y = 0; and with y itself in logs.
-FS_FUNCTOR2(KlDiv, kSave0 | kSave1, where(y == 0.0, 0.0, y * log(y)) - y * x, -(g * y),
-            where(y > 0.0, g * (log(y) + 1.0 - x), -(g * x)))
-FS_FUNCTOR2(KlDivLog, kSave0 | kSave1, exp(y) * (y - x), -(g * exp(y)), g * (exp(y) * (y - x + 1.0)))
+FS_FUNCTOR2(KlDiv, kSave0 | kSave1, where(y == 0.0, 0.0, y* log(y)) - y * x, -(g* y),
+            where(y > 0.0, g*(log(y) + 1.0 - x), -(g* x)))
+FS_FUNCTOR2(KlDivLog, kSave0 | kSave1, exp(y) * (y - x), -(g* exp(y)), g*(exp(y) * (y - x + 1.0)))
 
 }  // namespace FS_MATH_NAMESPACE
 }  // namespace fireseed

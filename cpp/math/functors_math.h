@@ -8,12 +8,12 @@ inline namespace FS_MATH_NAMESPACE {
 
 // ---- signs, powers -----------------------------------------------------------------------------------------
 FS_FUNCTOR1(Neg, kSaveNone, -x, -g)
-FS_FUNCTOR1(Abs, kSave0, abs(x), g * sign(x))
+FS_FUNCTOR1(Abs, kSave0, abs(x), g* sign(x))
 FS_FUNCTOR1(Sign, kSaveNone, sign(x), zeros_like(g))
-FS_FUNCTOR1(Square, kSave0, x * x, g * (x * 2.0))
-FS_FUNCTOR1(Reciprocal, kSaveOut, reciprocal(x), -(g * (y * y)))
+FS_FUNCTOR1(Square, kSave0, x* x, g*(x * 2.0))
+FS_FUNCTOR1(Reciprocal, kSaveOut, reciprocal(x), -(g*(y* y)))
 FS_FUNCTOR1(Sqrt, kSaveOut, sqrt(x), g / (y * 2.0))
-FS_FUNCTOR1(Rsqrt, kSaveOut, rsqrt(x), g * (y * y * y) * -0.5)
+FS_FUNCTOR1(Rsqrt, kSaveOut, rsqrt(x), g*(y * y * y) * -0.5)
 
 // A plain number as the other operand: nothing to save, nothing to broadcast.
 struct AddScalar {
@@ -26,7 +26,7 @@ struct RsubScalar {  // value - x
 };
 struct MulScalar {
   double value = 1.0;
-  FS_FUNCTOR1_BODY(kSaveNone, x * value, g * value)
+  FS_FUNCTOR1_BODY(kSaveNone, x* value, g* value)
 };
 struct DivScalar {
   double value = 1.0;
@@ -34,19 +34,20 @@ struct DivScalar {
 };
 struct RdivScalar {  // value / x
   double value = 1.0;
-  FS_FUNCTOR1_BODY(kSave0 | kSaveOut, value / x, -(g * (y / x)))
+  FS_FUNCTOR1_BODY(kSave0 | kSaveOut, value / x, -(g*(y / x)))
 };
 
 // x^exponent; the lanes' pow(x, number) knows the cheap exponents.
 struct PowScalar {
   double exponent = 2.0;
-  FS_FUNCTOR1_BODY(kSave0, pow(x, exponent), exponent == 0.0 ? zeros_like(g) : g * (pow(x, exponent - 1.0) * exponent))
+  FS_FUNCTOR1_BODY(kSave0, pow(x, exponent),
+                   exponent == 0.0 ? zeros_like(g) : g * (pow(x, exponent - 1.0) * exponent))
 };
 
 // ---- exponentials and logarithms ---------------------------------------------------------------------------
-FS_FUNCTOR1(Exp, kSaveOut, exp(x), g * y)
+FS_FUNCTOR1(Exp, kSaveOut, exp(x), g* y)
 FS_FUNCTOR1(Exp2, kSaveOut, exp2(x), g * y * 0.693147180559945309417)
-FS_FUNCTOR1(Expm1, kSaveOut, expm1(x), g * (y + 1.0))
+FS_FUNCTOR1(Expm1, kSaveOut, expm1(x), g*(y + 1.0))
 FS_FUNCTOR1(Log, kSave0, log(x), g / x)
 FS_FUNCTOR1(Log2, kSave0, log2(x), g / (x * 0.693147180559945309417))
 FS_FUNCTOR1(Log10, kSave0, log10(x), g / (x * 2.30258509299404568402))
@@ -70,17 +71,17 @@ struct Logit {
 };
 
 // ---- circular and hyperbolic -------------------------------------------------------------------------------
-FS_FUNCTOR1(Sin, kSave0, sin(x), g * cos(x))
-FS_FUNCTOR1(Cos, kSave0, cos(x), -(g * sin(x)))
-FS_FUNCTOR1(Tan, kSaveOut, tan(x), g * (y * y + 1.0))
-FS_FUNCTOR1(Asin, kSave0, asin(x), g * rsqrt(1.0 - x * x))
-FS_FUNCTOR1(Acos, kSave0, acos(x), -(g * rsqrt(1.0 - x * x)))
+FS_FUNCTOR1(Sin, kSave0, sin(x), g* cos(x))
+FS_FUNCTOR1(Cos, kSave0, cos(x), -(g* sin(x)))
+FS_FUNCTOR1(Tan, kSaveOut, tan(x), g*(y* y + 1.0))
+FS_FUNCTOR1(Asin, kSave0, asin(x), g* rsqrt(1.0 - x * x))
+FS_FUNCTOR1(Acos, kSave0, acos(x), -(g* rsqrt(1.0 - x * x)))
 FS_FUNCTOR1(Atan, kSave0, atan(x), g / (x * x + 1.0))
-FS_FUNCTOR1(Sinh, kSave0, sinh(x), g * cosh(x))
-FS_FUNCTOR1(Cosh, kSave0, cosh(x), g * sinh(x))
+FS_FUNCTOR1(Sinh, kSave0, sinh(x), g* cosh(x))
+FS_FUNCTOR1(Cosh, kSave0, cosh(x), g* sinh(x))
 FS_FUNCTOR1(Tanh, kSaveOut, tanh(x), g * (1.0 - y * y))
-FS_FUNCTOR1(Asinh, kSave0, asinh(x), g * rsqrt(x * x + 1.0))
-FS_FUNCTOR1(Acosh, kSave0, acosh(x), g * rsqrt(x * x - 1.0))
+FS_FUNCTOR1(Asinh, kSave0, asinh(x), g* rsqrt(x* x + 1.0))
+FS_FUNCTOR1(Acosh, kSave0, acosh(x), g* rsqrt(x* x - 1.0))
 FS_FUNCTOR1(Atanh, kSave0, atanh(x), g / (1.0 - x * x))
 
 // sin(pi x) / (pi x), 1 at 0.
@@ -102,18 +103,18 @@ FS_FUNCTOR1(Deg2rad, kSaveNone, x * 0.0174532925199432957692, g * 0.017453292519
 FS_FUNCTOR1(Rad2deg, kSaveNone, x * 57.2957795130823208768, g * 57.2957795130823208768)
 
 // ---- special functions -------------------------------------------------------------------------------------
-FS_FUNCTOR1(Erf, kSave0, erf(x), g * exp(-(x * x)) * 1.12837916709551257390)
-FS_FUNCTOR1(Erfc, kSave0, erfc(x), g * exp(-(x * x)) * -1.12837916709551257390)
-FS_FUNCTOR1(Erfinv, kSaveOut, erfinv(x), g * exp(y * y) * 0.886226925452758013649)
-FS_FUNCTOR1(Ndtr, kSave0, ndtr(x), g * exp(x * x * -0.5) * 0.398942280401432677940)
-FS_FUNCTOR1(Lgamma, kSave0, lgamma(x), g * digamma(x))
-FS_FUNCTOR1(Digamma, kSave0, digamma(x), g * polygamma(1, x))
+FS_FUNCTOR1(Erf, kSave0, erf(x), g* exp(-(x* x)) * 1.12837916709551257390)
+FS_FUNCTOR1(Erfc, kSave0, erfc(x), g* exp(-(x* x)) * -1.12837916709551257390)
+FS_FUNCTOR1(Erfinv, kSaveOut, erfinv(x), g* exp(y* y) * 0.886226925452758013649)
+FS_FUNCTOR1(Ndtr, kSave0, ndtr(x), g* exp(x * x * -0.5) * 0.398942280401432677940)
+FS_FUNCTOR1(Lgamma, kSave0, lgamma(x), g* digamma(x))
+FS_FUNCTOR1(Digamma, kSave0, digamma(x), g* polygamma(1, x))
 struct Polygamma {
   double n = 0.0;
-  FS_FUNCTOR1_BODY(kSave0, polygamma(static_cast<int>(n), x), g * polygamma(static_cast<int>(n) + 1, x))
+  FS_FUNCTOR1_BODY(kSave0, polygamma(static_cast<int>(n), x), g* polygamma(static_cast<int>(n) + 1, x))
 };
-FS_FUNCTOR1(I0, kSave0, i0(x), g * i1(x))
-FS_FUNCTOR1(I1, kSave0, i1(x), g * where(x == 0.0, 0.5, i0(x) - i1(x) / x))
+FS_FUNCTOR1(I0, kSave0, i0(x), g* i1(x))
+FS_FUNCTOR1(I1, kSave0, i1(x), g* where(x == 0.0, 0.5, i0(x) - i1(x) / x))
 
 // ---- rounding ----------------------------------------------------------------------------------------------
 FS_FUNCTOR1(Ceil, kSaveNone, ceil(x), zeros_like(g))
@@ -166,12 +167,12 @@ struct Clamp {
 };
 
 // ---- tests (bool results, no gradient) ---------------------------------------------------------------------
-#define FS_FUNCTOR_TEST(Name, formula)           \
-  struct Name {                                  \
-    template <class V>                           \
-    FS_FN auto forward(V x) const {              \
-      return formula;                            \
-    }                                            \
+#define FS_FUNCTOR_TEST(Name, formula) \
+  struct Name {                        \
+    template <class V>                 \
+    FS_FN auto forward(V x) const {    \
+      return formula;                  \
+    }                                  \
   };
 FS_FUNCTOR_TEST(IsNan, x != x)
 FS_FUNCTOR_TEST(IsInf, abs(x) == __builtin_inf())

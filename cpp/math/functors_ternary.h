@@ -21,8 +21,8 @@ struct Addcmul {
     return a + b * c * value;
   }
   FS_FUNCTOR3_GRAD(grad_a, g)
-  FS_FUNCTOR3_GRAD(grad_b, g * (c * value))
-  FS_FUNCTOR3_GRAD(grad_c, g * (b * value))
+  FS_FUNCTOR3_GRAD(grad_b, g*(c* value))
+  FS_FUNCTOR3_GRAD(grad_c, g*(b* value))
 };
 // a + value b / c.
 struct Addcdiv {
@@ -33,8 +33,8 @@ struct Addcdiv {
     return a + b / c * value;
   }
   FS_FUNCTOR3_GRAD(grad_a, g)
-  FS_FUNCTOR3_GRAD(grad_b, g * value / c)
-  FS_FUNCTOR3_GRAD(grad_c, -(g * (b * value / (c * c))))
+  FS_FUNCTOR3_GRAD(grad_b, g* value / c)
+  FS_FUNCTOR3_GRAD(grad_c, -(g*(b* value / (c * c))))
 };
 // a + c (b - a), from the nearer end.
 struct Lerp {
@@ -44,8 +44,8 @@ struct Lerp {
     return where(abs(c) < 0.5, a + c * (b - a), b - (b - a) * (1.0 - c));
   }
   FS_FUNCTOR3_GRAD(grad_a, g * (1.0 - c))
-  FS_FUNCTOR3_GRAD(grad_b, g * c)
-  FS_FUNCTOR3_GRAD(grad_c, g * (b - a))
+  FS_FUNCTOR3_GRAD(grad_b, g* c)
+  FS_FUNCTOR3_GRAD(grad_c, g*(b - a))
 };
 // min(max(a, b), c).
 struct ClampTensor {

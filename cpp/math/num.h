@@ -63,7 +63,11 @@ struct Num {
 
   Num() = default;
   template <class S>
-    requires(requires(S s) { static_cast<T>(s); s + 1; static_cast<double>(s); })
+    requires(requires(S s) {
+      static_cast<T>(s);
+      s + 1;
+      static_cast<double>(s);
+    })
   FS_FN Num(S s) : v(static_cast<T>(s)) {}
   FS_FN static Num load(const T* p) { return Num(*p); }
   FS_FN void store(T* p) const { *p = v; }
@@ -114,11 +118,11 @@ struct Num {
     else if constexpr (sizeof(T) == 4) return Num(::fabsf(a.v));
     else return Num(::fabs(a.v));
   }
-#define FS_NUM_ROUND(name, libm)                               \
-  FS_FN friend Num name(Num a) {                               \
-    if constexpr (!is_real<T>) return a;                       \
+#define FS_NUM_ROUND(name, libm)                                   \
+  FS_FN friend Num name(Num a) {                                   \
+    if constexpr (!is_real<T>) return a;                           \
     else if constexpr (sizeof(T) == 4) return Num(::libm##f(a.v)); \
-    else return Num(::libm(a.v));                              \
+    else return Num(::libm(a.v));                                  \
   }
   FS_NUM_ROUND(floor, floor)
   FS_NUM_ROUND(ceil, ceil)

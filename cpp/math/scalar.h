@@ -74,7 +74,8 @@ FS_FN V fmod(V x, V y) {
   const T tiny = sizeof(T) == 4 ? T(1e-30) : T(1e-280);  // below, a - q b could lose bits to underflow
   if (__builtin_expect(!FS_MATH_FMA || !((q < limit) & (b > V(tiny)) & (b < V(detail::kInf<T>))).all(), 0))
     return detail::map_lanes(x, y, [](T u, T v) {
-      return sizeof(T) == 4 ? static_cast<T>(::fmodf(static_cast<float>(u), static_cast<float>(v))) : static_cast<T>(::fmod(u, v));
+      return sizeof(T) == 4 ? static_cast<T>(::fmodf(static_cast<float>(u), static_cast<float>(v)))
+                            : static_cast<T>(::fmod(u, v));
     });
   V r = fma(-q, b, a);
   r = where(r < T(0), r + b, r);
@@ -120,14 +121,14 @@ FS_FN V pow(V x, double e) {
 
 // ---- a plain number as one operand -------------------------------------------------------------------------
 
-#define FS_MATH_MIXED(name)                               \
-  template <Lanes V>                                      \
-  FS_FN V name(V x, double y) {                           \
-    return name(x, V(y));                                 \
-  }                                                       \
-  template <Lanes V>                                      \
-  FS_FN V name(double x, V y) {                           \
-    return name(V(x), y);                                 \
+#define FS_MATH_MIXED(name)     \
+  template <Lanes V>            \
+  FS_FN V name(V x, double y) { \
+    return name(x, V(y));       \
+  }                             \
+  template <Lanes V>            \
+  FS_FN V name(double x, V y) { \
+    return name(V(x), y);       \
   }
 FS_MATH_MIXED(atan2)
 FS_MATH_MIXED(fmod)
@@ -141,11 +142,11 @@ FS_MATH_MIXED(fmin)
 
 // ---- float and double --------------------------------------------------------------------------------------
 
-#define FS_MATH_NUMBER(name)                                                \
-  FS_HD inline float name(float x) { return name(Num<float>(x)).v; }        \
+#define FS_MATH_NUMBER(name)                                         \
+  FS_HD inline float name(float x) { return name(Num<float>(x)).v; } \
   FS_HD inline double name(double x) { return name(Num<double>(x)).v; }
-#define FS_MATH_NUMBER2(name)                                                                                  \
-  FS_HD inline float name(float x, float y) { return name(Num<float>(x), Num<float>(y)).v; }                   \
+#define FS_MATH_NUMBER2(name)                                                                \
+  FS_HD inline float name(float x, float y) { return name(Num<float>(x), Num<float>(y)).v; } \
   FS_HD inline double name(double x, double y) { return name(Num<double>(x), Num<double>(y)).v; }
 FS_MATH_NUMBER(exp)
 FS_MATH_NUMBER(exp2)

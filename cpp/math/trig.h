@@ -9,7 +9,9 @@ inline namespace FS_MATH_NAMESPACE {
 namespace detail {
 // Above this the short reduction loses digits, and the lanes go to libm.
 template <class T>
-inline constexpr T kTrigLimit = sizeof(T) == 8 ? T(1e6) : FS_MATH_FMA ? T(105615.0) : T(8192.0);
+inline constexpr T kTrigLimit = sizeof(T) == 8 ? T(1e6)
+                                : FS_MATH_FMA  ? T(105615.0)
+                                               : T(8192.0);
 
 // a = n pi/2 + r with |r| <= pi/4 (a little more at the seams), 0 <= a <= kTrigLimit; `quadrant` = n as an integer.
 template <class V, class I>
@@ -40,7 +42,7 @@ FS_FN V sin_small(V r) {
     constexpr float kS[] = {-0.1666665524f, 0.008332190104f, -0.0001951840532f};
     return fma(r * z, polynomial(z, kS), r);
   } else {
-    constexpr double kS[] = {-0.166666666666666324,   0.00833333333332245303,  -0.000198412698298099192,
+    constexpr double kS[] = {-0.166666666666666324,  0.00833333333332245303,  -0.000198412698298099192,
                              2.75573136860583863e-6, -2.50507564681631423e-8, 1.589666755128885e-10};
     return fma(r * z, polynomial(z, kS), r);
   }
@@ -70,7 +72,9 @@ FS_FN V sin(V x) {
   using T = scalar_of<V>;
   const V a = abs(x);
   if (__builtin_expect((a > V(detail::kTrigLimit<T>)).any(), 0))
-    return detail::map_lanes(x, [](T v) { return sizeof(T) == 4 ? static_cast<T>(::sinf(static_cast<float>(v))) : static_cast<T>(::sin(v)); });
+    return detail::map_lanes(x, [](T v) {
+      return sizeof(T) == 4 ? static_cast<T>(::sinf(static_cast<float>(v))) : static_cast<T>(::sin(v));
+    });
   auto q = detail::to_bits(x);
   const V r = detail::trig_reduce(a, q);
   const V value = where(mask_cast<T>((q & 1) != 0), detail::cos_small(r), detail::sin_small(r));
@@ -82,7 +86,9 @@ FS_FN V cos(V x) {
   using T = scalar_of<V>;
   const V a = abs(x);
   if (__builtin_expect((a > V(detail::kTrigLimit<T>)).any(), 0))
-    return detail::map_lanes(x, [](T v) { return sizeof(T) == 4 ? static_cast<T>(::cosf(static_cast<float>(v))) : static_cast<T>(::cos(v)); });
+    return detail::map_lanes(x, [](T v) {
+      return sizeof(T) == 4 ? static_cast<T>(::cosf(static_cast<float>(v))) : static_cast<T>(::cos(v));
+    });
   auto q = detail::to_bits(x);
   const V r = detail::trig_reduce(a, q);
   const V value = where(mask_cast<T>((q & 1) != 0), detail::sin_small(r), detail::cos_small(r));
@@ -93,7 +99,9 @@ FS_FN V tan(V x) {
   using T = scalar_of<V>;
   const V a = abs(x);
   if (__builtin_expect((a > V(detail::kTrigLimit<T>)).any(), 0))
-    return detail::map_lanes(x, [](T v) { return sizeof(T) == 4 ? static_cast<T>(::tanf(static_cast<float>(v))) : static_cast<T>(::tan(v)); });
+    return detail::map_lanes(x, [](T v) {
+      return sizeof(T) == 4 ? static_cast<T>(::tanf(static_cast<float>(v))) : static_cast<T>(::tan(v));
+    });
   auto q = detail::to_bits(x);
   const V r = detail::trig_reduce(a, q);
   const V s = detail::sin_small(r), c = detail::cos_small(r);
@@ -113,7 +121,8 @@ FS_FN V atan_positive(V a) {
   const V t = where(big, V(-1.0f), where(middle, a - 1.0f, a)) / where(big, a, where(middle, a + 1.0f, V(1.0f)));
   const V z = t * t;
   const V p = fma(t * z, polynomial(z, kA), t);
-  return where(big, V(1.57079632679f) + (p - 4.37113883e-8f), where(middle, V(0.785398163397f) + (p - 2.18556941e-8f), p));
+  return where(big, V(1.57079632679f) + (p - 4.37113883e-8f),
+               where(middle, V(0.785398163397f) + (p - 2.18556941e-8f), p));
 }
 // asin(s) for 0 <= s <= 1/2, z = s^2 (float).
 template <class V>

@@ -26,8 +26,8 @@ namespace {
 
 // Most activations have no integer form.
 const Tensor& floating(const Tensor& x, const char* name) {
-  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "\"", name, "\" not implemented for '", dtype_name(x.dtype()),
-                "': cast the input to a floating dtype first");
+  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "\"", name, "\" not implemented for '",
+                dtype_name(x.dtype()), "': cast the input to a floating dtype first");
   return x;
 }
 void refuse_bool(const Tensor& x, const char* name) {
@@ -54,7 +54,8 @@ Tensor celu(const Tensor& x, double alpha) {
   return apply1(op::elu, {floating(x, "celu")}, Elu{alpha, 1.0, 1.0 / alpha});
 }
 Tensor selu(const Tensor& x) {
-  return apply1(op::elu, {floating(x, "selu")}, Elu{1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0});
+  return apply1(op::elu, {floating(x, "selu")},
+                Elu{1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0});
 }
 Tensor gelu(const Tensor& x, bool tanh_approximation) {
   return tanh_approximation ? apply1(op::gelu_tanh, {floating(x, "gelu")}) : apply1(op::gelu, {floating(x, "gelu")});
@@ -85,11 +86,13 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
   FS_CHECK(x.dtype() == weight.dtype(), "prelu: Type promoting not supported. Got ", dtype_name(x.dtype()), " and ",
            dtype_name(weight.dtype()));
   FS_CHECK(weight.dim() <= 1, "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = ", weight.dim());
-  if (weight.numel() == 1) return apply1(op::prelu, {x, weight.dim() && x.dim() == 0 ? reshape(weight, Dims{}) : weight});
+  if (weight.numel() == 1)
+    return apply1(op::prelu, {x, weight.dim() && x.dim() == 0 ? reshape(weight, Dims{}) : weight});
   FS_CHECK(x.dim() > 0, "prelu: Not allow zero-dim input tensor.");
   const int64_t channels = x.dim() > 1 ? x.size(1) : 1;
-  FS_CHECK(channels == weight.numel(), "prelu: Mismatch of parameter numbers and input channel size. Found parameter numbers = ",
-           weight.numel(), " and channel size = ", channels, ".");
+  FS_CHECK(channels == weight.numel(),
+           "prelu: Mismatch of parameter numbers and input channel size. Found parameter numbers = ", weight.numel(),
+           " and channel size = ", channels, ".");
   Dims shape = Dims::filled(x.dim(), 1);
   shape[1] = channels;
   return apply1(op::prelu, {x, reshape(weight, shape)});

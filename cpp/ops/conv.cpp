@@ -13,8 +13,9 @@ namespace fireseed {
 namespace {
 
 // Note [Three convolutions]
-// y = conv(x, w), x' = conv_backward_input(y', w) and w' = conv_backward_weight(x, y') are the three contractions of one
-// trilinear form in (x, w, y). The gradient of each is made of the other two, so gradients have gradients to any order.
+// y = conv(x, w), x' = conv_backward_input(y', w) and w' = conv_backward_weight(x, y') are the three contractions of
+// one trilinear form in (x, w, y). The gradient of each is made of the other two, so gradients have gradients to any
+// order.
 
 void set_size(ConvAttrs& a, const Dims& sizes) {  // the spatial sizes are the last a.rank ones
   for (int64_t i = 0; i < a.rank; ++i) a.size[3 - a.rank + i] = sizes[sizes.n - a.rank + i];
@@ -45,7 +46,8 @@ Tensor channel_sums(const Tensor& g) {
 }
 
 void conv_infer(Inputs in, const void* attrs, Tensor* out) {
-  out[0] = make_shell(with_size(in[0].size(0), in[1].size(0), *static_cast<const ConvAttrs*>(attrs)), in[0].dtype(), in[0].device());
+  out[0] = make_shell(with_size(in[0].size(0), in[1].size(0), *static_cast<const ConvAttrs*>(attrs)), in[0].dtype(),
+                      in[0].device());
 }
 void conv_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const ConvAttrs& a = c.attrs<ConvAttrs>();
@@ -83,7 +85,8 @@ const char* scalar_name(DType t) {
   return kName[static_cast<int>(t)];
 }
 const char* type_name(DType t) {
-  constexpr const char* kName[] = {"Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double"};
+  constexpr const char* kName[] = {"Bool", "Byte", "Char",     "Short", "Int",
+                                   "Long", "Half", "BFloat16", "Float", "Double"};
   return kName[static_cast<int>(t)];
 }
 
@@ -106,12 +109,12 @@ struct Prepared {
   bool unbatched;
 };
 
-Prepared prepare(const std::string& name, int64_t rank, bool transposed, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                 const Dims& stride, const Dims& padding, const Dims& dilation, int64_t groups) {
-  FS_CHECK(x.dim() == rank + 1 || x.dim() == rank + 2, name, ": Expected ", rank + 1, "D (unbatched) or ", rank + 2, "D (batched) input to ",
-           name, ", but got input of size: ", x.sizes());
-  FS_CHECK(weight.dim() == rank + 2, name, ": expected a weight of ", rank + 2, " dimensions for an input of shape ", x.sizes(),
-           ", but got weight of size ", weight.sizes());
+Prepared prepare(const std::string& name, int64_t rank, bool transposed, const Tensor& x, const Tensor& weight,
+                 const Tensor& bias, const Dims& stride, const Dims& padding, const Dims& dilation, int64_t groups) {
+  FS_CHECK(x.dim() == rank + 1 || x.dim() == rank + 2, name, ": Expected ", rank + 1, "D (unbatched) or ", rank + 2,
+           "D (batched) input to ", name, ", but got input of size: ", x.sizes());
+  FS_CHECK(weight.dim() == rank + 2, name, ": expected a weight of ", rank + 2, " dimensions for an input of shape ",
+           x.sizes(), ", but got weight of size ", weight.sizes());
   Prepared p;
   ConvAttrs& a = p.attrs;
   a.rank = rank;
@@ -126,26 +129,30 @@ Prepared prepare(const std::string& name, int64_t rank, bool transposed, const T
   }
   FS_CHECK(groups > 0, name, ": non-positive groups is not supported, got groups=", groups);
   FS_CHECK(x.dtype() != DType::kBool, "\"", name, "\" not implemented for 'Bool'");
-  FS_CHECK(x.dtype() == weight.dtype(), name, ": expected scalar type ", type_name(x.dtype()), " but found ", type_name(weight.dtype()),
-           ": Input type (", scalar_name(x.dtype()), ") and weight type (", scalar_name(weight.dtype()), ") should be the same");
-  FS_CHECK(!bias.defined() || bias.dtype() == x.dtype(), name, ": Input type (", scalar_name(x.dtype()), ") and bias type (",
-           scalar_name(bias.defined() ? bias.dtype() : x.dtype()), ") should be the same");
+  FS_CHECK(x.dtype() == weight.dtype(), name, ": expected scalar type ", type_name(x.dtype()), " but found ",
+           type_name(weight.dtype()), ": Input type (", scalar_name(x.dtype()), ") and weight type (",
+           scalar_name(weight.dtype()), ") should be the same");
+  FS_CHECK(!bias.defined() || bias.dtype() == x.dtype(), name, ": Input type (", scalar_name(x.dtype()),
+           ") and bias type (", scalar_name(bias.defined() ? bias.dtype() : x.dtype()), ") should be the same");
   p.unbatched = x.dim() == rank + 1;
   p.x = p.unbatched ? unsqueeze(x, 0) : x;
   const std::string given = transposed ? "transposed=1" : "groups=" + std::to_string(groups);
   FS_CHECK(weight.size(0) >= groups, name, ": Given groups=", groups, ", expected weight to be at least ", groups,
            " at dimension 0, but got weight of size ", weight.sizes(), " instead");
-  FS_CHECK(weight.size(0) % groups == 0, name, ": Given groups=", groups, ", expected weight to be divisible by ", groups,
-           " at dimension 0, but got weight of size [", weight.sizes(), "] instead");
+  FS_CHECK(weight.size(0) % groups == 0, name, ": Given groups=", groups, ", expected weight to be divisible by ",
+           groups, " at dimension 0, but got weight of size [", weight.sizes(), "] instead");
   const int64_t in_channels = transposed ? weight.size(0) : weight.size(1) * groups;
   const int64_t out_channels = transposed ? weight.size(1) * groups : weight.size(0);
-  FS_CHECK(p.x.size(1) == in_channels, name, ": Given ", given, ", weight of size ", weight.sizes(), ", expected input", x.sizes(), " to have ",
-           in_channels, " channels, but got ", p.x.size(1), " channels instead");
-  FS_CHECK(!bias.defined() || (bias.dim() == 1 && bias.size(0) == out_channels), name, ": Given ", transposed ? "transposed=1, " : "",
-           "weight of size ", weight.sizes(), ", expected bias to be 1-dimensional with ", out_channels, " elements, but got bias of size ",
+  FS_CHECK(p.x.size(1) == in_channels, name, ": Given ", given, ", weight of size ", weight.sizes(),
+           ", expected input", x.sizes(), " to have ", in_channels, " channels, but got ", p.x.size(1),
+           " channels instead");
+  FS_CHECK(!bias.defined() || (bias.dim() == 1 && bias.size(0) == out_channels), name, ": Given ",
+           transposed ? "transposed=1, " : "", "weight of size ", weight.sizes(),
+           ", expected bias to be 1-dimensional with ", out_channels, " elements, but got bias of size ",
            bias.defined() ? bias.sizes() : Dims{}, " instead");
   for (int64_t i = 0; i < rank; ++i)
-    FS_CHECK(weight.size(2 + i) > 0, name, ": kernel size should be greater than zero, got weight of size ", weight.sizes());
+    FS_CHECK(weight.size(2 + i) > 0, name, ": kernel size should be greater than zero, got weight of size ",
+             weight.sizes());
   return p;
 }
 
@@ -179,14 +186,15 @@ constinit Op op::conv_backward_weight{.name = "conv_backward_weight",
                                       .infer = backward_weight_infer,
                                       .vjp = backward_weight_vjp};
 
-Tensor convolve(int64_t rank, const Tensor& x, const Tensor& weight, const Tensor& bias, const Dims& stride, const Dims& padding,
-                const Dims& dilation, int64_t groups, ConvPadding mode) {
+Tensor convolve(int64_t rank, const Tensor& x, const Tensor& weight, const Tensor& bias, const Dims& stride,
+                const Dims& padding, const Dims& dilation, int64_t groups, ConvPadding mode) {
   if (is_integral(x.dtype()) && x.dtype() != DType::kBool && x.dtype() == weight.dtype())
     return through_double(x, weight, bias, [&](const Tensor& a, const Tensor& w, const Tensor& b) {
       return convolve(rank, a, w, b, stride, padding, dilation, groups, mode);
     });
   const std::string name = "conv" + std::to_string(rank) + "d";
-  Prepared p = prepare(name, rank, false, x, weight, bias, stride, mode == ConvPadding::kExplicit ? padding : Dims{0}, dilation, groups);
+  Prepared p = prepare(name, rank, false, x, weight, bias, stride, mode == ConvPadding::kExplicit ? padding : Dims{0},
+                       dilation, groups);
   ConvAttrs& a = p.attrs;
   int64_t padded[3] = {1, 1, 1}, kernel[3] = {1, 1, 1};
   bool fits = true;
@@ -203,8 +211,8 @@ Tensor convolve(int64_t rank, const Tensor& x, const Tensor& weight, const Tenso
     fits = fits && padded[i] >= kernel[i];
     a.size[i] = (padded[i] - kernel[i]) / a.stride[i] + 1;
   }
-  FS_CHECK(fits, name, ": Calculated padded input size per channel: ", crossed(padded, rank), ". Kernel size: ", crossed(kernel, rank),
-           ". Kernel size can't be greater than actual input size");
+  FS_CHECK(fits, name, ": Calculated padded input size per channel: ", crossed(padded, rank),
+           ". Kernel size: ", crossed(kernel, rank), ". Kernel size can't be greater than actual input size");
   const Tensor xc = contiguous(p.x), wc = contiguous(weight);
   return finish(p, bias.defined() ? apply1(op::conv, {xc, wc, bias}, a) : apply1(op::conv, {xc, wc}, a));
 }
@@ -223,18 +231,21 @@ Tensor convolve_transpose(int64_t rank, const Tensor& x, const Tensor& weight, c
   bool positive = true;
   for (int64_t i = 3 - rank; i < 3; ++i) {
     FS_CHECK(extra[i] >= 0, name, ": negative output_padding is not supported: got ", output_padding);
-    FS_CHECK(extra[i] < a.stride[i] || extra[i] < a.dilation[i],
-             name, ": output padding must be smaller than either stride or dilation, but got output_padding=", output_padding, " stride=", stride,
-             " dilation=", dilation);
+    FS_CHECK(extra[i] < a.stride[i] || extra[i] < a.dilation[i], name,
+             ": output padding must be smaller than either stride or dilation, but got output_padding=",
+             output_padding, " stride=", stride, " dilation=", dilation);
     in[i] = p.x.size(i - 3);
-    FS_CHECK(in[i] > 0, name, ": Only zero batch or zero channel inputs are supported, but got input shape: ", x.sizes());
-    a.size[i] = (in[i] - 1) * a.stride[i] - 2 * a.padding[i] + a.dilation[i] * (weight.size(i - 3) - 1) + extra[i] + 1;
+    FS_CHECK(in[i] > 0, name,
+             ": Only zero batch or zero channel inputs are supported, but got input shape: ", x.sizes());
+    a.size[i] =
+        (in[i] - 1) * a.stride[i] - 2 * a.padding[i] + a.dilation[i] * (weight.size(i - 3) - 1) + extra[i] + 1;
     positive = positive && a.size[i] > 0;
   }
-  FS_CHECK(positive, name, ": Given input size per channel: ", crossed(in, rank), ". Calculated output size per channel: ", crossed(a.size, rank),
-           ". Output size is too small");
+  FS_CHECK(positive, name, ": Given input size per channel: ", crossed(in, rank),
+           ". Calculated output size per channel: ", crossed(a.size, rank), ". Output size is too small");
   const Tensor xc = contiguous(p.x), wc = contiguous(weight);
-  return finish(p, bias.defined() ? apply1(op::conv_backward_input, {xc, wc, bias}, a) : apply1(op::conv_backward_input, {xc, wc}, a));
+  return finish(p, bias.defined() ? apply1(op::conv_backward_input, {xc, wc, bias}, a)
+                                  : apply1(op::conv_backward_input, {xc, wc}, a));
 }
 
 }  // namespace fireseed

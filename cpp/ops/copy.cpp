@@ -93,7 +93,9 @@ Tensor to(const Tensor& x, DType dtype) {
   return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(dtype), 1});
 }
 
-Tensor clone_keeping_layout(const Tensor& x) { return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(x.dtype()), 1}); }
+Tensor clone_keeping_layout(const Tensor& x) {
+  return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(x.dtype()), 1});
+}
 
 Tensor channels_last(const Tensor& x) {
   FS_CHECK(x.dim() == 4 || x.dim() == 5, "required rank ", x.dim() == 5 ? 5 : 4,

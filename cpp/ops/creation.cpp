@@ -42,7 +42,9 @@ constinit Op op::arange{
 
 Tensor full(const Dims& sizes, Scalar value, DType dtype, Device device) {
   if (dtype == DType::kUndefined)
-    dtype = value.kind == Scalar::kFloat ? default_dtype() : value.kind == Scalar::kBool ? DType::kBool : DType::kInt64;
+    dtype = value.kind == Scalar::kFloat  ? default_dtype()
+            : value.kind == Scalar::kBool ? DType::kBool
+                                          : DType::kInt64;
   Tensor t = empty(sizes, dtype, device);
   if (value.kind != Scalar::kFloat && value.i == 0 && t.numel() <= 4096) {
     std::memset(t.impl()->data, 0, static_cast<size_t>(t.numel()) * t.itemsize());
@@ -53,8 +55,12 @@ Tensor full(const Dims& sizes, Scalar value, DType dtype, Device device) {
   t.impl()->storage->version = 0;
   return t;
 }
-Tensor zeros(const Dims& sizes, DType dtype, Device device) { return full(sizes, Scalar(0), or_default(dtype), device); }
-Tensor ones(const Dims& sizes, DType dtype, Device device) { return full(sizes, Scalar(1), or_default(dtype), device); }
+Tensor zeros(const Dims& sizes, DType dtype, Device device) {
+  return full(sizes, Scalar(0), or_default(dtype), device);
+}
+Tensor ones(const Dims& sizes, DType dtype, Device device) {
+  return full(sizes, Scalar(1), or_default(dtype), device);
+}
 
 Tensor empty_like(const Tensor& x, DType dtype) {
   if (!x.is_contiguous() && is_dense(x))  // the order of dims in memory is kept

@@ -15,7 +15,8 @@ Tensor ones_like(const Tensor& x, DType dtype = DType::kUndefined);
 Tensor full_like(const Tensor& x, Scalar value, DType dtype = DType::kUndefined);
 Tensor arange(Scalar start, Scalar end, Scalar step, DType dtype = DType::kUndefined, Device device = {});
 Tensor linspace(double start, double end, int64_t steps, DType dtype = DType::kUndefined, Device device = {});
-Tensor logspace(double start, double end, int64_t steps, double base, DType dtype = DType::kUndefined, Device device = {});
+Tensor logspace(double start, double end, int64_t steps, double base, DType dtype = DType::kUndefined,
+                Device device = {});
 Tensor eye(int64_t n, int64_t m, DType dtype = DType::kUndefined, Device device = {});
 
 }  // namespace fireseed

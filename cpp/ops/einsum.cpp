@@ -89,7 +89,8 @@ Tensor multiply(Tensor x, Tensor y, const std::vector<bool>& done) {
 }  // namespace
 
 Tensor einsum(std::string_view equation, const std::vector<Tensor>& operands) {
-  FS_CHECK_VALUE(!operands.empty(), "einsum(): must specify the equation string and at least one operand, or at least one "
+  FS_CHECK_VALUE(!operands.empty(),
+                 "einsum(): must specify the equation string and at least one operand, or at least one "
                  "operand and its subscripts list");
   const size_t arrow = equation.find("->");
   const std::string_view lhs = equation.substr(0, arrow);
@@ -112,8 +113,10 @@ Tensor einsum(std::string_view equation, const std::vector<Tensor>& operands) {
     for (int l : terms[i].labels)
       if (l >= 0) ++count[l];
     const int64_t nd = operands[i].dim();
-    FS_CHECK(terms[i].ellipsis ? letters <= nd : letters == nd, "einsum(): the number of subscripts in the equation (", letters,
-             terms[i].ellipsis ? ") is more than the number of dimensions (" : ") does not match the number of dimensions (",
+    FS_CHECK(terms[i].ellipsis ? letters <= nd : letters == nd,
+             "einsum(): the number of subscripts in the equation (", letters,
+             terms[i].ellipsis ? ") is more than the number of dimensions ("
+                               : ") does not match the number of dimensions (",
              nd, ") for operand ", i, terms[i].ellipsis ? "" : " and no ellipsis was given");
     if (terms[i].ellipsis && nd - letters > dots) dots = nd - letters;
   }
@@ -143,7 +146,8 @@ Tensor einsum(std::string_view equation, const std::vector<Tensor>& operands) {
         continue;
       }
       FS_CHECK(!kept[l], "einsum(): output subscript ", letter_of(l), " appears more than once in the output");
-      FS_CHECK(count[l] > 0, "einsum(): output subscript ", letter_of(l), " does not appear in the equation for any input operand");
+      FS_CHECK(count[l] > 0, "einsum(): output subscript ", letter_of(l),
+               " does not appear in the equation for any input operand");
       kept[l] = true;
       result.push_back(l);
     }
@@ -176,10 +180,11 @@ Tensor einsum(std::string_view equation, const std::vector<Tensor>& operands) {
     for (size_t p = 0; p < labels.size(); ++p)  // repeated letters: the diagonal
       for (size_t q = labels.size() - 1; q > p; --q) {
         if (labels[p] != labels[q]) continue;
-        FS_CHECK(t.size(static_cast<int64_t>(p)) == t.size(static_cast<int64_t>(q)), "einsum(): subscript ", letter_of(labels[p]),
-                 " is repeated for operand ", i, " but the sizes don't match, ", t.size(static_cast<int64_t>(q)),
-                 " != ", t.size(static_cast<int64_t>(p)));
-        t = movedim(diagonal(t, 0, static_cast<int64_t>(p), static_cast<int64_t>(q)), {-1}, {static_cast<int64_t>(p)});
+        FS_CHECK(t.size(static_cast<int64_t>(p)) == t.size(static_cast<int64_t>(q)), "einsum(): subscript ",
+                 letter_of(labels[p]), " is repeated for operand ", i, " but the sizes don't match, ",
+                 t.size(static_cast<int64_t>(q)), " != ", t.size(static_cast<int64_t>(p)));
+        t = movedim(diagonal(t, 0, static_cast<int64_t>(p), static_cast<int64_t>(q)), {-1},
+                    {static_cast<int64_t>(p)});
         labels.erase(labels.begin() + static_cast<int64_t>(q));
       }
     Dims order;
@@ -200,8 +205,8 @@ Tensor einsum(std::string_view equation, const std::vector<Tensor>& operands) {
       if (sizes[a] == 1) sizes[a] = t.size(a);
       const int l = axes[static_cast<size_t>(a)];
       if (l < 52)
-        FS_CHECK(sizes[a] == t.size(a), "einsum(): subscript ", letter_of(l), " has size ", t.size(a), " for operand ", i,
-                 " which does not broadcast with previously seen size ", sizes[a]);
+        FS_CHECK(sizes[a] == t.size(a), "einsum(): subscript ", letter_of(l), " has size ", t.size(a),
+                 " for operand ", i, " which does not broadcast with previously seen size ", sizes[a]);
       else
         FS_CHECK(sizes[a] == t.size(a), "einsum(): the ellipsis has size ", t.size(a), " for operand ", i,
                  " which does not broadcast with previously seen size ", sizes[a]);

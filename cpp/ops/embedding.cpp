@@ -37,7 +37,8 @@ void embedding_backward_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   Tensor r = embedding(g[0], indices);
   if (a.scale_grad_by_freq) {
     const Tensor flat = reshape(indices, Dims{-1});
-    const Tensor counts = index_add(zeros(Dims{a.num_weights}, r.dtype(), r.device()), 0, flat, ones(flat.sizes(), r.dtype(), r.device()));
+    const Tensor counts = index_add(zeros(Dims{a.num_weights}, r.dtype(), r.device()), 0, flat,
+                                    ones(flat.sizes(), r.dtype(), r.device()));
     r = r / unsqueeze(reshape(index_select(counts, 0, flat), indices.sizes()), -1);
   }
   if (a.padding_idx >= 0) {
@@ -47,11 +48,14 @@ void embedding_backward_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   gx[0] = r;
 }
 
-void renorm_infer(Inputs in, const void*, Tensor* out) { out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device()); }
+void renorm_infer(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device());
+}
 
 // in: weight, indices (n,), offsets (bags,), per-sample weights (n,) or nothing.
 void bag_infer(Inputs in, const void* attrs, Tensor* out) {
-  out[0] = make_shell(Dims{static_cast<const EmbeddingBagAttrs*>(attrs)->bags, in[0].size(1)}, in[0].dtype(), in[0].device());
+  out[0] = make_shell(Dims{static_cast<const EmbeddingBagAttrs*>(attrs)->bags, in[0].size(1)}, in[0].dtype(),
+                      in[0].device());
 }
 void bag_max_infer(Inputs in, const void* attrs, Tensor* out) {
   bag_infer(in, attrs, out);
@@ -62,7 +66,8 @@ void bag_max_infer(Inputs in, const void* attrs, Tensor* out) {
 Tensor bag_of_position(const Tensor& offsets, int64_t bags, int64_t n) {
   const Tensor starts = slice(offsets, 0, 0, bags);
   const Tensor tail = full(Dims{1}, Scalar(n), DType::kInt64);
-  const Tensor parts[] = {slice(offsets, 0, 1, bags), offsets.size(0) > bags ? slice(offsets, 0, bags, bags + 1) : tail};
+  const Tensor parts[] = {slice(offsets, 0, 1, bags),
+                          offsets.size(0) > bags ? slice(offsets, 0, bags, bags + 1) : tail};
   return repeat_interleave(cat(parts, 0) - starts, std::optional<int64_t>(n));
 }
 
@@ -98,8 +103,8 @@ void bag_max_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   if (!g[0].defined()) return;
   const Tensor from = c.output(1);  // -1: an empty bag
   const Tensor empty_bag = from < 0.0;
-  gx[0] = scatter_add(zeros(c.input_sizes(0), g[0].dtype(), g[0].device()), 0, masked_fill(from, empty_bag, Scalar(0)),
-                      masked_fill(g[0], empty_bag, Scalar(0)));
+  gx[0] = scatter_add(zeros(c.input_sizes(0), g[0].dtype(), g[0].device()), 0,
+                      masked_fill(from, empty_bag, Scalar(0)), masked_fill(g[0], empty_bag, Scalar(0)));
 }
 
 Tensor checked_indices(const Tensor& indices, const char* op) {
@@ -146,7 +151,8 @@ Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_id
   return apply1(op::embedding, {weight, checked_indices(indices, "embedding")}, a);
 }
 
-Tensor embedding_backward(const Tensor& g, const Tensor& indices, int64_t num_weights, int64_t padding_idx, bool scale_grad_by_freq) {
+Tensor embedding_backward(const Tensor& g, const Tensor& indices, int64_t num_weights, int64_t padding_idx,
+                          bool scale_grad_by_freq) {
   EmbeddingAttrs a;
   a.num_weights = num_weights;
   a.padding_idx = padding_idx;
@@ -164,22 +170,28 @@ void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_n
 }
 
 Tensor embedding_bag(const Tensor& indices, const Tensor& weight, const Tensor& offsets, std::string_view mode,
-                     const Tensor& per_sample_weights, bool include_last_offset, std::optional<int64_t> padding_idx, bool scale_grad_by_freq) {
+                     const Tensor& per_sample_weights, bool include_last_offset, std::optional<int64_t> padding_idx,
+                     bool scale_grad_by_freq) {
   constexpr const char* op = "embedding_bag";
   FS_CHECK(weight.dim() == 2, op, ": weight has to be a 2D Tensor, but got Tensor of dimension ", weight.dim());
   Tensor at = checked_indices(indices, op), starts, scale = per_sample_weights;
-  FS_CHECK_VALUE(!scale.defined() || scale.same_shape(indices), op, ": If per_sample_weights (shape ", scale.defined() ? scale.sizes() : Dims{},
+  FS_CHECK_VALUE(!scale.defined() || scale.same_shape(indices), op, ": If per_sample_weights (shape ",
+                 scale.defined() ? scale.sizes() : Dims{},
                  ") is not None, then it must have the same shape as the input (", indices.sizes(), ")");
   EmbeddingBagAttrs a;
   if (indices.dim() == 2) {
-    FS_CHECK_VALUE(!offsets.defined(), op, ": if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
-                   "sequences. However, found offsets of shape ", offsets.defined() ? offsets.sizes() : Dims{});
+    FS_CHECK_VALUE(
+        !offsets.defined(), op,
+        ": if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+        "sequences. However, found offsets of shape ",
+        offsets.defined() ? offsets.sizes() : Dims{});
     a.bags = indices.size(0);
     starts = arange(Scalar(0), Scalar(a.bags), Scalar(1), DType::kInt64) * wrapped_number(Scalar(indices.size(1)));
     at = reshape(at, Dims{indices.numel()});
     if (scale.defined()) scale = reshape(scale, Dims{indices.numel()});
   } else {
-    FS_CHECK_VALUE(indices.dim() == 1, op, ": input has to be 1D or 2D Tensor, but got Tensor of dimension ", indices.dim());
+    FS_CHECK_VALUE(indices.dim() == 1, op, ": input has to be 1D or 2D Tensor, but got Tensor of dimension ",
+                   indices.dim());
     FS_CHECK_VALUE(offsets.defined(), op, ": offsets has to be a 1D Tensor but got None");
     FS_CHECK_VALUE(offsets.dim() == 1, op, ": offsets has to be a 1D Tensor, got shape ", offsets.sizes());
     starts = checked_indices(offsets, op);
@@ -191,14 +203,18 @@ Tensor embedding_bag(const Tensor& indices, const Tensor& weight, const Tensor& 
   }
   a.padding_idx = -1;
   if (padding_idx) {
-    FS_CHECK(*padding_idx >= -weight.size(0) && *padding_idx < weight.size(0), op, ": padding_idx must be within the number of embeddings, got ",
-             *padding_idx, " for ", weight.size(0), " rows");
+    FS_CHECK(*padding_idx >= -weight.size(0) && *padding_idx < weight.size(0), op,
+             ": padding_idx must be within the number of embeddings, got ", *padding_idx, " for ", weight.size(0),
+             " rows");
     a.padding_idx = *padding_idx < 0 ? *padding_idx + weight.size(0) : *padding_idx;
   }
-  FS_CHECK_VALUE(mode == "sum" || mode == "mean" || mode == "max", op, ": mode has to be one of sum or mean or max, got ", std::string(mode));
+  FS_CHECK_VALUE(mode == "sum" || mode == "mean" || mode == "max", op,
+                 ": mode has to be one of sum or mean or max, got ", std::string(mode));
   a.mode = mode == "sum" ? BagMode::kSum : mode == "mean" ? BagMode::kMean : BagMode::kMax;
-  FS_CHECK_KIND(!scale.defined() || a.mode == BagMode::kSum, ErrorKind::kNotImplemented, op, ": per_sample_weights was not None. "
-                "per_sample_weights is only supported for mode='sum' (got mode='", std::string(mode), "').");
+  FS_CHECK_KIND(!scale.defined() || a.mode == BagMode::kSum, ErrorKind::kNotImplemented, op,
+                ": per_sample_weights was not None. "
+                "per_sample_weights is only supported for mode='sum' (got mode='",
+                std::string(mode), "').");
   if (a.mode == BagMode::kMax) {
     FS_CHECK_VALUE(!scale_grad_by_freq, op, ": max mode does not support scaling the gradient by the frequency");
     const Tensor in[] = {weight, at, starts};
@@ -213,14 +229,16 @@ Tensor embedding_bag(const Tensor& indices, const Tensor& weight, const Tensor& 
     Tensor kept = ones(Dims{at.numel()}, weight.dtype(), weight.device());
     if (a.padding_idx >= 0) kept = to(at != wrapped_number(Scalar(a.padding_idx)), weight.dtype());
     const Tensor weights = scale.defined() ? scale * kept : kept;
-    const Tensor sums = index_add(zeros(Dims{a.bags, weight.size(1)}, weight.dtype(), weight.device()), 0, bag, rows * unsqueeze(weights, -1));
+    const Tensor sums = index_add(zeros(Dims{a.bags, weight.size(1)}, weight.dtype(), weight.device()), 0, bag,
+                                  rows * unsqueeze(weights, -1));
     if (a.mode == BagMode::kSum) return sums;
     const Tensor counts = index_add(zeros(Dims{a.bags}, weight.dtype(), weight.device()), 0, bag, kept);
     return sums / unsqueeze(maximum(counts, 1.0), -1);
   }
   if (!scale.defined()) return apply1(op::embedding_bag, {weight, at, starts}, a);
-  FS_CHECK(scale.dtype() == weight.dtype(), op, ": Expected per_sample_weights to have the same dtype as weight, got ", dtype_name(scale.dtype()),
-           " and ", dtype_name(weight.dtype()));
+  FS_CHECK(scale.dtype() == weight.dtype(), op,
+           ": Expected per_sample_weights to have the same dtype as weight, got ", dtype_name(scale.dtype()), " and ",
+           dtype_name(weight.dtype()));
   return apply1(op::embedding_bag, {weight, at, starts, scale}, a);
 }
 

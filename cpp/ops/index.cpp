@@ -21,32 +21,40 @@ FillValue fill_value(Scalar v) {
 
 Tensor as_index(const Tensor& index, const char* op) {
   if (index.dtype() == DType::kInt64) return index;
-  FS_CHECK(index.dtype() == DType::kInt32 || index.numel() == 0, op, "(): Expected dtype int32 or int64 for index, but got ", dtype_name(index.dtype()),
-           " (shape ", index.sizes(), ")");
+  FS_CHECK(index.dtype() == DType::kInt32 || index.numel() == 0, op,
+           "(): Expected dtype int32 or int64 for index, but got ", dtype_name(index.dtype()), " (shape ",
+           index.sizes(), ")");
   return to(index, DType::kInt64);
 }
 
 Scalar scalar_of(const Tensor& value, const char* op) {
-  FS_CHECK(value.dim() == 0, op, " only supports a 0-dimensional value tensor, but got tensor with ", value.dim(), " dimension(s).");
+  FS_CHECK(value.dim() == 0, op, " only supports a 0-dimensional value tensor, but got tensor with ", value.dim(),
+           " dimension(s).");
   return item(value);
 }
 
 namespace {
 
-void like_input(Inputs in, const void*, Tensor* out) { out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device()); }
+void like_input(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device());
+}
 
 // A vector (or 0-dim) of indices.
 Tensor index_vector(const Tensor& index, const char* op) {
-  FS_CHECK_INDEX(index.dim() <= 1, op, "(): Index is supposed to be a vector, but got dim: ", index.dim(), " (shape ", index.sizes(), ")");
+  FS_CHECK_INDEX(index.dim() <= 1, op, "(): Index is supposed to be a vector, but got dim: ", index.dim(), " (shape ",
+                 index.sizes(), ")");
   return as_index(index, op);
 }
 
-// --- index_select ---------------------------------------------------------------------------------------------------
+// --- index_select
+// ---------------------------------------------------------------------------------------------------
 
 void index_select_infer(Inputs in, const void* attrs, Tensor* out) {
   Dims sizes = in[0].sizes();
   if (sizes.n > 0) sizes[static_cast<const IndexDimAttrs*>(attrs)->dim] = in[1].numel();
-  else FS_CHECK(in[1].numel() == 1, "index_select(): Index to scalar can have only 1 value, got ", in[1].numel(), " value(s)");
+  else
+    FS_CHECK(in[1].numel() == 1, "index_select(): Index to scalar can have only 1 value, got ", in[1].numel(),
+             " value(s)");
   out[0] = make_shell(sizes, in[0].dtype(), in[0].device());
 }
 void index_select_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
@@ -54,7 +62,8 @@ void index_select_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   gx[0] = index_add(zero, c.attrs<IndexDimAttrs>().dim, c.input(1), g[0]);
 }
 
-// --- index_add, index_copy, index_fill ------------------------------------------------------------------------------
+// --- index_add, index_copy, index_fill
+// ------------------------------------------------------------------------------
 
 void index_add_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const auto& a = c.attrs<IndexAddAttrs>();
@@ -78,28 +87,36 @@ void index_fill_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
 }
 
 // index_add (kRuntime) and index_copy (kIndex): source has x's shape with dim replaced by the number of indices.
-void check_source(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, const char* op, ErrorKind kind) {
+void check_source(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, const char* op,
+                  ErrorKind kind) {
   FS_CHECK(x.dtype() == source.dtype(), op, "(): self and source expected to have the same dtype, but got (self) ",
            dtype_name(x.dtype()), " and (source) ", dtype_name(source.dtype()));
   FS_CHECK_INDEX(index.dim() <= 1, op, "(): Index should be vector-like but got ", index.dim(), "D tensor");
   const int64_t n = index.numel();
   if (x.dim() == 0 || source.dim() == 0) {
-    FS_CHECK(source.numel() == n, op, "(): Number of indices (", n, ") should be equal to the number of source elements (",
-             source.numel(), ") for a scalar self or source");
-    FS_CHECK_INDEX(x.dim() <= 1, op, "(): When source is scalar, destination may have at most one dimension, got shape ", x.sizes());
+    FS_CHECK(source.numel() == n, op, "(): Number of indices (", n,
+             ") should be equal to the number of source elements (", source.numel(), ") for a scalar self or source");
+    FS_CHECK_INDEX(x.dim() <= 1, op,
+                   "(): When source is scalar, destination may have at most one dimension, got shape ", x.sizes());
     return;
   }
-  FS_CHECK_KIND(x.dim() == source.dim(), kind, op, "(): self and source must have the same number of dimensions, got shapes ", x.sizes(),
-                 " and ", source.sizes());
-  FS_CHECK_KIND(source.size(dim) == n, kind, op, "(): Number of indices (", n, ") should be equal to source.size(dim) (", source.size(dim), ")");
+  FS_CHECK_KIND(x.dim() == source.dim(), kind, op,
+                "(): self and source must have the same number of dimensions, got shapes ", x.sizes(), " and ",
+                source.sizes());
+  FS_CHECK_KIND(source.size(dim) == n, kind, op, "(): Number of indices (", n,
+                ") should be equal to source.size(dim) (", source.size(dim), ")");
   for (int64_t d = 0; d < x.dim(); ++d)
-    FS_CHECK(d == dim || x.size(d) == source.size(d), op, "(): Source/destination tensor must have same slice shapes. Destination shape ",
-             x.sizes(), " at dimension ", dim, " and source shape ", source.sizes());
+    FS_CHECK(d == dim || x.size(d) == source.size(d), op,
+             "(): Source/destination tensor must have same slice shapes. Destination shape ", x.sizes(),
+             " at dimension ", dim, " and source shape ", source.sizes());
 }
 
-// --- gather ---------------------------------------------------------------------------------------------------------
+// --- gather
+// ---------------------------------------------------------------------------------------------------------
 
-void gather_infer(Inputs in, const void*, Tensor* out) { out[0] = make_shell(in[1].sizes(), in[0].dtype(), in[0].device()); }
+void gather_infer(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(in[1].sizes(), in[0].dtype(), in[0].device());
+}
 void gather_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const auto& a = c.attrs<IndexDimAttrs>();
   Tensor at = c.input(1);
@@ -110,7 +127,8 @@ void gather_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
 void check_index_rank(const Tensor& x, const Tensor& index, const char* op) {
   const int64_t a = x.dim() ? x.dim() : 1, b = index.dim() ? index.dim() : 1;
   FS_CHECK(a == b || index.numel() == 0, op, "(): Index tensor must have the same number of dimensions as ",
-           op[0] == 's' ? "self" : "input", " tensor, got index shape ", index.sizes(), " and tensor shape ", x.sizes());
+           op[0] == 's' ? "self" : "input", " tensor, got index shape ", index.sizes(), " and tensor shape ",
+           x.sizes());
 }
 
 Tensor gather_wrapped(const Tensor& x, int64_t dim, const Tensor& index, bool wrap, const char* op) {
@@ -118,8 +136,8 @@ Tensor gather_wrapped(const Tensor& x, int64_t dim, const Tensor& index, bool wr
   check_index_rank(x, index, op);
   const Tensor at = as_index(index, op);
   for (int64_t i = 0; i < x.dim() && i < at.dim(); ++i)
-    FS_CHECK(i == d || at.size(i) <= x.size(i) || at.numel() == 0, op, "(): Size does not match at dimension ", i, " expected index ",
-             at.sizes(), " to be no larger than self ", x.sizes(), " apart from dimension ", d);
+    FS_CHECK(i == d || at.size(i) <= x.size(i) || at.numel() == 0, op, "(): Size does not match at dimension ", i,
+             " expected index ", at.sizes(), " to be no larger than self ", x.sizes(), " apart from dimension ", d);
   IndexDimAttrs a;
   a.dim = d;
   a.wrap = wrap;
@@ -132,7 +150,8 @@ Tensor gather_wrapped(const Tensor& x, int64_t dim, const Tensor& index, bool wr
   return at.dim() ? r : select(r, 0, 0);
 }
 
-// --- masks ----------------------------------------------------------------------------------------------------------
+// --- masks
+// ----------------------------------------------------------------------------------------------------------
 
 void masked_fill_infer(Inputs in, const void*, Tensor* out) {
   out[0] = make_shell(broadcast_shapes(in[0].sizes(), in[1].sizes(), "masked_fill"), in[0].dtype(), in[0].device());
@@ -163,14 +182,15 @@ void nonzero_infer(Inputs in, const void* attrs, Tensor* out) {
 }
 
 Tensor as_mask(const Tensor& mask, const char* op) {
-  FS_CHECK(mask.dtype() == DType::kBool, op, " only supports boolean masks, but got mask with dtype ", dtype_name(mask.dtype()));
+  FS_CHECK(mask.dtype() == DType::kBool, op, " only supports boolean masks, but got mask with dtype ",
+           dtype_name(mask.dtype()));
   return mask;
 }
 
 // PyTorch refuses a value that x's dtype cannot mean.
 void check_fill(const Tensor& x, Scalar value, const char* op) {
-  FS_CHECK(x.is_floating() || !value.is_float() || value.d == static_cast<double>(value.to_int()), op, ": value ", value.to_double(),
-           " cannot be converted to type ", dtype_name(x.dtype()), " without overflow");
+  FS_CHECK(x.is_floating() || !value.is_float() || value.d == static_cast<double>(value.to_int()), op, ": value ",
+           value.to_double(), " cannot be converted to type ", dtype_name(x.dtype()), " without overflow");
 }
 
 }  // namespace
@@ -198,8 +218,11 @@ constinit Op op::index_fill{.name = "index_fill",
                             .attrs_size = sizeof(IndexFillAttrs),
                             .infer = like_input,
                             .vjp = index_fill_vjp};
-constinit Op op::gather{
-    .name = "gather", .saves = save_input(1), .attrs_size = sizeof(IndexDimAttrs), .infer = gather_infer, .vjp = gather_vjp};
+constinit Op op::gather{.name = "gather",
+                        .saves = save_input(1),
+                        .attrs_size = sizeof(IndexDimAttrs),
+                        .infer = gather_infer,
+                        .vjp = gather_vjp};
 constinit Op op::masked_fill{.name = "masked_fill",
                              .flags = kPointwise | kInPlaceOk,
                              .saves = save_input(1),
@@ -212,11 +235,16 @@ constinit Op op::masked_select{.name = "masked_select",
                                .attrs_size = sizeof(CountAttrs),
                                .infer = masked_select_infer,
                                .vjp = masked_select_vjp};
-constinit Op op::masked_scatter{
-    .name = "masked_scatter", .flags = kInPlaceOk, .saves = save_input(1), .infer = like_input, .vjp = masked_scatter_vjp};
+constinit Op op::masked_scatter{.name = "masked_scatter",
+                                .flags = kInPlaceOk,
+                                .saves = save_input(1),
+                                .infer = like_input,
+                                .vjp = masked_scatter_vjp};
 constinit Op op::nonzero_count{.name = "nonzero_count", .flags = kNotDifferentiable, .infer = count_infer};
-constinit Op op::nonzero{
-    .name = "nonzero", .flags = kNotDifferentiable | kHostSync, .attrs_size = sizeof(CountAttrs), .infer = nonzero_infer};
+constinit Op op::nonzero{.name = "nonzero",
+                         .flags = kNotDifferentiable | kHostSync,
+                         .attrs_size = sizeof(CountAttrs),
+                         .infer = nonzero_infer};
 
 Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
   const int64_t d = wrap_dim(dim, x.dim(), "index_select");
@@ -268,8 +296,8 @@ namespace {
 
 IndexFillAttrs index_fill_attrs(const Tensor& x, int64_t dim, const Tensor& index, Scalar value) {
   const int64_t d = wrap_dim(dim, x.dim(), "index_fill_");
-  FS_CHECK(index.dtype() == DType::kInt64 || index.dtype() == DType::kInt32, "index_fill_(): Expected dtype int64 for index, but got ",
-           dtype_name(index.dtype()));
+  FS_CHECK(index.dtype() == DType::kInt64 || index.dtype() == DType::kInt32,
+           "index_fill_(): Expected dtype int64 for index, but got ", dtype_name(index.dtype()));
   FS_CHECK(index.dim() <= 1, "index_fill_(): Index has to be a vector/scalar, got shape ", index.sizes());
   check_fill(x, value, "index_fill_()");
   IndexFillAttrs a;
@@ -291,7 +319,8 @@ void index_fill_(const Tensor& x, int64_t dim, const Tensor& index, Scalar value
 }
 Tensor index_fill(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& value) {
   if (!value.requires_grad()) return index_fill(x, dim, index, scalar_of(value, "index_fill_"));
-  FS_CHECK(value.dim() == 0, "index_fill_ only supports a 0-dimensional value tensor, but got tensor with ", value.dim(), " dimension(s).");
+  FS_CHECK(value.dim() == 0, "index_fill_ only supports a 0-dimensional value tensor, but got tensor with ",
+           value.dim(), " dimension(s).");
   // The last of several equal indices gets the whole gradient: count each position once, through a mask.
   const int64_t d = wrap_dim(dim, x.dim(), "index_fill_");
   const Dims line = x.dim() ? Dims{x.size(d)} : Dims{1};
@@ -301,10 +330,13 @@ Tensor index_fill(const Tensor& x, int64_t dim, const Tensor& index, const Tenso
   return masked_fill(x, reshape(mask, shape), value);
 }
 
-Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) { return gather_wrapped(x, dim, index, false, "gather"); }
+Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
+  return gather_wrapped(x, dim, index, false, "gather");
+}
 
 Tensor take(const Tensor& x, const Tensor& index) {
-  FS_CHECK(index.dtype() == DType::kInt64, "take(): Expected a long tensor for index, but got ", dtype_name(index.dtype()));
+  FS_CHECK(index.dtype() == DType::kInt64, "take(): Expected a long tensor for index, but got ",
+           dtype_name(index.dtype()));
   FS_CHECK_INDEX(x.numel() > 0 || index.numel() == 0, "take(): tried to take from an empty tensor");
   const Tensor flat = reshape(x, Dims{-1});
   const Tensor in[] = {index};
@@ -312,9 +344,11 @@ Tensor take(const Tensor& x, const Tensor& index) {
 }
 
 Tensor take_along_dim(const Tensor& x, const Tensor& index, int64_t dim) {
-  FS_CHECK(x.dim() == index.dim(), "torch.take_along_dim(): input and indices should have the same number of dimensions, but got ",
-           x.dim(), " dimensions for input, and ", index.dim(), " dimensions for indices");
-  FS_CHECK(index.dtype() == DType::kInt64, "torch.take_along_dim(): dtype of indices should be Long but got ", dtype_name(index.dtype()));
+  FS_CHECK(x.dim() == index.dim(),
+           "torch.take_along_dim(): input and indices should have the same number of dimensions, but got ", x.dim(),
+           " dimensions for input, and ", index.dim(), " dimensions for indices");
+  FS_CHECK(index.dtype() == DType::kInt64, "torch.take_along_dim(): dtype of indices should be Long but got ",
+           dtype_name(index.dtype()));
   const int64_t d = wrap_dim(dim, x.dim(), "take_along_dim");
   Dims xs = x.sizes(), is = index.sizes();
   for (int64_t i = 0; i < xs.n; ++i) {
@@ -329,10 +363,13 @@ Tensor take_along_dim(const Tensor& x, const Tensor& index) {
 }
 
 Tensor put(const Tensor& x, const Tensor& index, const Tensor& source, bool accumulate) {
-  FS_CHECK(index.dtype() == DType::kInt64, "put_(): Expected a long tensor for index, but got ", dtype_name(index.dtype()));
-  FS_CHECK(x.dtype() == source.dtype(), "put_(): self and source expected to have the same dtype, but got self.dtype = ",
-           dtype_name(x.dtype()), " and source.dtype = ", dtype_name(source.dtype()));
-  FS_CHECK(index.numel() == source.numel(), "put_(): Expected source and index to have the same number of elements, but got source.numel() = ",
+  FS_CHECK(index.dtype() == DType::kInt64, "put_(): Expected a long tensor for index, but got ",
+           dtype_name(index.dtype()));
+  FS_CHECK(x.dtype() == source.dtype(),
+           "put_(): self and source expected to have the same dtype, but got self.dtype = ", dtype_name(x.dtype()),
+           " and source.dtype = ", dtype_name(source.dtype()));
+  FS_CHECK(index.numel() == source.numel(),
+           "put_(): Expected source and index to have the same number of elements, but got source.numel() = ",
            source.numel(), ", index.numel() = ", index.numel());
   FS_CHECK_INDEX(x.numel() > 0 || index.numel() == 0, "put_(): Tried to put elements into an empty tensor");
   const Tensor at[] = {reshape(index, Dims{-1})};
@@ -351,7 +388,8 @@ void masked_fill_(const Tensor& x, const Tensor& mask, Scalar value) {
 }
 Tensor masked_fill(const Tensor& x, const Tensor& mask, const Tensor& value) {
   if (!value.requires_grad()) return masked_fill(x, mask, scalar_of(value, "masked_fill_"));
-  FS_CHECK(value.dim() == 0, "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with ", value.dim(), " dimension(s).");
+  FS_CHECK(value.dim() == 0, "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with ",
+           value.dim(), " dimension(s).");
   return where(as_mask(mask, "masked_fill_"), to(value, x.dtype()), x);
 }
 
@@ -365,12 +403,11 @@ Tensor nonzero(const Tensor& x) {
   a.count = count_nonzero_all(x);
   return apply1(op::nonzero, {x}, a);
 }
-std::vector<Tensor> nonzero_tuple(const Tensor& x) {
-  return unbind(nonzero(x.dim() ? x : unsqueeze(x, 0)), 1);
-}
+std::vector<Tensor> nonzero_tuple(const Tensor& x) { return unbind(nonzero(x.dim() ? x : unsqueeze(x, 0)), 1); }
 
 Tensor masked_select(const Tensor& x, const Tensor& mask) {
-  FS_CHECK(mask.dtype() == DType::kBool, "masked_select: expected BoolTensor for mask, but got ", dtype_name(mask.dtype()));
+  FS_CHECK(mask.dtype() == DType::kBool, "masked_select: expected BoolTensor for mask, but got ",
+           dtype_name(mask.dtype()));
   const Dims sizes = broadcast_shapes(x.sizes(), mask.sizes(), "masked_select");
   CountAttrs a;
   const bool same_mask = mask.sizes() == sizes;
@@ -380,11 +417,14 @@ Tensor masked_select(const Tensor& x, const Tensor& mask) {
 }
 
 Tensor masked_scatter(const Tensor& x, const Tensor& mask, const Tensor& source) {
-  FS_CHECK(mask.dtype() == DType::kBool, "masked_scatter_: expected self and mask: expected BoolTensor for mask, but got ", dtype_name(mask.dtype()));
-  FS_CHECK(x.dtype() == source.dtype(), "masked_scatter: expected self and source to have same dtypes but got ", dtype_name(x.dtype()),
-           " and ", dtype_name(source.dtype()));
+  FS_CHECK(mask.dtype() == DType::kBool,
+           "masked_scatter_: expected self and mask: expected BoolTensor for mask, but got ",
+           dtype_name(mask.dtype()));
+  FS_CHECK(x.dtype() == source.dtype(), "masked_scatter: expected self and source to have same dtypes but got ",
+           dtype_name(x.dtype()), " and ", dtype_name(source.dtype()));
   const Dims sizes = broadcast_shapes(x.sizes(), mask.sizes(), "masked_scatter");
-  return apply1(op::masked_scatter, {x.sizes() == sizes ? x : expand(x, sizes), mask.sizes() == sizes ? mask : expand(mask, sizes), source});
+  return apply1(op::masked_scatter, {x.sizes() == sizes ? x : expand(x, sizes),
+                                     mask.sizes() == sizes ? mask : expand(mask, sizes), source});
 }
 
 }  // namespace fireseed

@@ -52,12 +52,13 @@ void masked_fill_(const Tensor& x, const Tensor& mask, Scalar value);
 Tensor masked_select(const Tensor& x, const Tensor& mask);
 Tensor masked_scatter(const Tensor& x, const Tensor& mask, const Tensor& source);
 int64_t count_nonzero_all(const Tensor& x);
-Tensor nonzero(const Tensor& x);                        // int64 (n, rank)
-std::vector<Tensor> nonzero_tuple(const Tensor& x);     // one int64 vector a dimension
+Tensor nonzero(const Tensor& x);                     // int64 (n, rank)
+std::vector<Tensor> nonzero_tuple(const Tensor& x);  // one int64 vector a dimension
 
 // x with `src` in place of the view that select, slice or diagonal gives.
 Tensor select_scatter(const Tensor& x, const Tensor& src, int64_t dim, int64_t at);
-Tensor slice_scatter(const Tensor& x, const Tensor& src, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end, int64_t step);
+Tensor slice_scatter(const Tensor& x, const Tensor& src, int64_t dim, std::optional<int64_t> start,
+                     std::optional<int64_t> end, int64_t step);
 Tensor diagonal_scatter(const Tensor& x, const Tensor& src, int64_t offset, int64_t dim1, int64_t dim2);
 // nonzero cut or filled up to `size` rows.
 Tensor nonzero_static(const Tensor& x, int64_t size, int64_t fill_value = -1);

@@ -12,14 +12,17 @@
 namespace fireseed {
 
 Tensor bincount(const Tensor& x, const Tensor& weights, int64_t minlength) {
-  FS_CHECK_KIND(is_integral(x.dtype()) && x.dtype() != DType::kBool, ErrorKind::kNotImplemented, "\"bincount_cpu\" not implemented for '",
-                dtype_name(x.dtype()), "'");
+  FS_CHECK_KIND(is_integral(x.dtype()) && x.dtype() != DType::kBool, ErrorKind::kNotImplemented,
+                "\"bincount_cpu\" not implemented for '", dtype_name(x.dtype()), "'");
   FS_CHECK(minlength >= 0, "bincount: minlength should be >= 0, got ", minlength);
   FS_CHECK(x.dim() == 1, "bincount only supports 1-d non-negative integral inputs, got shape ", x.sizes());
-  FS_CHECK(!weights.defined() || weights.same_shape(x), "bincount: weights should be 1-d and have the same length as input, got shapes ",
-           x.sizes(), " and ", weights.defined() ? weights.sizes() : Dims{});
+  FS_CHECK(!weights.defined() || weights.same_shape(x),
+           "bincount: weights should be 1-d and have the same length as input, got shapes ", x.sizes(), " and ",
+           weights.defined() ? weights.sizes() : Dims{});
   GradMode off(false);
-  const DType dtype = !weights.defined() ? DType::kInt64 : weights.dtype() == DType::kFloat32 ? DType::kFloat32 : DType::kFloat64;
+  const DType dtype = !weights.defined()                   ? DType::kInt64
+                      : weights.dtype() == DType::kFloat32 ? DType::kFloat32
+                                                           : DType::kFloat64;
   int64_t bins = minlength;
   if (x.numel() > 0) {
     FS_CHECK(item(amin(x)).to_int() >= 0, "bincount only supports 1-d non-negative integral inputs.");
@@ -52,7 +55,8 @@ void histogram_range(const Tensor& x, double& low, double& high, const char* op)
 }  // namespace
 
 Tensor histc(const Tensor& x, int64_t bins, double low, double high) {
-  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "\"histogram_cpu\" not implemented for '", dtype_name(x.dtype()), "'");
+  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "\"histogram_cpu\" not implemented for '",
+                dtype_name(x.dtype()), "'");
   FS_CHECK(bins > 0, "histc: bins must be > 0, but got ", bins);
   GradMode off(false);
   histogram_range(x, low, high, "torch.histc");

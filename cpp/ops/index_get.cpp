@@ -40,7 +40,9 @@ void index_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   gx[0] = put_at(c, 1, zeros(c.input_sizes(0), g[0].dtype(), g[0].device()), g[0], a);
 }
 
-void index_put_infer(Inputs in, const void*, Tensor* out) { out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device()); }
+void index_put_infer(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device());
+}
 void index_put_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   IndexAttrs a = c.attrs<IndexAttrs>();
   if (c.needs(0)) {
@@ -85,20 +87,22 @@ Prepared prepare(const Tensor& source, std::span<const Tensor> indices, const ch
         by_dim.push_back(select(nonzero(unsqueeze(t, 0)), 1, 0));
         continue;
       }
-      FS_CHECK_INDEX(d + t.dim() <= p.x.dim(), op, ": too many indices for tensor of dimension ", p.x.dim(), " (mask of shape ",
-                     t.sizes(), " at index ", i, ")");
+      FS_CHECK_INDEX(d + t.dim() <= p.x.dim(), op, ": too many indices for tensor of dimension ", p.x.dim(),
+                     " (mask of shape ", t.sizes(), " at index ", i, ")");
       for (int64_t j = 0; j < t.dim(); ++j)
         FS_CHECK_INDEX(t.size(j) == p.x.size(d + j), op, ": The shape of the mask ", t.sizes(), " at index ", j,
                        " does not match the shape of the indexed tensor ", p.x.sizes(), " at index ", d + j);
       for (Tensor& column : unbind(nonzero(t), 1)) by_dim.push_back(column);
     } else {
-      FS_CHECK_INDEX(t.dtype() == DType::kInt64 || t.dtype() == DType::kInt32 || t.dtype() == DType::kInt16 || t.dtype() == DType::kInt8,
-                     op, ": tensors used as indices must be long, int, byte or bool tensors, but got ", dtype_name(t.dtype()));
+      FS_CHECK_INDEX(t.dtype() == DType::kInt64 || t.dtype() == DType::kInt32 || t.dtype() == DType::kInt16 ||
+                         t.dtype() == DType::kInt8,
+                     op, ": tensors used as indices must be long, int, byte or bool tensors, but got ",
+                     dtype_name(t.dtype()));
       by_dim.push_back(to(t, DType::kInt64));
     }
   }
-  FS_CHECK_INDEX(static_cast<int64_t>(by_dim.size()) <= p.x.dim(), op, ": too many indices for tensor of dimension ", p.x.dim(), " (got ",
-                 by_dim.size(), ")");
+  FS_CHECK_INDEX(static_cast<int64_t>(by_dim.size()) <= p.x.dim(), op, ": too many indices for tensor of dimension ",
+                 p.x.dim(), " (got ", by_dim.size(), ")");
   Dims common, order;
   bool adjacent = true, first = true;
   int64_t last = -1;
@@ -113,8 +117,8 @@ Prepared prepare(const Tensor& source, std::span<const Tensor> indices, const ch
       try {
         common = broadcast_shapes(common, t.sizes(), op);
       } catch (const Error&) {
-        fail(ErrorKind::kIndex, op, ": shape mismatch: indexing tensors could not be broadcast together with shapes ", common, ", ",
-             t.sizes());
+        fail(ErrorKind::kIndex, op, ": shape mismatch: indexing tensors could not be broadcast together with shapes ",
+             common, ", ", t.sizes());
       }
       adjacent = adjacent && at == last + 1;
     }
@@ -153,7 +157,8 @@ std::vector<Tensor> put_inputs(const Prepared& p, const Tensor& values, const ch
     const int64_t have = v.size(v.dim() - 1 - i);
     fits = have == 1 || have == shape[shape.n - 1 - i];
   }
-  FS_CHECK(fits, op, ": shape mismatch: value tensor of shape ", values.sizes(), " cannot be broadcast to indexing result of shape ", shape);
+  FS_CHECK(fits, op, ": shape mismatch: value tensor of shape ", values.sizes(),
+           " cannot be broadcast to indexing result of shape ", shape);
   std::vector<Tensor> in{p.x, v.sizes() == shape ? v : expand(v, shape)};
   in.insert(in.end(), p.at.begin(), p.at.end());
   return in;
@@ -171,8 +176,11 @@ constexpr uint32_t save_indices(int first) {
 
 }  // namespace
 
-constinit Op op::index{
-    .name = "index", .saves = save_indices(1), .attrs_size = sizeof(IndexAttrs), .infer = index_infer, .vjp = index_vjp};
+constinit Op op::index{.name = "index",
+                       .saves = save_indices(1),
+                       .attrs_size = sizeof(IndexAttrs),
+                       .infer = index_infer,
+                       .vjp = index_vjp};
 constinit Op op::index_put{.name = "index_put",
                            .flags = kInPlaceOk,
                            .saves = save_indices(2),
@@ -196,8 +204,9 @@ Tensor index(const Tensor& x, std::span<const Tensor> indices) {
 }
 
 void index_put_(const Tensor& x, std::span<const Tensor> indices, const Tensor& values, bool accumulate) {
-  FS_CHECK(x.dtype() == values.dtype(), "index_put_: Index put requires the source and destination dtypes match, got ",
-           dtype_name(x.dtype()), " for the destination and ", dtype_name(values.dtype()), " for the source.");
+  FS_CHECK(x.dtype() == values.dtype(),
+           "index_put_: Index put requires the source and destination dtypes match, got ", dtype_name(x.dtype()),
+           " for the destination and ", dtype_name(values.dtype()), " for the source.");
   if (values.numel() == 1 && !accumulate && !values.requires_grad()) {
     if (const Tensor* mask = lone_mask(x, indices)) {
       Dims shape = mask->sizes();
@@ -229,10 +238,12 @@ void set_item(const Tensor& x, std::span<const Tensor> indices, const Tensor& va
 
 namespace {
 
-Tensor with_part(const Tensor& x, Tensor (*part)(const Tensor&, const int64_t*), const int64_t* a, const Tensor& src, const char* op) {
+Tensor with_part(const Tensor& x, Tensor (*part)(const Tensor&, const int64_t*), const int64_t* a, const Tensor& src,
+                 const char* op) {
   const Tensor r = clone(x);
   const Tensor target = part(r, a);
-  FS_CHECK(target.same_shape(src), op, ": expected src to have a size equal to the slice of self. src size = ", src.sizes(),
+  FS_CHECK(target.same_shape(src), op,
+           ": expected src to have a size equal to the slice of self. src size = ", src.sizes(),
            ", slice size = ", target.sizes());
   copy_(target, src);
   return r;
@@ -242,15 +253,19 @@ Tensor with_part(const Tensor& x, Tensor (*part)(const Tensor&, const int64_t*),
 
 Tensor select_scatter(const Tensor& x, const Tensor& src, int64_t dim, int64_t at) {
   const int64_t a[] = {dim, at};
-  return with_part(x, [](const Tensor& r, const int64_t* p) { return select(r, p[0], p[1]); }, a, src, "select_scatter");
+  return with_part(
+      x, [](const Tensor& r, const int64_t* p) { return select(r, p[0], p[1]); }, a, src, "select_scatter");
 }
-Tensor slice_scatter(const Tensor& x, const Tensor& src, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end, int64_t step) {
+Tensor slice_scatter(const Tensor& x, const Tensor& src, int64_t dim, std::optional<int64_t> start,
+                     std::optional<int64_t> end, int64_t step) {
   const int64_t a[] = {dim, start.value_or(0), end.value_or(INT64_MAX), step};
-  return with_part(x, [](const Tensor& r, const int64_t* p) { return slice(r, p[0], p[1], p[2], p[3]); }, a, src, "slice_scatter");
+  return with_part(
+      x, [](const Tensor& r, const int64_t* p) { return slice(r, p[0], p[1], p[2], p[3]); }, a, src, "slice_scatter");
 }
 Tensor diagonal_scatter(const Tensor& x, const Tensor& src, int64_t offset, int64_t dim1, int64_t dim2) {
   const int64_t a[] = {offset, dim1, dim2};
-  return with_part(x, [](const Tensor& r, const int64_t* p) { return diagonal(r, p[0], p[1], p[2]); }, a, src, "diagonal_scatter");
+  return with_part(
+      x, [](const Tensor& r, const int64_t* p) { return diagonal(r, p[0], p[1], p[2]); }, a, src, "diagonal_scatter");
 }
 
 Tensor nonzero_static(const Tensor& x, int64_t size, int64_t fill_value) {

@@ -13,18 +13,23 @@
 namespace fireseed {
 namespace {
 
-void scatter_infer(Inputs in, const void*, Tensor* out) { out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device()); }
+void scatter_infer(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device());
+}
 
 // The reductions whose gradient needs the operands are an op of their own: the others save the index alone.
 const Op& op_for(ScatterReduce r) {
-  return r == ScatterReduce::kMultiply || r == ScatterReduce::kMax || r == ScatterReduce::kMin ? op::scatter_reduce : op::scatter;
+  return r == ScatterReduce::kMultiply || r == ScatterReduce::kMax || r == ScatterReduce::kMin ? op::scatter_reduce
+                                                                                               : op::scatter;
 }
 
 Tensor scatter_by(const Tensor& x, const Tensor& index, const Tensor& src, ScatterAttrs a) {
   return apply1(op_for(a.reduce), {x, index, src}, a);
 }
 // Entries of index's shape all equal to `value`.
-Tensor filled(const Tensor& index, DType dtype, Scalar value) { return expand(full(Dims{}, value, dtype, index.device()), index.sizes()); }
+Tensor filled(const Tensor& index, DType dtype, Scalar value) {
+  return expand(full(Dims{}, value, dtype, index.device()), index.sizes());
+}
 
 Tensor scatter_sum(const Tensor& x, const Tensor& index, const Tensor& src, int64_t dim) {
   ScatterAttrs a;
@@ -54,7 +59,8 @@ void product_vjp(const Vjp& c, const Tensor& g, Tensor* gx) {
         gather(scatter_sum(zeros_like(self), index, to(src_zero, self.dtype()), a.dim), a.dim, index);
     const Tensor single = logical_and(src_zero, zeros_here == 1.0);
     const Tensor others = scatter_by(self, index, masked_fill(src, single, one), a);
-    gx[2] = where(single, gather(g * others, a.dim, index), gather(g * result, a.dim, index) / masked_fill(src, src_zero, one));
+    gx[2] = where(single, gather(g * others, a.dim, index),
+                  gather(g * result, a.dim, index) / masked_fill(src, src_zero, one));
   }
 }
 
@@ -108,7 +114,8 @@ ScatterReduce reduction(std::string_view name, const char* op) {
   if (name == "amax") return ScatterReduce::kMax;
   if (name == "amin") return ScatterReduce::kMin;
   if (name == "mean") return ScatterReduce::kMean;
-  fail(ErrorKind::kRuntime, op, "(): reduce argument must be either sum, prod, mean, amax or amin (scatter: add or multiply), got ",
+  fail(ErrorKind::kRuntime, op,
+       "(): reduce argument must be either sum, prod, mean, amax or amin (scatter: add or multiply), got ",
        std::string(name));
 }
 
@@ -118,35 +125,38 @@ struct ScatterCall {
   ScatterAttrs attrs;
   bool nothing = false;
 
-  ScatterCall(const Tensor& self, int64_t dim, const Tensor& at, const Tensor& source, std::string_view reduce, bool include_self,
-              bool value, const char* op) {
+  ScatterCall(const Tensor& self, int64_t dim, const Tensor& at, const Tensor& source, std::string_view reduce,
+              bool include_self, bool value, const char* op) {
     attrs.dim = wrap_dim(dim, self.dim(), op);
     attrs.reduce = reduction(reduce, op);
     attrs.include_self = include_self;
-    FS_CHECK(at.dtype() == DType::kInt64 || at.dtype() == DType::kInt32, op, "(): Expected dtype int64 for index, but got ",
-             dtype_name(at.dtype()));
-    FS_CHECK(self.dtype() == source.dtype(), op, "(): Expected self.dtype to be equal to src.dtype, got ", dtype_name(self.dtype()),
-             " and ", dtype_name(source.dtype()));
+    FS_CHECK(at.dtype() == DType::kInt64 || at.dtype() == DType::kInt32, op,
+             "(): Expected dtype int64 for index, but got ", dtype_name(at.dtype()));
+    FS_CHECK(self.dtype() == source.dtype(), op, "(): Expected self.dtype to be equal to src.dtype, got ",
+             dtype_name(self.dtype()), " and ", dtype_name(source.dtype()));
     x = self.dim() ? self : unsqueeze(self, 0);
     nothing = at.numel() == 0;
     if (nothing) return;
     index = as_index(at, op);
     if (index.dim() == 0) index = unsqueeze(index, 0);
-    FS_CHECK(index.dim() == x.dim(), op, "(): Index tensor must have the same number of dimensions as self tensor, got index shape ",
-             at.sizes(), " and self shape ", self.sizes());
+    FS_CHECK(index.dim() == x.dim(), op,
+             "(): Index tensor must have the same number of dimensions as self tensor, got index shape ", at.sizes(),
+             " and self shape ", self.sizes());
     for (int64_t d = 0; d < x.dim(); ++d)
-      FS_CHECK(d == attrs.dim || index.size(d) <= x.size(d), op, "(): Expected index ", at.sizes(), " to be no larger than self ",
-               self.sizes(), " apart from dimension ", attrs.dim);
+      FS_CHECK(d == attrs.dim || index.size(d) <= x.size(d), op, "(): Expected index ", at.sizes(),
+               " to be no larger than self ", self.sizes(), " apart from dimension ", attrs.dim);
     if (value) {
       src = expand(source, index.sizes());
       return;
     }
     src = source.dim() ? source : unsqueeze(source, 0);
-    FS_CHECK(src.dim() == index.dim(), op, "(): Index tensor must have the same number of dimensions as src tensor, got index shape ",
-             at.sizes(), " and src shape ", source.sizes());
+    FS_CHECK(src.dim() == index.dim(), op,
+             "(): Index tensor must have the same number of dimensions as src tensor, got index shape ", at.sizes(),
+             " and src shape ", source.sizes());
     for (int64_t d = 0; d < src.dim(); ++d) {
-      FS_CHECK(index.size(d) <= src.size(d), op, "(): Expected index ", at.sizes(), " to be no larger than self ", self.sizes(),
-               " apart from dimension ", attrs.dim, " and to be no larger size than src ", source.sizes());
+      FS_CHECK(index.size(d) <= src.size(d), op, "(): Expected index ", at.sizes(), " to be no larger than self ",
+               self.sizes(), " apart from dimension ", attrs.dim, " and to be no larger size than src ",
+               source.sizes());
       if (index.size(d) < src.size(d)) src = narrow(src, d, 0, index.size(d));
     }
   }
@@ -177,13 +187,15 @@ constinit Op op::scatter_reduce{.name = "scatter_reduce",
                                 .infer = scatter_infer,
                                 .vjp = scatter_reduce_vjp};
 
-Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self) {
+Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce,
+               bool include_self) {
   return ScatterCall(x, dim, index, src, reduce, include_self, false, "scatter").run(x);
 }
 Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, Scalar value, std::string_view reduce) {
   return ScatterCall(x, dim, index, full(Dims{}, value, x.dtype(), x.device()), reduce, true, true, "scatter").run(x);
 }
-void scatter_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self) {
+void scatter_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce,
+              bool include_self) {
   ScatterCall(x, dim, index, src, reduce, include_self, false, "scatter").run_inplace();
 }
 void scatter_(const Tensor& x, int64_t dim, const Tensor& index, Scalar value, std::string_view reduce) {
@@ -198,10 +210,12 @@ namespace {
 // index as the scatter of source's shape needs it.
 Tensor spread_index(const Tensor& x, int64_t d, const Tensor& index, const Tensor& source, std::string_view reduce) {
   FS_CHECK(reduce == "prod" || reduce == "mean" || reduce == "amax" || reduce == "amin",
-           "index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got ", std::string(reduce), ".");
+           "index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got ", std::string(reduce),
+           ".");
   FS_CHECK_INDEX(index.dim() <= 1, "index_reduce(): Index is supposed to be a vector, but got shape ", index.sizes());
-  FS_CHECK_INDEX(source.dim() == x.dim() && (x.dim() == 0 || source.size(d) == index.numel()), "index_reduce(): Number of indices (",
-                 index.numel(), ") should be equal to source.size(dim), got source shape ", source.sizes());
+  FS_CHECK_INDEX(source.dim() == x.dim() && (x.dim() == 0 || source.size(d) == index.numel()),
+                 "index_reduce(): Number of indices (", index.numel(),
+                 ") should be equal to source.size(dim), got source shape ", source.sizes());
   Dims shape = Dims::filled(source.dim(), 1);
   if (source.dim()) shape[d] = index.numel();
   return expand(reshape(index, shape), source.sizes());
@@ -209,11 +223,13 @@ Tensor spread_index(const Tensor& x, int64_t d, const Tensor& index, const Tenso
 
 }  // namespace
 
-Tensor index_reduce(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self) {
+Tensor index_reduce(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce,
+                    bool include_self) {
   const int64_t d = wrap_dim(dim, x.dim(), "index_reduce");
   return scatter(x, d, spread_index(x, d, index, source, reduce), source, reduce, include_self);
 }
-void index_reduce_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self) {
+void index_reduce_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce,
+                   bool include_self) {
   const int64_t d = wrap_dim(dim, x.dim(), "index_reduce");
   scatter_(x, d, spread_index(x, d, index, source, reduce), source, reduce, include_self);
 }

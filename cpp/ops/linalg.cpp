@@ -31,11 +31,11 @@ Tensor kron(const Tensor& a, const Tensor& b) {
 }
 
 Tensor cross(const Tensor& a, const Tensor& b, int64_t dim) {
-  FS_CHECK(a.dim() == b.dim(), "linalg.cross: inputs must have the same number of dimensions, got shapes ", a.sizes(), " and ",
-           b.sizes());
+  FS_CHECK(a.dim() == b.dim(), "linalg.cross: inputs must have the same number of dimensions, got shapes ", a.sizes(),
+           " and ", b.sizes());
   const int64_t d = wrap_dim(dim, a.dim(), "linalg.cross");
-  FS_CHECK(a.size(d) == 3 && b.size(d) == 3, "linalg.cross: inputs dimension ", d, " must have length 3. Got ", a.size(d), " and ",
-           b.size(d));
+  FS_CHECK(a.size(d) == 3 && b.size(d) == 3, "linalg.cross: inputs dimension ", d, " must have length 3. Got ",
+           a.size(d), " and ", b.size(d));
   const auto term = [&](int64_t i, int64_t j) {
     return sub(mul(select(a, d, i), select(b, d, j)), mul(select(a, d, j), select(b, d, i)));
   };
@@ -44,11 +44,13 @@ Tensor cross(const Tensor& a, const Tensor& b, int64_t dim) {
 }
 
 Tensor cdist(const Tensor& a, const Tensor& b, double p) {
-  FS_CHECK(a.dim() >= 2 && b.dim() >= 2, "cdist only supports at least 2D tensors, got shapes ", a.sizes(), " and ", b.sizes());
-  FS_CHECK(a.size(-1) == b.size(-1), "cdist: X1 and X2 must have the same number of columns. X1: ", a.size(-1), " X2: ", b.size(-1));
+  FS_CHECK(a.dim() >= 2 && b.dim() >= 2, "cdist only supports at least 2D tensors, got shapes ", a.sizes(), " and ",
+           b.sizes());
+  FS_CHECK(a.size(-1) == b.size(-1), "cdist: X1 and X2 must have the same number of columns. X1: ", a.size(-1),
+           " X2: ", b.size(-1));
   FS_CHECK(p >= 0, "cdist only supports non-negative p values, got ", p);
-  FS_CHECK(a.is_floating() && b.is_floating(), "cdist only supports floating-point dtypes, got ", dtype_name(a.dtype()), " and ",
-           dtype_name(b.dtype()));
+  FS_CHECK(a.is_floating() && b.is_floating(), "cdist only supports floating-point dtypes, got ",
+           dtype_name(a.dtype()), " and ", dtype_name(b.dtype()));
   return vector_norm(sub(unsqueeze(a, -2), unsqueeze(b, -3)), p, Dims{-1});
 }
 

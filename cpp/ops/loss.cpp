@@ -55,9 +55,7 @@ void cross_backward_infer(Inputs in, const void*, Tensor* out) {
 
 // What the rules of both losses need of each target: the class to look at (0 where ignored), the weight of the
 // sample times the cotangent of its loss, and the latter alone, zero where ignored.
-struct Targets {
-  Tensor index, scale, valid_scale;
-};
+struct Targets { Tensor index, scale, valid_scale; };
 Targets targets_of(const Tensor& g, const Tensor& target, const Tensor& weight, const Tensor& total,
                    const ClassLossAttrs& a, DType dtype) {
   Targets t;
@@ -80,7 +78,8 @@ void nll_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
 }
 void nll_vjp_fused(const Vjp& c, const Tensor* g, Tensor* gx) {
   if (!g[0].defined() || !c.needs(0)) return;
-  gx[0] = apply1(op::nll_loss_backward, {g[0], c.input(1), c.input(2), c.output(1), c.input(0)}, c.attrs<ClassLossAttrs>());
+  gx[0] = apply1(op::nll_loss_backward, {g[0], c.input(1), c.input(2), c.output(1), c.input(0)},
+                 c.attrs<ClassLossAttrs>());
 }
 
 void cross_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
@@ -120,32 +119,38 @@ Tensor check_classes(const char* op, const Tensor& x, const Tensor& target, cons
   FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, op, ": expected a floating point input, got ",
                 dtype_name(x.dtype()));
   FS_CHECK(x.dim() >= 1, op, ": input tensor should be 1D or more ((C), (N, C) or (N, C, ...)), got a 0-dim tensor");
-  FS_CHECK(is_integral(target.dtype()) && target.dtype() != DType::kBool, op, ": expected scalar type Long for the target, but "
-           "found ", dtype_name(target.dtype()), ". Class indices are integers: convert with .long()");
+  FS_CHECK(is_integral(target.dtype()) && target.dtype() != DType::kBool, op,
+           ": expected scalar type Long for the target, but "
+           "found ",
+           dtype_name(target.dtype()), ". Class indices are integers: convert with .long()");
   const Dims want = without_classes(x);
-  FS_CHECK_VALUE(x.dim() == 1 || target.dim() == 0 || x.size(0) == target.size(0), op, ": Expected input batch_size (", x.size(0),
-                 ") to match target batch_size (", target.dim() ? target.size(0) : 1, ").");
+  FS_CHECK_VALUE(x.dim() == 1 || target.dim() == 0 || x.size(0) == target.size(0), op,
+                 ": Expected input batch_size (", x.size(0), ") to match target batch_size (",
+                 target.dim() ? target.size(0) : 1, ").");
   FS_CHECK(target.sizes() == want || (x.dim() == 1 && target.numel() == 1), op, ": expected a target of shape ", want,
            " for input of shape ", x.sizes(), ", got ", target.sizes());
   if (weight.defined()) {
-    FS_CHECK(weight.dim() == 1 && weight.size(0) == x.size(class_dim(x)), op, ": weight tensor should be defined either for all ",
-             x.size(class_dim(x)), " classes or no classes but got weight tensor of shape: ", weight.sizes());
-    FS_CHECK(weight.dtype() == x.dtype(), op, ": expected weight of the input's dtype ", dtype_name(x.dtype()), ", got ",
-             dtype_name(weight.dtype()));
+    FS_CHECK(weight.dim() == 1 && weight.size(0) == x.size(class_dim(x)), op,
+             ": weight tensor should be defined either for all ", x.size(class_dim(x)),
+             " classes or no classes but got weight tensor of shape: ", weight.sizes());
+    FS_CHECK(weight.dtype() == x.dtype(), op, ": expected weight of the input's dtype ", dtype_name(x.dtype()),
+             ", got ", dtype_name(weight.dtype()));
   }
   const Tensor t = to(target, DType::kInt64);
   return t.sizes() == want ? t : reshape(t, want);
 }
 
 // Cross-entropy against probabilities of x's shape: -Σ_c w_c t_c log_softmax(x)_c, the mean over samples.
-Tensor cross_entropy_soft(const Tensor& x, const Tensor& target, const Tensor& weight, Reduction reduction, double smoothing) {
+Tensor cross_entropy_soft(const Tensor& x, const Tensor& target, const Tensor& weight, Reduction reduction,
+                          double smoothing) {
   const int64_t dim = class_dim(x);
   const double classes = static_cast<double>(x.size(dim));
   Tensor t = smoothing > 0 ? target * (1 - smoothing) + smoothing / classes : target;
   Tensor terms = log_softmax(x, dim) * t;
   if (weight.defined()) {
-    FS_CHECK(weight.dim() == 1 && weight.size(0) == x.size(dim), "cross_entropy: weight tensor should be defined either for all ",
-             x.size(dim), " classes or no classes but got weight tensor of shape: ", weight.sizes());
+    FS_CHECK(weight.dim() == 1 && weight.size(0) == x.size(dim),
+             "cross_entropy: weight tensor should be defined either for all ", x.size(dim),
+             " classes or no classes but got weight tensor of shape: ", weight.sizes());
     Dims sizes = Dims::filled(x.dim(), 1);
     sizes[dim] = x.size(dim);
     terms = terms * reshape(weight, sizes);
@@ -169,19 +174,21 @@ constinit Op op::nll_loss_backward{.name = "nll_loss_backward",
                                    .flags = kNotDifferentiable,
                                    .attrs_size = sizeof(ClassLossAttrs),
                                    .infer = nll_backward_infer};
-constinit Op op::cross_entropy{.name = "cross_entropy",
-                               .saves = save_input(0) | save_input(1) | save_input(2) | save_output(1) | save_output(2),
-                               .attrs_size = sizeof(ClassLossAttrs),
-                               .num_outputs = 3,
-                               .infer = cross_infer,
-                               .vjp = cross_vjp,
-                               .vjp_fused = cross_vjp_fused};
+constinit Op op::cross_entropy{
+    .name = "cross_entropy",
+    .saves = save_input(0) | save_input(1) | save_input(2) | save_output(1) | save_output(2),
+    .attrs_size = sizeof(ClassLossAttrs),
+    .num_outputs = 3,
+    .infer = cross_infer,
+    .vjp = cross_vjp,
+    .vjp_fused = cross_vjp_fused};
 constinit Op op::cross_entropy_backward{.name = "cross_entropy_backward",
                                         .flags = kNotDifferentiable,
                                         .attrs_size = sizeof(ClassLossAttrs),
                                         .infer = cross_backward_infer};
 
-Tensor nll_loss(const Tensor& x, const Tensor& target, const Tensor& weight, int64_t ignore_index, Reduction reduction) {
+Tensor nll_loss(const Tensor& x, const Tensor& target, const Tensor& weight, int64_t ignore_index,
+                Reduction reduction) {
   const Tensor in[] = {x, check_classes("nll_loss", x, target, weight), weight};
   const ClassLossAttrs a{reduction, ignore_index, 0};
   Tensor out[2];
@@ -189,10 +196,10 @@ Tensor nll_loss(const Tensor& x, const Tensor& target, const Tensor& weight, int
   return out[0];
 }
 
-Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight, int64_t ignore_index, Reduction reduction,
-                     double label_smoothing) {
-  FS_CHECK(label_smoothing >= 0 && label_smoothing <= 1, "cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: ",
-           label_smoothing);
+Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight, int64_t ignore_index,
+                     Reduction reduction, double label_smoothing) {
+  FS_CHECK(label_smoothing >= 0 && label_smoothing <= 1,
+           "cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
   if (x.dim() >= 1 && target.is_floating() && target.same_shape(x)) {
     FS_CHECK(ignore_index < 0, "cross_entropy: ignore_index is not supported for floating point target");
     return cross_entropy_soft(x, target, weight, reduction, label_smoothing);

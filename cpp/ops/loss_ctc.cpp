@@ -11,7 +11,9 @@
 namespace fireseed {
 namespace {
 
-void ctc_infer(Inputs in, const void*, Tensor* out) { out[0] = make_shell(Dims{in[0].size(1)}, in[0].dtype(), in[0].device()); }
+void ctc_infer(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(Dims{in[0].size(1)}, in[0].dtype(), in[0].device());
+}
 void ctc_backward_infer(Inputs in, const void*, Tensor* out) {
   out[0] = make_shell(in[1].sizes(), in[1].dtype(), in[1].device());
 }
@@ -27,8 +29,8 @@ Tensor check_lengths(const Tensor& lengths, int64_t n, int64_t limit, const char
   FS_CHECK(v.numel() == n, "ctc_loss: ", what, " must be of size batch_size ", n, ", got ", v.numel());
   for (int64_t i = 0; i < n; ++i) {
     const int64_t x = v.data<int64_t>()[i];
-    FS_CHECK(x >= 0 && x <= limit, "ctc_loss: Expected ", what, " to have values in [0, ", limit, "], but got value ", x,
-             " at position ", i);
+    FS_CHECK(x >= 0 && x <= limit, "ctc_loss: Expected ", what, " to have values in [0, ", limit, "], but got value ",
+             x, " at position ", i);
   }
   return v;
 }
@@ -45,11 +47,12 @@ constinit Op op::ctc_loss_backward{.name = "ctc_loss_backward",
                                    .attrs_size = sizeof(CtcAttrs),
                                    .infer = ctc_backward_infer};
 
-Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths, const Tensor& target_lengths,
-                int64_t blank, Reduction reduction, bool zero_infinity) {
-  FS_CHECK(log_probs.is_floating(), "ctc_loss: expected floating point log_probs, got ", dtype_name(log_probs.dtype()));
-  FS_CHECK(log_probs.dim() == 2 || log_probs.dim() == 3, "ctc_loss: log_probs must have shape (T, N, C) or (T, C), got ",
-           log_probs.sizes());
+Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths,
+                const Tensor& target_lengths, int64_t blank, Reduction reduction, bool zero_infinity) {
+  FS_CHECK(log_probs.is_floating(), "ctc_loss: expected floating point log_probs, got ",
+           dtype_name(log_probs.dtype()));
+  FS_CHECK(log_probs.dim() == 2 || log_probs.dim() == 3,
+           "ctc_loss: log_probs must have shape (T, N, C) or (T, C), got ", log_probs.sizes());
   FS_CHECK(is_integral(targets.dtype()), "ctc_loss: targets must be integral, got ", dtype_name(targets.dtype()));
   const bool batched = log_probs.dim() == 3;
   const Tensor lp = batched ? log_probs : unsqueeze(log_probs, 1);
@@ -70,8 +73,10 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& in
       longest = k > longest ? k : longest;
       total += k;
     }
-    FS_CHECK(total <= labels.size(0), "ctc_loss: Expected targets to have at least ", total, " labels (the sum of target_lengths), "
-             "but got shape ", labels.sizes());
+    FS_CHECK(total <= labels.size(0), "ctc_loss: Expected targets to have at least ", total,
+             " labels (the sum of target_lengths), "
+             "but got shape ",
+             labels.sizes());
     const Tensor padded = zeros(Dims{n, longest}, DType::kInt64);
     int64_t at = 0;
     for (int64_t i = 0; i < n; ++i)
@@ -86,7 +91,8 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& in
     }
   Tensor loss = apply1(op::ctc_loss, {lp, labels, in_len, out_len}, CtcAttrs{blank});
   if (zero_infinity) loss = where(eq(loss, wrapped_number(Scalar(__builtin_inf()))), 0.0, loss);
-  if (reduction == Reduction::kMean) return mean(loss / to(clamp(out_len, Scalar(int64_t{1}), std::nullopt), loss.dtype()));
+  if (reduction == Reduction::kMean)
+    return mean(loss / to(clamp(out_len, Scalar(int64_t{1}), std::nullopt), loss.dtype()));
   if (reduction == Reduction::kSum) return sum(loss);
   return batched ? loss : squeeze(loss, Dims{0});
 }

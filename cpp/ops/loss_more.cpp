@@ -42,15 +42,16 @@ Tensor soft_margin_loss(const Tensor& x, const Tensor& target, Reduction reducti
 
 Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight, Reduction reduction) {
   FS_CHECK_VALUE(x.same_shape(target), "binary_cross_entropy: Using a target size (", target.sizes(),
-                 ") that is different to the input size (", x.sizes(), ") is deprecated. Please ensure they have the same size.");
+                 ") that is different to the input size (", x.sizes(),
+                 ") is deprecated. Please ensure they have the same size.");
   const Tensor p = detach(x);
   FS_CHECK(x.numel() == 0 || !item(any(logical_or(lt(p, number(0)), gt(p, number(1))))).to_bool(),
            "binary_cross_entropy: all elements of input should be between 0 and 1");
   return reduce_loss(weighted(bce_loss_elements(x, target), weight), reduction);
 }
 
-Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target, const Tensor& weight, Reduction reduction,
-                                        const Tensor& pos_weight) {
+Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target, const Tensor& weight,
+                                        Reduction reduction, const Tensor& pos_weight) {
   FS_CHECK_VALUE(x.same_shape(target), "binary_cross_entropy_with_logits: Target size (", target.sizes(),
                  ") must be the same as input size (", x.sizes(), ")");
   Tensor loss;
@@ -75,7 +76,8 @@ Tensor kl_div(const Tensor& x, const Tensor& target, std::string_view reduction,
   return reduce_loss(terms, parse_reduction(reduction, "kl_div"));
 }
 
-Tensor poisson_nll_loss(const Tensor& x, const Tensor& target, bool log_input, bool full, double eps, Reduction reduction) {
+Tensor poisson_nll_loss(const Tensor& x, const Tensor& target, bool log_input, bool full, double eps,
+                        Reduction reduction) {
   Tensor loss = log_input ? exp(x) - target * x : x - target * log(x + eps);
   if (full) {
     // Stirling's approximation of log(target!) where the target exceeds 1
@@ -85,7 +87,8 @@ Tensor poisson_nll_loss(const Tensor& x, const Tensor& target, bool log_input, b
   return reduce_loss(loss, reduction);
 }
 
-Tensor gaussian_nll_loss(const Tensor& x, const Tensor& target, const Tensor& var, bool full, double eps, Reduction reduction) {
+Tensor gaussian_nll_loss(const Tensor& x, const Tensor& target, const Tensor& var, bool full, double eps,
+                         Reduction reduction) {
   Tensor v = var;
   if (!v.same_shape(x)) {
     Dims heads = x.sizes();
@@ -95,10 +98,11 @@ Tensor gaussian_nll_loss(const Tensor& x, const Tensor& target, const Tensor& va
     }
     bool ok = v.dim() == x.dim();
     for (int64_t d = 0; ok && d < x.dim(); ++d) ok = v.size(d) == x.size(d) || v.size(d) == 1;
-    FS_CHECK_VALUE(ok || v.dim() == 0, "gaussian_nll_loss: var is of incorrect size: shape ", var.sizes(), " for input of shape ",
-                   x.sizes());
+    FS_CHECK_VALUE(ok || v.dim() == 0, "gaussian_nll_loss: var is of incorrect size: shape ", var.sizes(),
+                   " for input of shape ", x.sizes());
   }
-  FS_CHECK_VALUE(v.numel() == 0 || !item(any(lt(detach(v), number(0)))).to_bool(), "gaussian_nll_loss: var has negative entry/entries");
+  FS_CHECK_VALUE(v.numel() == 0 || !item(any(lt(detach(v), number(0)))).to_bool(),
+                 "gaussian_nll_loss: var has negative entry/entries");
   // The clamp to eps is no part of the gradient.
   const Tensor d = detach(v), lift = where(lt(d, number(eps)), eps - d, zeros_like(d));
   v = v + lift;
@@ -115,7 +119,8 @@ Tensor hinge_embedding_loss(const Tensor& x, const Tensor& target, double margin
 
 Tensor cosine_similarity(const Tensor& x1, const Tensor& x2, int64_t dim, double eps) {
   const DType t = result_type(x1, x2);
-  FS_CHECK(is_floating(t), "cosine_similarity: expected common dtype to be floating point, yet common dtype is ", dtype_name(t));
+  FS_CHECK(is_floating(t), "cosine_similarity: expected common dtype to be floating point, yet common dtype is ",
+           dtype_name(t));
   const Dims sizes = broadcast_shapes(x1.sizes(), x2.sizes(), "cosine_similarity");
   const Tensor a = expand(to(x1, t), sizes), b = expand(to(x2, t), sizes);
   const Dims dims{wrap_dim(dim, sizes.n, "cosine_similarity")};
@@ -127,12 +132,13 @@ Tensor pairwise_distance(const Tensor& x1, const Tensor& x2, double p, double ep
   return vector_norm(x1 - x2 + eps, p, Dims{-1}, keepdim);
 }
 
-Tensor cosine_embedding_loss(const Tensor& x1, const Tensor& x2, const Tensor& target, double margin, Reduction reduction) {
-  FS_CHECK(target.dim() == 0 || target.dim() == 1, "cosine_embedding_loss: 0D or 1D target tensor expected, got shape ",
-           target.sizes());
+Tensor cosine_embedding_loss(const Tensor& x1, const Tensor& x2, const Tensor& target, double margin,
+                             Reduction reduction) {
+  FS_CHECK(target.dim() == 0 || target.dim() == 1,
+           "cosine_embedding_loss: 0D or 1D target tensor expected, got shape ", target.sizes());
   FS_CHECK(x1.dim() == target.dim() + 1 && x2.dim() == target.dim() + 1, "cosine_embedding_loss: ", target.dim(),
-           "D target tensor expects ", target.dim() + 1, "D input tensors, but found inputs with sizes ", x1.sizes(), " and ",
-           x2.sizes());
+           "D target tensor expects ", target.dim() + 1, "D input tensors, but found inputs with sizes ", x1.sizes(),
+           " and ", x2.sizes());
   const Dims dims{x1.dim() - 1};
   constexpr double kEps = 1e-12;
   const Tensor dot = sum(x1 * x2, dims);
@@ -143,18 +149,22 @@ Tensor cosine_embedding_loss(const Tensor& x1, const Tensor& x2, const Tensor& t
   return reduce_loss(same + other, reduction);
 }
 
-Tensor margin_ranking_loss(const Tensor& x1, const Tensor& x2, const Tensor& target, double margin, Reduction reduction) {
-  FS_CHECK(x1.dim() == x2.dim() && x1.dim() == target.dim(), "margin_ranking_loss: All input tensors should have same dimension "
-           "but got sizes: input1: ", x1.sizes(), ", input2: ", x2.sizes(), ", target: ", target.sizes());
+Tensor margin_ranking_loss(const Tensor& x1, const Tensor& x2, const Tensor& target, double margin,
+                           Reduction reduction) {
+  FS_CHECK(x1.dim() == x2.dim() && x1.dim() == target.dim(),
+           "margin_ranking_loss: All input tensors should have same dimension "
+           "but got sizes: input1: ",
+           x1.sizes(), ", input2: ", x2.sizes(), ", target: ", target.sizes());
   return reduce_loss(relu(-target * (x1 - x2) + margin), reduction);
 }
 
-Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative, double margin, double p,
-                           double eps, bool swap, Reduction reduction) {
+Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative, double margin,
+                           double p, double eps, bool swap, Reduction reduction) {
   FS_CHECK_VALUE(margin > 0, "triplet_margin_loss: margin must be greater than 0, got ", margin);
-  FS_CHECK(anchor.dim() == positive.dim() && positive.dim() == negative.dim(), "triplet_margin_loss: The anchor, positive, and "
-           "negative tensors are expected to have the same number of dimensions, but got: anchor ", anchor.dim(), "D, positive ",
-           positive.dim(), "D, and negative ", negative.dim(), "D inputs");
+  FS_CHECK(anchor.dim() == positive.dim() && positive.dim() == negative.dim(),
+           "triplet_margin_loss: The anchor, positive, and "
+           "negative tensors are expected to have the same number of dimensions, but got: anchor ",
+           anchor.dim(), "D, positive ", positive.dim(), "D, and negative ", negative.dim(), "D inputs");
   const Tensor near = pairwise_distance(anchor, positive, p, eps);
   Tensor far = pairwise_distance(anchor, negative, p, eps);
   if (swap) far = minimum(far, pairwise_distance(positive, negative, p, eps));
@@ -164,11 +174,14 @@ Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const T
 Tensor multi_margin_loss(const Tensor& input, const Tensor& target, double p, double margin, const Tensor& weight,
                          Reduction reduction) {
   FS_CHECK_VALUE(p == 1 || p == 2, "multi_margin_loss: only p == 1 and p == 2 supported, got ", p);
-  FS_CHECK(input.dim() <= 2 && input.numel() > 0, "multi_margin_loss: Expected non-empty vector or matrix with optional 0-dim "
-           "batch size, but got: ", input.sizes());
+  FS_CHECK(input.dim() <= 2 && input.numel() > 0,
+           "multi_margin_loss: Expected non-empty vector or matrix with optional 0-dim "
+           "batch size, but got: ",
+           input.sizes());
   const Tensor x = input.dim() == 2 ? input : reshape(input, Dims{1, -1});
   const Tensor t = reshape(to(target, DType::kInt64), Dims{-1});
-  FS_CHECK(t.size(0) == x.size(0), "multi_margin_loss: inconsistent target size, expected ", x.size(0), " but got ", target.sizes());
+  FS_CHECK(t.size(0) == x.size(0), "multi_margin_loss: inconsistent target size, expected ", x.size(0), " but got ",
+           target.sizes());
   const Tensor index = unsqueeze(t, 1);
   Tensor z = relu(margin - gather(x, 1, index) + x);
   if (p == 2) z = z * z;
@@ -180,14 +193,16 @@ Tensor multi_margin_loss(const Tensor& input, const Tensor& target, double p, do
 }
 
 Tensor multilabel_margin_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
-  FS_CHECK(input.dim() <= 2 && target.same_shape(input), "multilabel_margin_loss: inconsistent target size: ", target.sizes(),
+  FS_CHECK(input.dim() <= 2 && target.same_shape(input),
+           "multilabel_margin_loss: inconsistent target size: ", target.sizes(),
            " for input of size: ", input.sizes());
   const int64_t classes = input.dim() ? input.size(-1) : 1;
   const Tensor x = reshape(input, Dims{-1, classes}), t = reshape(to(target, DType::kInt64), Dims{-1, classes});
   // Targets up to the first -1 count.
   const Tensor used = eq(cumsum(to(lt(t, number(0)), DType::kInt64), 1), number(0));
   const Tensor index = masked_fill(t, logical_not(used), Scalar(int64_t{0}));
-  const Tensor is_target = gt(scatter_add(zeros(x.sizes(), DType::kInt64), 1, index, to(used, DType::kInt64)), number(0));
+  const Tensor is_target =
+      gt(scatter_add(zeros(x.sizes(), DType::kInt64), 1, index, to(used, DType::kInt64)), number(0));
   // [N, target, other class]
   const Tensor gap = relu(1.0 - unsqueeze(gather(x, 1, index), 2) + unsqueeze(x, 1));
   const Tensor counts = logical_and(unsqueeze(used, 2), unsqueeze(logical_not(is_target), 1));

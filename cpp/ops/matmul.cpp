@@ -20,7 +20,8 @@ const char* scalar_name(DType t) {
   return kName[static_cast<int>(t)];
 }
 const char* type_name(DType t) {
-  constexpr const char* kName[] = {"Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double"};
+  constexpr const char* kName[] = {"Bool", "Byte", "Char",     "Short", "Int",
+                                   "Long", "Half", "BFloat16", "Float", "Double"};
   return kName[static_cast<int>(t)];
 }
 
@@ -29,15 +30,16 @@ void check_not_bool(const char* op, const Tensor& a) {
                 "\" not implemented for 'Bool': a matrix product needs numbers, cast with .to(float) first");
 }
 void check_same_dtype(const char* op, const Tensor& a, const Tensor& b) {
-  FS_CHECK(a.dtype() == b.dtype(), op, ": expected m1 and m2 to have the same dtype, but got: ", scalar_name(a.dtype()), " != ",
-           scalar_name(b.dtype()));
+  FS_CHECK(a.dtype() == b.dtype(), op,
+           ": expected m1 and m2 to have the same dtype, but got: ", scalar_name(a.dtype()),
+           " != ", scalar_name(b.dtype()));
   check_not_bool(op, a);
 }
 // a (m, k) or (k), b (k, n) or (k).
 void check_inner(const char* op, const Tensor& a, const Tensor& b) {
   const int64_t k = b.size(b.dim() > 1 ? -2 : 0);
-  FS_CHECK(a.size(-1) == k, op, ": mat1 and mat2 shapes cannot be multiplied (", a.dim() > 1 ? a.size(-2) : 1, "x", a.size(-1),
-           " and ", k, "x", b.dim() > 1 ? b.size(-1) : 1, ")");
+  FS_CHECK(a.size(-1) == k, op, ": mat1 and mat2 shapes cannot be multiplied (", a.dim() > 1 ? a.size(-2) : 1, "x",
+           a.size(-1), " and ", k, "x", b.dim() > 1 ? b.size(-1) : 1, ")");
 }
 
 // --- matmul: two matrices, a matrix and a vector, two vectors, or two batches of the same sizes -------------------
@@ -46,18 +48,20 @@ void check_inner(const char* op, const Tensor& a, const Tensor& b) {
 void check_product(const char* op, const Tensor& a, const Tensor& b) {
   const int64_t na = a.dim(), nb = b.dim();
   if (na == 1 && nb == 1) {
-    FS_CHECK(a.size(0) == b.size(0), op, ": inconsistent tensor size, expected tensor [", a.size(0), "] and src [", b.size(0),
-             "] to have the same number of elements, but got ", a.size(0), " and ", b.size(0), " elements respectively");
+    FS_CHECK(a.size(0) == b.size(0), op, ": inconsistent tensor size, expected tensor [", a.size(0), "] and src [",
+             b.size(0), "] to have the same number of elements, but got ", a.size(0), " and ", b.size(0),
+             " elements respectively");
   } else if (nb == 1) {
-    FS_CHECK(a.size(1) == b.size(0), op, ": size mismatch, got input (", a.size(0), "), mat (", a.size(0), "x", a.size(1),
-             "), vec (", b.size(0), ")");
+    FS_CHECK(a.size(1) == b.size(0), op, ": size mismatch, got input (", a.size(0), "), mat (", a.size(0), "x",
+             a.size(1), "), vec (", b.size(0), ")");
   } else if (na <= 2) {
     check_inner(op, a, b);
   } else {
     bool match = a.size(-1) == b.size(-2);
     for (int64_t i = 0; i < na - 2; ++i) match = match && a.size(i) == b.size(i);
-    FS_CHECK(match, op, ": Expected size for first two dimensions of batch2 tensor to be: [", a.size(0), ", ", a.size(-1),
-             "] but got: [", b.size(0), ", ", b.size(-2), "] (shapes ", a.sizes(), " and ", b.sizes(), ").");
+    FS_CHECK(match, op, ": Expected size for first two dimensions of batch2 tensor to be: [", a.size(0), ", ",
+             a.size(-1), "] but got: [", b.size(0), ", ", b.size(-2), "] (shapes ", a.sizes(), " and ", b.sizes(),
+             ").");
   }
   check_same_dtype(op, a, b);
 }
@@ -101,12 +105,12 @@ void linear_infer(Inputs in, const void*, Tensor* out) {
   const Tensor &x = in[0], &w = in[1];
   int64_t rows = 1;
   for (int64_t i = 0; i + 1 < x.dim(); ++i) rows *= x.size(i);
-  FS_CHECK(x.size(-1) == w.size(1), "linear: mat1 and mat2 shapes cannot be multiplied (", rows, "x", x.size(-1), " and ",
-           w.size(1), "x", w.size(0), "): got input ", x.sizes(), " and weight ", w.sizes());
+  FS_CHECK(x.size(-1) == w.size(1), "linear: mat1 and mat2 shapes cannot be multiplied (", rows, "x", x.size(-1),
+           " and ", w.size(1), "x", w.size(0), "): got input ", x.sizes(), " and weight ", w.sizes());
   check_same_dtype("linear", x, w);
   if (in.size() > 2 && in[2].defined())
-    FS_CHECK(in[2].dtype() == x.dtype(), "linear: self and mat2 must have the same dtype, but got ", type_name(in[2].dtype()), " and ",
-             type_name(w.dtype()), " (bias and weight)");
+    FS_CHECK(in[2].dtype() == x.dtype(), "linear: self and mat2 must have the same dtype, but got ",
+             type_name(in[2].dtype()), " and ", type_name(w.dtype()), " (bias and weight)");
   Dims sizes = x.sizes();
   sizes[sizes.n - 1] = w.size(0);
   out[0] = make_shell(sizes, x.dtype(), x.device());
@@ -172,7 +176,8 @@ constinit Op op::addmm{.name = "addmm",
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
   const int64_t na = a.dim(), nb = b.dim();
-  FS_CHECK(na > 0 && nb > 0, "matmul: both arguments to matmul need to be at least 1D, but they are ", na, "D and ", nb, "D");
+  FS_CHECK(na > 0 && nb > 0, "matmul: both arguments to matmul need to be at least 1D, but they are ", na, "D and ",
+           nb, "D");
   if (na <= 2 && nb <= 2) return product(a, b);
   if (nb <= 2) {  // rows of a batch: one product, one gradient for b
     Dims sizes = a.sizes();
@@ -218,13 +223,15 @@ Tensor bmm(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mv(const Tensor& a, const Tensor& b) {
-  FS_CHECK(a.dim() == 2 && b.dim() == 1, "mv: vector + matrix @ vector expected, got ", 1, ", ", a.dim(), ", ", b.dim());
+  FS_CHECK(a.dim() == 2 && b.dim() == 1, "mv: vector + matrix @ vector expected, got ", 1, ", ", a.dim(), ", ",
+           b.dim());
   check_product("mv", a, b);
   return product(a, b);
 }
 
 Tensor dot(const Tensor& a, const Tensor& b) {
-  FS_CHECK(a.dim() == 1 && b.dim() == 1, "dot: 1D tensors expected, but got ", a.dim(), "D and ", b.dim(), "D tensors");
+  FS_CHECK(a.dim() == 1 && b.dim() == 1, "dot: 1D tensors expected, but got ", a.dim(), "D and ", b.dim(),
+           "D tensors");
   check_product("dot", a, b);
   return product(a, b);
 }
@@ -243,8 +250,8 @@ Tensor inner(const Tensor& a, const Tensor& b) {
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  FS_CHECK(x.dim() > 0 && weight.dim() > 0, "linear: both arguments to linear need to be at least 1D, but they are ", x.dim(),
-           "D and ", weight.dim(), "D");
+  FS_CHECK(x.dim() > 0 && weight.dim() > 0, "linear: both arguments to linear need to be at least 1D, but they are ",
+           x.dim(), "D and ", weight.dim(), "D");
   if (weight.dim() == 1) {
     const Tensor y = matmul(x, weight);
     return bias.defined() ? add(y, bias) : y;
@@ -254,8 +261,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (!bias.defined()) return apply1(op::linear, {x, weight});
   if (bias.dim() == 1 && bias.size(0) == weight.size(0)) return apply1(op::linear, {x, weight, bias});
   const Tensor y = apply1(op::linear, {x, weight});
-  FS_CHECK(bias.dim() != 1 || bias.size(0) == 1, "linear: The expanded size of the tensor (", y.size(-1), ") must match the existing size (",
-           bias.size(0), "): got weight ", weight.sizes(), " and bias ", bias.sizes());
+  FS_CHECK(bias.dim() != 1 || bias.size(0) == 1, "linear: The expanded size of the tensor (", y.size(-1),
+           ") must match the existing size (", bias.size(0), "): got weight ", weight.sizes(), " and bias ",
+           bias.sizes());
   if (x.dim() <= 2) return add(expand(bias, y.sizes()), y);
   return add(y, bias);
 }
@@ -263,7 +271,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 // input broadcast to the product's shape; the error names the op.
 static Tensor broadcast_input(const char* op, const Tensor& input, const Dims& sizes) {
   bool fits = input.dim() <= sizes.n;
-  for (int64_t i = 1; fits && i <= input.dim(); ++i) fits = input.size(-i) == 1 || input.size(-i) == sizes[sizes.n - i];
+  for (int64_t i = 1; fits && i <= input.dim(); ++i)
+    fits = input.size(-i) == 1 || input.size(-i) == sizes[sizes.n - i];
   FS_CHECK(fits, op, ": The expanded size of the tensor must match the existing size: input of shape ", input.sizes(),
            " cannot be broadcast to the product's shape ", sizes);
   return expand(input, sizes);
@@ -273,19 +282,22 @@ Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta,
   FS_CHECK(a.dim() == 2, "addmm: mat1 must be a matrix, got ", a.dim(), "-D tensor");
   FS_CHECK(b.dim() == 2, "addmm: mat2 must be a matrix, got ", b.dim(), "-D tensor");
   check_inner("addmm", a, b);
-  FS_CHECK(input.dtype() == b.dtype() && a.dtype() == b.dtype(), "addmm: self and mat2 must have the same dtype, but got ",
+  FS_CHECK(input.dtype() == b.dtype() && a.dtype() == b.dtype(),
+           "addmm: self and mat2 must have the same dtype, but got ",
            type_name(input.dtype() == b.dtype() ? a.dtype() : input.dtype()), " and ", type_name(b.dtype()));
   check_not_bool("addmm", a);
-  return apply1(op::addmm, {broadcast_input("addmm", input, {a.size(0), b.size(1)}), a, b}, addmm_attrs(a.dtype(), beta, alpha));
+  return apply1(op::addmm, {broadcast_input("addmm", input, {a.size(0), b.size(1)}), a, b},
+                addmm_attrs(a.dtype(), beta, alpha));
 }
 
 Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
   check_batches("baddbmm", a, b);
   FS_CHECK(a.size(0) == b.size(0) && a.size(2) == b.size(1),
-           "baddbmm: Expected size for first two dimensions of batch2 tensor to be: [", a.size(0), ", ", a.size(2), "] but got: [",
-           b.size(0), ", ", b.size(1), "].");
-  FS_CHECK(input.dtype() == a.dtype() && a.dtype() == b.dtype(), "baddbmm: Input dtypes must be the same, got: input ",
-           scalar_name(input.dtype()), ", batch1: ", scalar_name(a.dtype()), ", batch2: ", scalar_name(b.dtype()));
+           "baddbmm: Expected size for first two dimensions of batch2 tensor to be: [", a.size(0), ", ", a.size(2),
+           "] but got: [", b.size(0), ", ", b.size(1), "].");
+  FS_CHECK(input.dtype() == a.dtype() && a.dtype() == b.dtype(),
+           "baddbmm: Input dtypes must be the same, got: input ", scalar_name(input.dtype()),
+           ", batch1: ", scalar_name(a.dtype()), ", batch2: ", scalar_name(b.dtype()));
   check_not_bool("baddbmm", a);
   return apply1(op::addmm, {broadcast_input("baddbmm", input, {a.size(0), a.size(1), b.size(2)}), a, b},
                 addmm_attrs(a.dtype(), beta, alpha));
@@ -293,21 +305,25 @@ Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar bet
 
 Tensor addbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
   check_batches("addbmm", a, b);
-  FS_CHECK(a.size(0) == b.size(0), "addbmm: batch1 and batch2 must have same number of batches, got ", a.size(0), " and ", b.size(0));
-  FS_CHECK(a.size(2) == b.size(1), "addbmm: Incompatible matrix sizes for bmm (", a.size(1), "x", a.size(2), " and ", b.size(1), "x",
-           b.size(2), ")");
+  FS_CHECK(a.size(0) == b.size(0), "addbmm: batch1 and batch2 must have same number of batches, got ", a.size(0),
+           " and ", b.size(0));
+  FS_CHECK(a.size(2) == b.size(1), "addbmm: Incompatible matrix sizes for bmm (", a.size(1), "x", a.size(2), " and ",
+           b.size(1), "x", b.size(2), ")");
   // The sum over the batch is part of the inner sum: (m, batch * k) (batch * k, n).
   const int64_t inner = a.size(0) * a.size(2);
-  return addmm(input, reshape(permute(a, {1, 0, 2}), {a.size(1), inner}), reshape(b, {inner, b.size(2)}), beta, alpha);
+  return addmm(input, reshape(permute(a, {1, 0, 2}), {a.size(1), inner}), reshape(b, {inner, b.size(2)}), beta,
+               alpha);
 }
 
 Tensor addmv(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-  FS_CHECK(a.dim() == 2 && b.dim() == 1 && input.dim() <= 1, "addmv: vector + matrix @ vector expected, got ", input.dim(), ", ",
-           a.dim(), ", ", b.dim());
-  FS_CHECK(a.size(1) == b.size(0) && (input.numel() == 1 || input.size(0) == a.size(0)), "addmv: size mismatch, got input (",
-           input.dim() ? input.size(0) : 1, "), mat (", a.size(0), "x", a.size(1), "), vec (", b.size(0), ")");
-  FS_CHECK(input.dtype() == a.dtype() && a.dtype() == b.dtype(), "addmv: input tensors must have the same dtype, but got ",
-           type_name(input.dtype()), ", ", type_name(a.dtype()), ", and ", type_name(b.dtype()));
+  FS_CHECK(a.dim() == 2 && b.dim() == 1 && input.dim() <= 1, "addmv: vector + matrix @ vector expected, got ",
+           input.dim(), ", ", a.dim(), ", ", b.dim());
+  FS_CHECK(a.size(1) == b.size(0) && (input.numel() == 1 || input.size(0) == a.size(0)),
+           "addmv: size mismatch, got input (", input.dim() ? input.size(0) : 1, "), mat (", a.size(0), "x",
+           a.size(1), "), vec (", b.size(0), ")");
+  FS_CHECK(input.dtype() == a.dtype() && a.dtype() == b.dtype(),
+           "addmv: input tensors must have the same dtype, but got ", type_name(input.dtype()), ", ",
+           type_name(a.dtype()), ", and ", type_name(b.dtype()));
   const Tensor column = unsqueeze(expand(input, {a.size(0)}), 1);
   return squeeze(addmm(column, a, unsqueeze(b, 1), beta, alpha), Dims{1});
 }
@@ -324,16 +340,17 @@ Tensor addr(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, 
 
 Tensor bilinear(const Tensor& x1, const Tensor& x2, const Tensor& weight, const Tensor& bias) {
   FS_CHECK(weight.dim() == 3, "bilinear(): weight must be (out, in1, in2), got ", weight.sizes());
-  FS_CHECK(x1.dim() == x2.dim() && x1.dim() > 0, "bilinear(): input dimensions do not match: got ", x1.dim(), " and ", x2.dim());
+  FS_CHECK(x1.dim() == x2.dim() && x1.dim() > 0, "bilinear(): input dimensions do not match: got ", x1.dim(), " and ",
+           x2.dim());
   for (int64_t i = 0; i + 1 < x1.dim(); ++i)
-    FS_CHECK(x1.size(i) == x2.size(i), "bilinear(): input batch dimensions do not match at dim ", i, ": got ", x1.size(i),
-             " and ", x2.size(i));
+    FS_CHECK(x1.size(i) == x2.size(i), "bilinear(): input batch dimensions do not match at dim ", i, ": got ",
+             x1.size(i), " and ", x2.size(i));
   FS_CHECK(x1.size(-1) == weight.size(1), "bilinear(): input1 size does not match weight size: got ", x1.size(-1),
            " but expected ", weight.size(1));
   FS_CHECK(x2.size(-1) == weight.size(2), "bilinear(): input2 size does not match weight size: got ", x2.size(-1),
            " but expected ", weight.size(2));
-  FS_CHECK(!bias.defined() || bias.size(0) == weight.size(0), "bilinear(): bias size does not match weight size: got ",
-           bias.size(0), " but expected ", weight.size(0));
+  FS_CHECK(!bias.defined() || bias.size(0) == weight.size(0),
+           "bilinear(): bias size does not match weight size: got ", bias.size(0), " but expected ", weight.size(0));
   const int64_t o = weight.size(0), i = weight.size(1), j = weight.size(2);
   const Tensor a = as_matrix(x1), b = as_matrix(x2);
   // (rows, i) (i, o j) -> (rows, o, j), then each (o, j) (j, 1).
@@ -345,14 +362,16 @@ Tensor bilinear(const Tensor& x1, const Tensor& x2, const Tensor& weight, const 
 }
 
 Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dims& dims_b) {
-  FS_CHECK(dims_a.n == dims_b.n, "tensordot: both dimension lists should have same length: tensordot got ", dims_a, " and ", dims_b);
+  FS_CHECK(dims_a.n == dims_b.n, "tensordot: both dimension lists should have same length: tensordot got ", dims_a,
+           " and ", dims_b);
   Tensor x = a, y = b;
   int64_t k = 1;
   bool used_a[kMaxRank] = {}, used_b[kMaxRank] = {};
   Dims order_a, order_b, sizes, last_a, first_b;
   for (int64_t i = 0; i < dims_a.n; ++i) {
     const int64_t da = wrap_dim(dims_a[i], a.dim(), "tensordot"), db = wrap_dim(dims_b[i], b.dim(), "tensordot");
-    FS_CHECK(a.dim() > 0 && b.dim() > 0 && !used_a[da] && !used_b[db], "tensordot: dim ", da, " appears multiple times in the list of dims");
+    FS_CHECK(a.dim() > 0 && b.dim() > 0 && !used_a[da] && !used_b[db], "tensordot: dim ", da,
+             " appears multiple times in the list of dims");
     used_a[da] = used_b[db] = true;
     last_a.push_back(da);
     first_b.push_back(db);
@@ -360,8 +379,8 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dim
     if (sa == 1 && sb != 1) y = sum(y, Dims{db}, true);  // broadcast: the other is summed first
     else if (sb == 1 && sa != 1) x = sum(x, Dims{da}, true);
     else
-      FS_CHECK(sa == sb, "tensordot: contracted dimensions need to match, but first has size ", sa, " in dim ", dims_a[i],
-               " and second has size ", sb, " in dim ", dims_b[i]);
+      FS_CHECK(sa == sb, "tensordot: contracted dimensions need to match, but first has size ", sa, " in dim ",
+               dims_a[i], " and second has size ", sb, " in dim ", dims_b[i]);
     k *= sa == 1 || sb == 1 ? 1 : sa;
   }
   int64_t m = 1, n = 1;
@@ -391,8 +410,8 @@ Tensor multi_dot(const std::vector<Tensor>& tensors) {
   if (last) t[n - 1] = unsqueeze(t[n - 1], 1);
   std::vector<int64_t> p;
   for (size_t i = 0; i < n; ++i) {
-    FS_CHECK(t[i].dim() == 2, "multi_dot(): tensor ", i, " must be ", i == 0 || i == n - 1 ? "1D or 2D" : "2D", " but got ",
-             tensors[i].dim(), "D");
+    FS_CHECK(t[i].dim() == 2, "multi_dot(): tensor ", i, " must be ", i == 0 || i == n - 1 ? "1D or 2D" : "2D",
+             " but got ", tensors[i].dim(), "D");
     FS_CHECK(i == 0 || t[i - 1].size(1) == t[i].size(0), "multi_dot(): tensors ", i - 1, " and ", i, " with shapes ",
              tensors[i - 1].sizes(), " and ", tensors[i].sizes(), " cannot be multiplied");
     p.push_back(t[i].size(0));

@@ -10,12 +10,12 @@ namespace fireseed {
 
 // torch.matmul: vectors, matrices and batches of them (broadcast).
 Tensor matmul(const Tensor& a, const Tensor& b);
-Tensor mm(const Tensor& a, const Tensor& b);    // (m, k) (k, n)
-Tensor bmm(const Tensor& a, const Tensor& b);   // (b, m, k) (b, k, n)
-Tensor mv(const Tensor& a, const Tensor& b);    // (m, k) (k)
-Tensor dot(const Tensor& a, const Tensor& b);   // (k) (k)
-Tensor outer(const Tensor& a, const Tensor& b); // (m) (n) -> (m, n)
-Tensor inner(const Tensor& a, const Tensor& b); // over the last axes
+Tensor mm(const Tensor& a, const Tensor& b);     // (m, k) (k, n)
+Tensor bmm(const Tensor& a, const Tensor& b);    // (b, m, k) (b, k, n)
+Tensor mv(const Tensor& a, const Tensor& b);     // (m, k) (k)
+Tensor dot(const Tensor& a, const Tensor& b);    // (k) (k)
+Tensor outer(const Tensor& a, const Tensor& b);  // (m) (n) -> (m, n)
+Tensor inner(const Tensor& a, const Tensor& b);  // over the last axes
 // x (..., k), weight (n, k) or (k), bias (n) or absent: x weight^T + bias.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = Tensor());
 // beta * input + alpha * product; input broadcasts to the product's shape.

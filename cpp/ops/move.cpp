@@ -16,20 +16,23 @@
 namespace fireseed {
 namespace {
 
-void like_input(Inputs in, const void*, Tensor* out) { out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device()); }
+void like_input(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device());
+}
 
-// --- cat: in = tensors of one rank and dtype ------------------------------------------------------------------------
+// --- cat: in = tensors of one rank and dtype
+// ------------------------------------------------------------------------
 
 void cat_infer(Inputs in, const void* attrs, Tensor* out) {
   const int64_t dim = static_cast<const CatAttrs*>(attrs)->dim;
   Dims sizes = in[0].sizes();
   for (size_t i = 1; i < in.size(); ++i) {
-    FS_CHECK(in[i].dim() == sizes.n, "cat: Tensors must have same number of dimensions: got ", sizes.n, " and ", in[i].dim(),
-             " (shapes ", in[0].sizes(), " and ", in[i].sizes(), ")");
+    FS_CHECK(in[i].dim() == sizes.n, "cat: Tensors must have same number of dimensions: got ", sizes.n, " and ",
+             in[i].dim(), " (shapes ", in[0].sizes(), " and ", in[i].sizes(), ")");
     for (int64_t d = 0; d < sizes.n; ++d)
-      FS_CHECK(d == dim || in[i].size(d) == sizes[d], "cat: Sizes of tensors must match except in dimension ", dim, ". Expected size ",
-               sizes[d], " but got size ", in[i].size(d), " for tensor number ", i, " in the list (shapes ", in[0].sizes(), " and ",
-               in[i].sizes(), ")");
+      FS_CHECK(d == dim || in[i].size(d) == sizes[d], "cat: Sizes of tensors must match except in dimension ", dim,
+               ". Expected size ", sizes[d], " but got size ", in[i].size(d), " for tensor number ", i,
+               " in the list (shapes ", in[0].sizes(), " and ", in[i].sizes(), ")");
     sizes[dim] += in[i].size(dim);
   }
   out[0] = make_shell(sizes, in[0].dtype(), in[0].device());
@@ -44,7 +47,8 @@ void cat_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   }
 }
 
-// --- flip, roll, repeat, tril, triu ---------------------------------------------------------------------------------
+// --- flip, roll, repeat, tril, triu
+// ---------------------------------------------------------------------------------
 
 void flip_vjp(const Vjp& c, const Tensor* g, Tensor* gx) { gx[0] = apply1(op::flip, {g[0]}, c.attrs<FlipAttrs>()); }
 void roll_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
@@ -58,7 +62,8 @@ void repeat_infer(Inputs in, const void* attrs, Tensor* out) {
   Dims sizes = static_cast<const RepeatAttrs*>(attrs)->repeats;
   const int64_t lead = sizes.n - in[0].dim();
   for (int64_t d = 0; d < in[0].dim(); ++d) {
-    FS_CHECK(!__builtin_mul_overflow(sizes[lead + d], in[0].size(d), &sizes[lead + d]), "repeat: the size is too large");
+    FS_CHECK(!__builtin_mul_overflow(sizes[lead + d], in[0].size(d), &sizes[lead + d]),
+             "repeat: the size is too large");
   }
   out[0] = make_shell(sizes, in[0].dtype(), in[0].device());
 }
@@ -97,18 +102,24 @@ void one_hot_infer(Inputs in, const void* attrs, Tensor* out) {
 
 }  // namespace
 
-constinit Op op::cat{.name = "cat", .flags = kSavesSizes, .attrs_size = sizeof(CatAttrs), .infer = cat_infer, .vjp = cat_vjp};
+constinit Op op::cat{
+    .name = "cat", .flags = kSavesSizes, .attrs_size = sizeof(CatAttrs), .infer = cat_infer, .vjp = cat_vjp};
 constinit Op op::flip{.name = "flip", .attrs_size = sizeof(FlipAttrs), .infer = like_input, .vjp = flip_vjp};
 constinit Op op::roll{.name = "roll", .attrs_size = sizeof(RollAttrs), .infer = like_input, .vjp = roll_vjp};
-constinit Op op::repeat{.name = "repeat", .attrs_size = sizeof(RepeatAttrs), .infer = repeat_infer, .vjp = repeat_vjp};
-constinit Op op::tril{.name = "tril", .flags = kInPlaceOk, .attrs_size = sizeof(TriAttrs), .infer = like_input, .vjp = tril_vjp};
-constinit Op op::triu{.name = "triu", .flags = kInPlaceOk, .attrs_size = sizeof(TriAttrs), .infer = like_input, .vjp = triu_vjp};
+constinit Op op::repeat{
+    .name = "repeat", .attrs_size = sizeof(RepeatAttrs), .infer = repeat_infer, .vjp = repeat_vjp};
+constinit Op op::tril{
+    .name = "tril", .flags = kInPlaceOk, .attrs_size = sizeof(TriAttrs), .infer = like_input, .vjp = tril_vjp};
+constinit Op op::triu{
+    .name = "triu", .flags = kInPlaceOk, .attrs_size = sizeof(TriAttrs), .infer = like_input, .vjp = triu_vjp};
 constinit Op op::repeat_interleave{.name = "repeat_interleave",
                                    .flags = kNotDifferentiable | kHostSync,
                                    .attrs_size = sizeof(RepeatInterleaveAttrs),
                                    .infer = repeat_interleave_infer};
-constinit Op op::one_hot{
-    .name = "one_hot", .flags = kNotDifferentiable | kHostSync, .attrs_size = sizeof(OneHotAttrs), .infer = one_hot_infer};
+constinit Op op::one_hot{.name = "one_hot",
+                         .flags = kNotDifferentiable | kHostSync,
+                         .attrs_size = sizeof(OneHotAttrs),
+                         .infer = one_hot_infer};
 
 Tensor cat(std::span<const Tensor> tensors, int64_t dim) {
   FS_CHECK_VALUE(!tensors.empty(), "cat: expected a non-empty list of Tensors");
@@ -142,8 +153,8 @@ Tensor stack(std::span<const Tensor> tensors, int64_t dim) {
   std::vector<Tensor> in;
   in.reserve(tensors.size());
   for (const Tensor& t : tensors) {
-    FS_CHECK(t.same_shape(tensors[0]), "stack expects each tensor to be equal size, but got ", tensors[0].sizes(), " at entry 0 and ",
-             t.sizes(), " at entry ", in.size());
+    FS_CHECK(t.same_shape(tensors[0]), "stack expects each tensor to be equal size, but got ", tensors[0].sizes(),
+             " at entry 0 and ", t.sizes(), " at entry ", in.size());
     in.push_back(unsqueeze(t, d));
   }
   return cat(in, d);
@@ -184,7 +195,8 @@ Tensor block_diag(std::span<const Tensor> tensors) {
   DType dtype = DType::kUndefined;
   std::vector<Tensor> blocks;
   for (const Tensor& t : tensors) {
-    FS_CHECK(t.dim() <= 2, "block_diag: Input tensors must have 2 or fewer dimensions. Input ", blocks.size(), " has ", t.dim(), " dimensions");
+    FS_CHECK(t.dim() <= 2, "block_diag: Input tensors must have 2 or fewer dimensions. Input ", blocks.size(),
+             " has ", t.dim(), " dimensions");
     blocks.push_back(at_least(t, 2));
     rows += blocks.back().size(0);
     cols += blocks.back().size(1);
@@ -244,7 +256,8 @@ Tensor rot90(const Tensor& x, int64_t k, const Dims& dims) {
   FS_CHECK(dims.n == 2, "rot90: expected total rotation dims == 2, but got dims = ", dims.n);
   FS_CHECK(x.dim() >= 2, "rot90: expected total dims >= 2, but got total dims = ", x.dim());
   const int64_t d0 = wrap_dim(dims[0], x.dim(), "rot90"), d1 = wrap_dim(dims[1], x.dim(), "rot90");
-  FS_CHECK(d0 != d1, "rot90: expected rotation dims to be different, but got dim0 = ", dims[0], " and dim1 = ", dims[1]);
+  FS_CHECK(d0 != d1, "rot90: expected rotation dims to be different, but got dim0 = ", dims[0],
+           " and dim1 = ", dims[1]);
   switch ((k % 4 + 4) % 4) {
     case 1: return transpose(flip(x, Dims{d1}), d0, d1);
     case 2: return flip(x, Dims{d0, d1});
@@ -254,9 +267,11 @@ Tensor rot90(const Tensor& x, int64_t k, const Dims& dims) {
 }
 
 Tensor repeat(const Tensor& x, const Dims& repeats) {
-  FS_CHECK(repeats.n >= x.dim(), "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: got repeats ",
+  FS_CHECK(repeats.n >= x.dim(),
+           "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: got repeats ",
            repeats, " for shape ", x.sizes());
-  for (int64_t r : repeats) FS_CHECK(r >= 0, "repeat: Trying to create tensor with negative dimension, got repeats ", repeats);
+  for (int64_t r : repeats)
+    FS_CHECK(r >= 0, "repeat: Trying to create tensor with negative dimension, got repeats ", repeats);
   return apply1(op::repeat, {x}, RepeatAttrs{repeats});
 }
 Tensor tile(const Tensor& x, const Dims& repeats) {
@@ -267,8 +282,8 @@ Tensor tile(const Tensor& x, const Dims& repeats) {
 
 Tensor repeat_interleave(const Tensor& repeats, std::optional<int64_t> output_size) {
   FS_CHECK(repeats.dim() == 1, "repeat_interleave only accept 1D vector as repeat, got shape ", repeats.sizes());
-  FS_CHECK(repeats.dtype() == DType::kInt64 || repeats.dtype() == DType::kInt32, "repeats has to be Long or Int tensor, got ",
-           dtype_name(repeats.dtype()));
+  FS_CHECK(repeats.dtype() == DType::kInt64 || repeats.dtype() == DType::kInt32,
+           "repeats has to be Long or Int tensor, got ", dtype_name(repeats.dtype()));
   const Tensor r = to(repeats, DType::kInt64);
   RepeatInterleaveAttrs a;
   if (output_size) {
@@ -299,14 +314,16 @@ Tensor repeat_interleave(const Tensor& x, int64_t repeats, std::optional<int64_t
   const Tensor r = reshape(expand(unsqueeze(in, d + 1), wide), flat);
   return r.impl()->storage == x.impl()->storage ? clone(r) : r;
 }
-Tensor repeat_interleave(const Tensor& x, const Tensor& repeats, std::optional<int64_t> dim, std::optional<int64_t> output_size) {
+Tensor repeat_interleave(const Tensor& x, const Tensor& repeats, std::optional<int64_t> dim,
+                         std::optional<int64_t> output_size) {
   const Tensor in = dim ? (x.dim() ? x : unsqueeze(x, 0)) : reshape(x, Dims{x.numel()});
   const int64_t d = dim ? wrap_dim(*dim, x.dim(), "repeat_interleave") : 0;
   FS_CHECK(repeats.dim() <= 1, "repeats must be 0-dim or 1-dim tensor, got shape ", repeats.sizes());
   Tensor r = repeats;
   if (r.numel() == 1 && in.size(d) != 1) r = expand(reshape(r, Dims{1}), Dims{in.size(d)});
   if (r.dim() == 0) r = reshape(r, Dims{1});
-  FS_CHECK(r.numel() == in.size(d), "repeats must have the same size as input along dim, but got repeats.size(0) = ", r.numel(),
+  FS_CHECK(r.numel() == in.size(d),
+           "repeats must have the same size as input along dim, but got repeats.size(0) = ", r.numel(),
            " and input.size(", d, ") = ", in.size(d));
   return index_select(in, d, repeat_interleave(r, output_size));
 }
@@ -324,7 +341,8 @@ namespace {
 
 Tensor triangle_indices(int64_t rows, int64_t cols, int64_t offset, DType dtype, bool lower, const char* op) {
   FS_CHECK(rows >= 0 && cols >= 0, op, ": row and col must be non-negative, got ", rows, " and ", cols);
-  FS_CHECK(dtype == DType::kInt64 || dtype == DType::kInt32, op, ": only supports int32 and int64, got ", dtype_name(dtype));
+  FS_CHECK(dtype == DType::kInt64 || dtype == DType::kInt32, op, ": only supports int32 and int64, got ",
+           dtype_name(dtype));
   const auto first = [&](int64_t i) { return lower ? int64_t{0} : std::clamp<int64_t>(i + offset, 0, cols); };
   const auto last = [&](int64_t i) { return lower ? std::clamp<int64_t>(i + offset + 1, 0, cols) : cols; };
   int64_t n = 0;
@@ -382,8 +400,8 @@ std::vector<Tensor> broadcast_tensors(std::span<const Tensor> tensors) {
 
 std::vector<Tensor> meshgrid(std::span<const Tensor> tensors, std::string_view indexing) {
   FS_CHECK(!tensors.empty(), "meshgrid expects a non-empty TensorList");
-  FS_CHECK(indexing == "ij" || indexing == "xy", "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: ",
-           std::string(indexing));
+  FS_CHECK(indexing == "ij" || indexing == "xy",
+           "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: ", std::string(indexing));
   const auto n = static_cast<int64_t>(tensors.size());
   const bool swap = indexing == "xy" && n >= 2;
   std::vector<Tensor> in(tensors.begin(), tensors.end());
@@ -391,8 +409,8 @@ std::vector<Tensor> meshgrid(std::span<const Tensor> tensors, std::string_view i
   Dims sizes;
   for (const Tensor& t : in) {
     FS_CHECK(t.dim() <= 1, "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got shape: ", t.sizes());
-    FS_CHECK(t.dtype() == in[0].dtype(), "torch.meshgrid expects all tensors to have the same dtype, got ", dtype_name(in[0].dtype()),
-             " and ", dtype_name(t.dtype()));
+    FS_CHECK(t.dtype() == in[0].dtype(), "torch.meshgrid expects all tensors to have the same dtype, got ",
+             dtype_name(in[0].dtype()), " and ", dtype_name(t.dtype()));
     sizes.push_back(t.numel());
   }
   std::vector<Tensor> r;
@@ -421,7 +439,8 @@ Tensor combinations(const Tensor& x, int64_t r, bool with_replacement) {
   std::vector<int64_t> at(static_cast<size_t>(r)), rows;
   // Counts up through the index tuples in order.
   const auto fill_from = [&](size_t from, int64_t value) {
-    for (size_t i = from; i < at.size(); ++i) at[i] = with_replacement ? value : value + static_cast<int64_t>(i - from);
+    for (size_t i = from; i < at.size(); ++i)
+      at[i] = with_replacement ? value : value + static_cast<int64_t>(i - from);
   };
   fill_from(0, 0);
   while (n > 0 && at.back() < n) {
@@ -438,7 +457,8 @@ Tensor combinations(const Tensor& x, int64_t r, bool with_replacement) {
 }
 
 Tensor one_hot(const Tensor& classes, int64_t num_classes) {
-  FS_CHECK(classes.dtype() == DType::kInt64, "one_hot is only applicable to index tensor of type LongTensor, got ", dtype_name(classes.dtype()));
+  FS_CHECK(classes.dtype() == DType::kInt64, "one_hot is only applicable to index tensor of type LongTensor, got ",
+           dtype_name(classes.dtype()));
   OneHotAttrs a;
   a.num_classes = num_classes;
   if (classes.numel() == 0) {

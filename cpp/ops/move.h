@@ -27,7 +27,8 @@ Tensor repeat(const Tensor& x, const Dims& repeats);
 Tensor tile(const Tensor& x, const Dims& repeats);
 Tensor repeat_interleave(const Tensor& repeats, std::optional<int64_t> output_size = {});
 Tensor repeat_interleave(const Tensor& x, int64_t repeats, std::optional<int64_t> dim = {});
-Tensor repeat_interleave(const Tensor& x, const Tensor& repeats, std::optional<int64_t> dim = {}, std::optional<int64_t> output_size = {});
+Tensor repeat_interleave(const Tensor& x, const Tensor& repeats, std::optional<int64_t> dim = {},
+                         std::optional<int64_t> output_size = {});
 
 Tensor tril(const Tensor& x, int64_t diagonal = 0);
 Tensor triu(const Tensor& x, int64_t diagonal = 0);
@@ -50,7 +51,8 @@ Tensor constant_pad(const Tensor& x, const Dims& pad, Scalar value = 0.0);
 
 // unfold (im2col) and fold (col2im) of nn.functional: (N, C, H, W) <-> (N, C * kh * kw, L); pairs [height, width].
 Tensor im2col(const Tensor& x, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride);
-Tensor col2im(const Tensor& x, const Dims& output_size, const Dims& kernel, const Dims& dilation, const Dims& padding, const Dims& stride);
+Tensor col2im(const Tensor& x, const Dims& output_size, const Dims& kernel, const Dims& dilation, const Dims& padding,
+              const Dims& stride);
 
 Tensor pixel_shuffle(const Tensor& x, int64_t upscale_factor);
 Tensor pixel_unshuffle(const Tensor& x, int64_t downscale_factor);

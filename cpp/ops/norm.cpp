@@ -203,16 +203,18 @@ void check_channels(const Tensor& v, int64_t size, const char* op, const char* w
   FS_CHECK(v.is_floating(), op, ": ", what, " must be floating point, got ", dtype_name(v.dtype()));
 }
 int64_t check_shape(const Tensor& x, const Dims& shape, const Tensor& weight, const Tensor& bias, const char* op) {
-  FS_CHECK(shape.n >= 1, op, ": Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, "
-           "but got normalized_shape = ", shape);
+  FS_CHECK(shape.n >= 1, op,
+           ": Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, "
+           "but got normalized_shape = ",
+           shape);
   for (const Tensor* p : {&weight, &bias})
     FS_CHECK(!p->defined() || p->sizes() == shape, op, ": Expected ", p == &weight ? "weight" : "bias",
              " to be of same shape as normalized_shape, but got shape ", p->defined() ? p->sizes() : Dims{},
              " and normalized_shape = ", shape);
   bool ok = x.dim() >= shape.n;
   for (int64_t d = 0; ok && d < shape.n; ++d) ok = x.size(x.dim() - shape.n + d) == shape[d];
-  FS_CHECK(ok, op, ": Given normalized_shape=", shape, ", expected input with shape [*, ", shape, "], but got input of size",
-           x.sizes());
+  FS_CHECK(ok, op, ": Given normalized_shape=", shape, ", expected input with shape [*, ", shape,
+           "], but got input of size", x.sizes());
   return numel_of(shape);
 }
 
@@ -280,10 +282,13 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
   check_channels(weight, channels, "batch_norm", "weight");
   check_channels(bias, channels, "batch_norm", "bias");
   if (training) {
-    FS_CHECK_VALUE(channels == 0 || x.numel() / channels != 1, "batch_norm: Expected more than 1 value per channel when training, "
-                   "got input size ", x.sizes());
+    FS_CHECK_VALUE(channels == 0 || x.numel() / channels != 1,
+                   "batch_norm: Expected more than 1 value per channel when training, "
+                   "got input size ",
+                   x.sizes());
   } else {
-    FS_CHECK(running_mean.defined() && running_var.defined(), "batch_norm: Expected running_mean and running_var to be defined "
+    FS_CHECK(running_mean.defined() && running_var.defined(),
+             "batch_norm: Expected running_mean and running_var to be defined "
              "when training=False");
   }
   const Tensor in[] = {x, weight, bias, running_mean, running_var};
@@ -311,10 +316,10 @@ Tensor rms_norm(const Tensor& x, const Dims& shape, const Tensor& weight, double
   require_floating(x, "rms_norm");
   const int64_t size = check_shape(x, shape, weight, Tensor(), "rms_norm");
   if (eps != eps) {
-    eps = x.dtype() == DType::kFloat64    ? std::numeric_limits<double>::epsilon()
-          : x.dtype() == DType::kFloat32  ? 1.1920928955078125e-07
-          : x.dtype() == DType::kFloat16  ? 0.0009765625
-                                          : 0.0078125;
+    eps = x.dtype() == DType::kFloat64   ? std::numeric_limits<double>::epsilon()
+          : x.dtype() == DType::kFloat32 ? 1.1920928955078125e-07
+          : x.dtype() == DType::kFloat16 ? 0.0009765625
+                                         : 0.0078125;
   }
   const Tensor in[] = {x, weight};
   const LayerNormAttrs a{size, eps};
@@ -325,12 +330,14 @@ Tensor rms_norm(const Tensor& x, const Dims& shape, const Tensor& weight, double
 
 Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps) {
   require_floating(x, "group_norm");
-  FS_CHECK(x.dim() >= 2, "group_norm: Expected at least 2 dimensions for input tensor but received ", x.dim(), " (shape ",
-           x.sizes(), ")");
+  FS_CHECK(x.dim() >= 2, "group_norm: Expected at least 2 dimensions for input tensor but received ", x.dim(),
+           " (shape ", x.sizes(), ")");
   const int64_t channels = x.size(1);
   FS_CHECK(groups > 0, "group_norm: Expected num groups to be greater than 0, got ", groups);
-  FS_CHECK(channels % groups == 0, "group_norm: Expected number of channels in input to be divisible by num_groups, but got "
-           "input of shape ", x.sizes(), " and num_groups=", groups);
+  FS_CHECK(channels % groups == 0,
+           "group_norm: Expected number of channels in input to be divisible by num_groups, but got "
+           "input of shape ",
+           x.sizes(), " and num_groups=", groups);
   check_channels(weight, channels, "group_norm", "weight");
   check_channels(bias, channels, "group_norm", "bias");
   const Tensor in[] = {x, weight, bias};
@@ -343,7 +350,8 @@ Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const T
 Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
                      const Tensor& bias, bool use_input_stats, double momentum, double eps) {
   require_floating(x, "instance_norm");
-  FS_CHECK(x.dim() >= 2, "instance_norm: expected an input of at least 2 dimensions (N, C, ...), got shape ", x.sizes());
+  FS_CHECK(x.dim() >= 2, "instance_norm: expected an input of at least 2 dimensions (N, C, ...), got shape ",
+           x.sizes());
   FS_CHECK(use_input_stats || (running_mean.defined() && running_var.defined()),
            "instance_norm: Expected running_mean and running_var to be defined when use_input_stats is false");
   if (!use_input_stats) return batch_norm(x, running_mean, running_var, weight, bias, false, momentum, eps);
@@ -357,7 +365,8 @@ Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& 
   sizes[1] = n * channels;
   auto spread = [&](const Tensor& v) { return v.defined() ? repeat(v, Dims{n}) : v; };
   const Tensor mean_n = spread(running_mean), var_n = spread(running_var);
-  const Tensor y = batch_norm(reshape(contiguous(x), sizes), mean_n, var_n, spread(weight), spread(bias), true, momentum, eps);
+  const Tensor y =
+      batch_norm(reshape(contiguous(x), sizes), mean_n, var_n, spread(weight), spread(bias), true, momentum, eps);
   {
     const GradMode off(false);
     if (running_mean.defined()) copy_(running_mean, mean(view(mean_n, Dims{n, channels}), Dims{0}));
@@ -367,7 +376,8 @@ Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& 
 }
 
 Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double beta, double k) {
-  FS_CHECK_VALUE(x.dim() >= 3, "local_response_norm: Expected 3D or higher dimensionality input (got ", x.dim(), " dimensions)");
+  FS_CHECK_VALUE(x.dim() >= 3, "local_response_norm: Expected 3D or higher dimensionality input (got ", x.dim(),
+                 " dimensions)");
   FS_CHECK_VALUE(size > 0, "local_response_norm: size must be positive, got ", size);
   if (x.numel() == 0) return x;
   Dims before = x.sizes(), after = x.sizes();

@@ -13,11 +13,11 @@ namespace {
 
 struct Layout {
   const Op* op;
-  int hyper;        // hyperparameters
+  int hyper;  // hyperparameters
   bool has_step;
-  int scalars;      // 0-dim states
-  int states;       // states that are always there
-  int64_t optional; // flags that each add a state
+  int scalars;       // 0-dim states
+  int states;        // states that are always there
+  int64_t optional;  // flags that each add a state
 };
 
 const Layout kLayouts[] = {
@@ -43,24 +43,28 @@ const Layout& layout_of(const Op& op) {
 
 // Inputs of one step: hyperparameters, then `per` tensors for each parameter.
 int tensors_per_parameter(const Layout& l, int64_t flags) {
-  return 2 + (l.has_step ? 1 : 0) + l.scalars + l.states + __builtin_popcountll(static_cast<uint64_t>(flags & l.optional));
+  return 2 + (l.has_step ? 1 : 0) + l.scalars + l.states +
+         __builtin_popcountll(static_cast<uint64_t>(flags & l.optional));
 }
 
 [[noreturn, gnu::cold]] void mismatch(const Op& op, size_t i, const Tensor& p, const char* what, const Tensor& t) {
-  fail(ErrorKind::kRuntime, op.name, ": parameter ", i, " has shape ", p.sizes(), " and dtype ", dtype_name(p.dtype()),
-       ", but its ", what, " has shape ", t.sizes(), " and dtype ", dtype_name(t.dtype()));
+  fail(ErrorKind::kRuntime, op.name, ": parameter ", i, " has shape ", p.sizes(), " and dtype ",
+       dtype_name(p.dtype()), ", but its ", what, " has shape ", t.sizes(), " and dtype ", dtype_name(t.dtype()));
 }
 
 void check_step(const Op& op, Inputs in, const OptimAttrs& a) {
   const Layout& l = layout_of(op);
   const size_t n = static_cast<size_t>(a.count), per = static_cast<size_t>(tensors_per_parameter(l, a.flags));
-  FS_CHECK(in.size() == 1 + n * per, op.name, ": ", a.count, " parameters need ", 1 + n * per, " tensors, got ", in.size());
-  FS_CHECK(in[0].dtype() == DType::kFloat64 && in[0].numel() == l.hyper && in[0].is_contiguous(), op.name, ": expected ",
-           l.hyper, " float64 hyperparameters, got shape ", in[0].sizes(), " and dtype ", dtype_name(in[0].dtype()));
+  FS_CHECK(in.size() == 1 + n * per, op.name, ": ", a.count, " parameters need ", 1 + n * per, " tensors, got ",
+           in.size());
+  FS_CHECK(in[0].dtype() == DType::kFloat64 && in[0].numel() == l.hyper && in[0].is_contiguous(), op.name,
+           ": expected ", l.hyper, " float64 hyperparameters, got shape ", in[0].sizes(), " and dtype ",
+           dtype_name(in[0].dtype()));
   const size_t numbers = (l.has_step ? 1u : 0u) + static_cast<size_t>(l.scalars);
   for (size_t i = 0; i < n; ++i) {
     const Tensor& p = in[1 + i];
-    FS_CHECK(p.is_floating(), op.name, ": parameter ", i, " has dtype ", dtype_name(p.dtype()), "; only floats can be optimized");
+    FS_CHECK(p.is_floating(), op.name, ": parameter ", i, " has dtype ", dtype_name(p.dtype()),
+             "; only floats can be optimized");
     for (size_t k = 1; k < per; ++k) {
       const Tensor& t = in[1 + k * n + i];
       if (k >= 2 && k < 2 + numbers) {
@@ -90,7 +94,8 @@ void floats_infer(Inputs in, const void*, Tensor*) {
 }
 
 // Parameters that have gradients: fills `in` with the hyperparameters, then parameters, gradients and `groups`.
-std::vector<Tensor> gather(const Tensor& hyper, const std::vector<Tensor>& parameters, const std::vector<bool>& wanted,
+std::vector<Tensor> gather(const Tensor& hyper, const std::vector<Tensor>& parameters,
+                           const std::vector<bool>& wanted,
                            std::initializer_list<const std::vector<Tensor>*> groups) {
   std::vector<Tensor> in{hyper};
   auto append = [&](auto&& get) {
@@ -115,11 +120,11 @@ void write_hyper(const Tensor& hyper, std::initializer_list<double> values) {
 
 }  // namespace
 
-#define FS_STEP(name_)                                              \
-  constinit Op op::name_{.name = #name_,                            \
+#define FS_STEP(name_)                                                 \
+  constinit Op op::name_{.name = #name_,                               \
                          .flags = kMutatesInputs | kNotDifferentiable, \
-                         .attrs_size = sizeof(OptimAttrs),          \
-                         .num_outputs = 0,                          \
+                         .attrs_size = sizeof(OptimAttrs),             \
+                         .num_outputs = 0,                             \
                          .infer = step_infer};
 FS_STEP(sgd_step)
 FS_STEP(adam_step)
@@ -135,14 +140,10 @@ FS_STEP(rprop_step)
 FS_STEP(ftrl_step)
 #undef FS_STEP
 
-constinit Op op::foreach_norm{.name = "foreach_norm",
-                              .flags = kNotDifferentiable,
-                              .attrs_size = sizeof(ForeachNormAttrs),
-                              .infer = norm_infer};
-constinit Op op::foreach_scale{.name = "foreach_scale",
-                               .flags = kMutatesInputs | kNotDifferentiable,
-                               .num_outputs = 0,
-                               .infer = floats_infer};
+constinit Op op::foreach_norm{
+    .name = "foreach_norm", .flags = kNotDifferentiable, .attrs_size = sizeof(ForeachNormAttrs), .infer = norm_infer};
+constinit Op op::foreach_scale{
+    .name = "foreach_scale", .flags = kMutatesInputs | kNotDifferentiable, .num_outputs = 0, .infer = floats_infer};
 constinit Op op::foreach_clamp{.name = "foreach_clamp",
                                .flags = kMutatesInputs | kNotDifferentiable,
                                .attrs_size = sizeof(ForeachClampAttrs),
@@ -173,8 +174,8 @@ Tensor foreach_norm(std::span<const Tensor> tensors, double order) {
 
 void foreach_scale_(std::span<const Tensor> tensors, const Tensor& factor) {
   FS_CHECK(factor.numel() == 1 && (factor.dtype() == DType::kFloat32 || factor.dtype() == DType::kFloat64),
-           "foreach_scale: expected a factor of one float32 or float64 number, got shape ", factor.sizes(), " and dtype ",
-           dtype_name(factor.dtype()));
+           "foreach_scale: expected a factor of one float32 or float64 number, got shape ", factor.sizes(),
+           " and dtype ", dtype_name(factor.dtype()));
   std::vector<Tensor> in{factor};
   in.insert(in.end(), tensors.begin(), tensors.end());
   apply(op::foreach_scale, in, nullptr, nullptr);
@@ -195,9 +196,10 @@ Tensor clip_grad_norm_(std::span<const Tensor> parameters, double max_norm, doub
   if (grads.empty()) return scalar_tensor(Scalar(0.0), default_dtype());
   Tensor total = foreach_norm(grads, order);
   const double norm = item(total).to_double();
-  FS_CHECK(!error_if_nonfinite || std::isfinite(norm), "The total norm of order ", order,
-           " for gradients from `parameters` is non-finite, so it cannot be clipped. To disable this error and scale the "
-           "gradients by the non-finite norm anyway, set `error_if_nonfinite=False`");
+  FS_CHECK(
+      !error_if_nonfinite || std::isfinite(norm), "The total norm of order ", order,
+      " for gradients from `parameters` is non-finite, so it cannot be clipped. To disable this error and scale the "
+      "gradients by the non-finite norm anyway, set `error_if_nonfinite=False`");
   // In the precision of the norm, as the same formula on tensors would round.
   double factor;
   if (total.dtype() == DType::kFloat64) factor = 1.0 / (norm + 1e-6) * max_norm;
@@ -208,8 +210,14 @@ Tensor clip_grad_norm_(std::span<const Tensor> parameters, double max_norm, doub
 
 Sgd::Sgd(std::vector<Tensor> parameters, double lr_, double momentum_, double dampening_, double weight_decay_,
          bool nesterov_)
-    : lr(lr_), momentum(momentum_), dampening(dampening_), weight_decay(weight_decay_), nesterov(nesterov_),
-      parameters_(std::move(parameters)), buffers_(parameters_.size()), hyper_(empty({4}, DType::kFloat64)) {}
+    : lr(lr_),
+      momentum(momentum_),
+      dampening(dampening_),
+      weight_decay(weight_decay_),
+      nesterov(nesterov_),
+      parameters_(std::move(parameters)),
+      buffers_(parameters_.size()),
+      hyper_(empty({4}, DType::kFloat64)) {}
 
 void Sgd::step() {
   GradMode off(false);
@@ -223,8 +231,8 @@ void Sgd::step() {
     if (starts[i]) buffers_[i] = zeros_like(parameters_[i]);
   }
   auto run = [&](const std::vector<bool>& wanted, int64_t extra) {
-    const auto in = momentum != 0 ? gather(hyper_, parameters_, wanted, {&buffers_})
-                                  : gather(hyper_, parameters_, wanted, {});
+    const auto in =
+        momentum != 0 ? gather(hyper_, parameters_, wanted, {&buffers_}) : gather(hyper_, parameters_, wanted, {});
     optimizer_step(op::sgd_step, in, OptimAttrs{count_of(wanted), flags | extra});
   };
   run(starts, kFirstStep);
@@ -235,10 +243,16 @@ void Sgd::zero_grad() {
   for (const Tensor& p : parameters_) p.set_grad(Tensor());
 }
 
-Adam::Adam(std::vector<Tensor> parameters, double lr_, double beta1_, double beta2_, double eps_, double weight_decay_,
-           bool decoupled_)
-    : lr(lr_), beta1(beta1_), beta2(beta2_), eps(eps_), weight_decay(weight_decay_), decoupled(decoupled_),
-      parameters_(std::move(parameters)), hyper_(empty({5}, DType::kFloat64)) {
+Adam::Adam(std::vector<Tensor> parameters, double lr_, double beta1_, double beta2_, double eps_,
+           double weight_decay_, bool decoupled_)
+    : lr(lr_),
+      beta1(beta1_),
+      beta2(beta2_),
+      eps(eps_),
+      weight_decay(weight_decay_),
+      decoupled(decoupled_),
+      parameters_(std::move(parameters)),
+      hyper_(empty({5}, DType::kFloat64)) {
   GradMode off(false);
   for (const Tensor& p : parameters_) {
     steps_.push_back(scalar_tensor(Scalar(0.0), DType::kFloat32));

@@ -15,7 +15,8 @@ namespace {
 DType combine_kinds(DType higher, DType lower) {
   if (higher == DType::kUndefined) return lower;
   if (is_floating(higher)) return higher;
-  if (higher == DType::kBool || (lower != DType::kUndefined && is_floating(lower))) return promote_types(higher, lower);
+  if (higher == DType::kBool || (lower != DType::kUndefined && is_floating(lower)))
+    return promote_types(higher, lower);
   return higher;
 }
 struct Kinds {
@@ -86,7 +87,8 @@ void broadcast_infer(const char* op, Inputs in, DType dtype, Tensor* out) {
   // Nearly always one operand has the result's shape.
   size_t largest = 0;
   for (size_t i = 1; i < in.size(); ++i)
-    if (in[i].dim() > in[largest].dim() || (in[i].dim() == in[largest].dim() && in[i].numel() > in[largest].numel())) largest = i;
+    if (in[i].dim() > in[largest].dim() || (in[i].dim() == in[largest].dim() && in[i].numel() > in[largest].numel()))
+      largest = i;
   bool all_fit = true;
   for (size_t i = 0; i < in.size(); ++i) all_fit &= i == largest || fits_into(in[i].impl(), in[largest].impl());
   if (all_fit) return like_first(in[largest], dtype, out);
@@ -107,7 +109,8 @@ void broadcast_infer(const char* op, Inputs in, DType dtype, Tensor* out) {
 
 #define FS_UNARY(name, Functor)
 #define FS_BINARY(name_, Functor) \
-  constinit Op op::name_ = binary_op<Functor, op::name_>(#name_, std::is_same_v<Functor, Mul> ? uint32_t{kBilinear} : 0u);
+  constinit Op op::name_ =        \
+      binary_op<Functor, op::name_>(#name_, std::is_same_v<Functor, Mul> ? uint32_t{kBilinear} : 0u);
 #define FS_COMPARE(name_, Functor) constinit Op op::name_ = compare_op<op::name_>(#name_);
 #define FS_TERNARY(name_, Functor) constinit Op op::name_ = ternary_op<Functor, op::name_>(#name_);
 #define FS_KERNEL(name)
@@ -181,7 +184,9 @@ Tensor run(const Op& op, const Tensor& x, const Tensor& y, DType t) {
 }
 DType float_type(DType t) { return is_floating(t) ? t : default_dtype(); }
 Tensor run_promoted(const Op& op, const Tensor& x, const Tensor& y) { return run(op, x, y, result_type(x, y)); }
-Tensor run_float(const Op& op, const Tensor& x, const Tensor& y) { return run(op, x, y, float_type(result_type(x, y))); }
+Tensor run_float(const Op& op, const Tensor& x, const Tensor& y) {
+  return run(op, x, y, float_type(result_type(x, y)));
+}
 
 // y is a Python number that does not change x's dtype: then it may stand in the attributes. Integers beyond 2^53
 // would not survive as doubles.
@@ -206,16 +211,19 @@ void run_inplace(const Op& op, const Tensor& x, const Tensor& y, DType t, const 
 }
 
 void check_alpha(const char* op, Scalar alpha, DType t) {
-  FS_CHECK(alpha.kind != Scalar::kBool || t == DType::kBool, op, ": Boolean alpha only supported for Boolean results.");
-  FS_CHECK(is_floating(t) || !alpha.is_float(), op, ": For integral input tensors, argument alpha must not be a floating point number.");
+  FS_CHECK(alpha.kind != Scalar::kBool || t == DType::kBool, op,
+           ": Boolean alpha only supported for Boolean results.");
+  FS_CHECK(is_floating(t) || !alpha.is_float(), op,
+           ": For integral input tensors, argument alpha must not be a floating point number.");
 }
 void check_sub(const Tensor& x, const Tensor& y) {
   FS_CHECK(!(x.dtype() == DType::kBool && y.dtype() == DType::kBool),
            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
            "operator instead.");
-  FS_CHECK(x.dtype() != DType::kBool && y.dtype() != DType::kBool,
-           "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use "
-           "the `~` or `logical_not()` operator instead.");
+  FS_CHECK(
+      x.dtype() != DType::kBool && y.dtype() != DType::kBool,
+      "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use "
+      "the `~` or `logical_not()` operator instead.");
 }
 
 }  // namespace
@@ -343,7 +351,9 @@ DType no_bool(const Tensor& x, const Tensor& y, const char* op) {
 }  // namespace
 
 Tensor div_trunc(const Tensor& x, const Tensor& y) { return run(op::div_trunc, x, y, no_bool(x, y, "div_trunc")); }
-Tensor floor_divide(const Tensor& x, const Tensor& y) { return run(op::floor_divide, x, y, no_bool(x, y, "div_floor")); }
+Tensor floor_divide(const Tensor& x, const Tensor& y) {
+  return run(op::floor_divide, x, y, no_bool(x, y, "div_floor"));
+}
 Tensor fmod(const Tensor& x, const Tensor& y) { return run(op::fmod, x, y, no_bool(x, y, "fmod")); }
 Tensor remainder(const Tensor& x, const Tensor& y) { return run(op::remainder, x, y, no_bool(x, y, "remainder")); }
 
@@ -365,7 +375,8 @@ void pow_(const Tensor& x, const Tensor& y) {
     const PowScalar f{item(y).to_double()};
     return apply_inplace(op::pow_scalar, in, &f);
   }
-  FS_CHECK(!y.is_wrapped_number() || item(y).to_double() >= 0, "Integers to negative integer powers are not allowed.");
+  FS_CHECK(!y.is_wrapped_number() || item(y).to_double() >= 0,
+           "Integers to negative integer powers are not allowed.");
   binary_(op::pow, x, y);
 }
 
@@ -418,9 +429,15 @@ DType integral(const Tensor& x, const Tensor& y, const char* op) {
 Tensor compare(const Op& op, const Tensor& x, const Tensor& y) { return run_promoted(op, x, y); }
 }  // namespace
 
-Tensor bitwise_and(const Tensor& x, const Tensor& y) { return run(op::bitwise_and, x, y, integral(x, y, "bitwise_and")); }
-Tensor bitwise_or(const Tensor& x, const Tensor& y) { return run(op::bitwise_or, x, y, integral(x, y, "bitwise_or")); }
-Tensor bitwise_xor(const Tensor& x, const Tensor& y) { return run(op::bitwise_xor, x, y, integral(x, y, "bitwise_xor")); }
+Tensor bitwise_and(const Tensor& x, const Tensor& y) {
+  return run(op::bitwise_and, x, y, integral(x, y, "bitwise_and"));
+}
+Tensor bitwise_or(const Tensor& x, const Tensor& y) {
+  return run(op::bitwise_or, x, y, integral(x, y, "bitwise_or"));
+}
+Tensor bitwise_xor(const Tensor& x, const Tensor& y) {
+  return run(op::bitwise_xor, x, y, integral(x, y, "bitwise_xor"));
+}
 Tensor bitwise_left_shift(const Tensor& x, const Tensor& y) {
   return run(op::bitwise_left_shift, x, y, integral(x, y, "bitwise_left_shift"));
 }
@@ -466,7 +483,8 @@ Tensor isclose(const Tensor& x, const Tensor& y, double rtol, double atol, bool 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   const DType t = result_type(a, b);
   FS_CHECK(condition.dtype() == DType::kBool || condition.dtype() == DType::kUInt8,
-           "where expected condition to be a boolean tensor, but got a tensor with dtype ", dtype_name(condition.dtype()));
+           "where expected condition to be a boolean tensor, but got a tensor with dtype ",
+           dtype_name(condition.dtype()));
   Tensor in[3] = {condition.dtype() == DType::kBool ? condition : to(condition, DType::kBool), cast_operand(a, t),
                   cast_operand(b, t)};
   Tensor out;
@@ -510,7 +528,9 @@ void addcmul_(const Tensor& x, const Tensor& a, const Tensor& b, double value) {
 void addcdiv_(const Tensor& x, const Tensor& a, const Tensor& b, double value) {
   run3_inplace(op::addcdiv, x, a, b, Addcdiv{value});
 }
-void lerp_(const Tensor& x, const Tensor& end, const Tensor& weight) { run3_inplace(op::lerp, x, end, weight, Lerp{}); }
+void lerp_(const Tensor& x, const Tensor& end, const Tensor& weight) {
+  run3_inplace(op::lerp, x, end, weight, Lerp{});
+}
 void lerp_(const Tensor& x, const Tensor& end, double weight) {
   FS_CHECK(x.dtype() == end.dtype(), "expected dtype ", dtype_name(x.dtype()), " for `end` but got dtype ",
            dtype_name(end.dtype()));

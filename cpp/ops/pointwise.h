@@ -158,7 +158,7 @@ Tensor isclose(const Tensor& x, const Tensor& y, double rtol = 1e-5, double atol
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 Tensor where(const Tensor& condition, const Tensor& a, double b);
 Tensor where(const Tensor& condition, double a, const Tensor& b);
-Tensor where(const Tensor& condition, double a, double b);  // default float dtype
+Tensor where(const Tensor& condition, double a, double b);                              // default float dtype
 Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, double value = 1.0);  // x + value a b
 Tensor addcdiv(const Tensor& x, const Tensor& a, const Tensor& b, double value = 1.0);  // x + value a / b
 Tensor lerp(const Tensor& start, const Tensor& end, const Tensor& weight);
@@ -198,8 +198,8 @@ inline Tensor operator-(double x, const Tensor& y) { return rsub(x, y); }
 inline Tensor operator*(double x, const Tensor& y) { return mul(y, x); }
 inline Tensor operator/(double x, const Tensor& y) { return rdiv(x, y); }
 
-#define FS_TENSOR_COMPARE(op, name)                                                                          \
-  inline Tensor operator op(const Tensor& x, const Tensor& y) { return name(x, y); }                         \
+#define FS_TENSOR_COMPARE(op, name)                                                  \
+  inline Tensor operator op(const Tensor& x, const Tensor& y) { return name(x, y); } \
   inline Tensor operator op(const Tensor& x, double y) { return name(x, wrapped_number(Scalar(y))); }
 FS_TENSOR_COMPARE(==, eq)
 FS_TENSOR_COMPARE(!=, ne)

@@ -21,8 +21,8 @@ constexpr Op loss_backward_op(const char* name) {
 
 }  // namespace
 
-#define FS_LOSS_RECORDS(name_, Functor)                                                     \
-  constinit Op op::name_ = loss_op<Functor, op::name_, op::name_##_backward>(#name_);       \
+#define FS_LOSS_RECORDS(name_, Functor)                                               \
+  constinit Op op::name_ = loss_op<Functor, op::name_, op::name_##_backward>(#name_); \
   constinit Op op::name_##_backward = loss_backward_op<Functor, op::name_##_backward>(#name_ "_backward");
 FS_LOSS_RECORDS(mse_loss, MseLoss)
 FS_LOSS_RECORDS(l1_loss, L1Loss)
@@ -40,7 +40,8 @@ template <class A>
 Tensor run(const Op& op, const Tensor& x, const Tensor& y, const A& attrs) {
   const DType t = result_type(x, y);
   Tensor in[2] = {cast_operand(x, t), cast_operand(y, t)}, out;
-  FS_CHECK_KIND(is_floating(t), ErrorKind::kNotImplemented, "\"", op.name, "\" not implemented for '", dtype_name(t), "'");
+  FS_CHECK_KIND(is_floating(t), ErrorKind::kNotImplemented, "\"", op.name, "\" not implemented for '", dtype_name(t),
+                "'");
   apply(op, in, &attrs, &out);
   return out;
 }
@@ -58,7 +59,9 @@ Tensor bce_loss_elements(const Tensor& x, const Tensor& y) { return run(op::bce_
 Tensor bce_with_logits_loss_elements(const Tensor& x, const Tensor& y) {
   return run(op::bce_with_logits_loss, x, y, BceWithLogitsLoss{});
 }
-Tensor soft_margin_loss_elements(const Tensor& x, const Tensor& y) { return run(op::soft_margin_loss, x, y, SoftMarginLoss{}); }
+Tensor soft_margin_loss_elements(const Tensor& x, const Tensor& y) {
+  return run(op::soft_margin_loss, x, y, SoftMarginLoss{});
+}
 Tensor kl_div_elements(const Tensor& x, const Tensor& y, bool log_target) {
   return log_target ? run(op::kl_div_log, x, y, KlDivLog{}) : run(op::kl_div, x, y, KlDiv{});
 }

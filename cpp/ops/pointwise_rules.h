@@ -124,7 +124,10 @@ constexpr Op unary_op(const char* name) {
 }
 template <class F>
 constexpr Op backward_op(const char* name) {
-  return Op{.name = name, .flags = kPointwiseFlags | kNotDifferentiable, .attrs_size = functor_size<F>(), .infer = unary_infer};
+  return Op{.name = name,
+            .flags = kPointwiseFlags | kNotDifferentiable,
+            .attrs_size = functor_size<F>(),
+            .infer = unary_infer};
 }
 template <class F, const Op& kOp>
 constexpr Op binary_op(const char* name, uint32_t flags = 0) {
@@ -150,8 +153,8 @@ constexpr Op compare_op(const char* name) {
 }
 
 // Defines the records of an FS_UNARY line.
-#define FS_UNARY_RECORDS(name_, Functor)                                              \
-  constinit Op op::name_ = unary_op<Functor, op::name_##_backward>(#name_);           \
+#define FS_UNARY_RECORDS(name_, Functor)                                    \
+  constinit Op op::name_ = unary_op<Functor, op::name_##_backward>(#name_); \
   constinit Op op::name_##_backward = backward_op<Functor>(#name_ "_backward");
 
 }  // namespace fireseed

@@ -44,7 +44,8 @@ constinit Op op::isneginf = test_op("isneginf");
 constinit Op op::isfinite = test_op("isfinite");
 constinit Op op::signbit = test_op("signbit");
 constinit Op op::logical_not = test_op("logical_not");
-constinit Op op::bitwise_not{.name = "bitwise_not", .flags = kPointwiseFlags | kNotDifferentiable, .infer = unary_infer};
+constinit Op op::bitwise_not{
+    .name = "bitwise_not", .flags = kPointwiseFlags | kNotDifferentiable, .infer = unary_infer};
 
 void unary_(const Op& op, const Tensor& x, const void* attrs, bool float_only) {
   FS_CHECK(!float_only || x.is_floating(), op.name, "_: result type ", dtype_name(default_dtype()),
@@ -101,9 +102,10 @@ Tensor polygamma(int64_t n, const Tensor& x) {
 }
 
 Tensor neg(const Tensor& x) {
-  FS_CHECK(x.dtype() != DType::kBool,
-           "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
-           "`~` or `logical_not()` operator instead.");
+  FS_CHECK(
+      x.dtype() != DType::kBool,
+      "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
+      "`~` or `logical_not()` operator instead.");
   return apply1(op::neg, {x});
 }
 Tensor abs(const Tensor& x) {
@@ -118,17 +120,18 @@ Tensor square(const Tensor& x) {
   if (x.dtype() == DType::kBool) return to(x, DType::kInt64);
   return apply1(op::square, {x});
 }
-#define FS_ROUND_FUNCTION(name)                 \
-  Tensor name(const Tensor& x) {                \
-    if (!x.is_floating()) return clone(x);      \
-    return apply1(op::name, {x});               \
+#define FS_ROUND_FUNCTION(name)            \
+  Tensor name(const Tensor& x) {           \
+    if (!x.is_floating()) return clone(x); \
+    return apply1(op::name, {x});          \
   }
 FS_ROUND_FUNCTION(ceil)
 FS_ROUND_FUNCTION(floor)
 FS_ROUND_FUNCTION(trunc)
 #undef FS_ROUND_FUNCTION
 Tensor frac(const Tensor& x) {
-  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "\"frac\" not implemented for '", dtype_name(x.dtype()), "'");
+  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "\"frac\" not implemented for '", dtype_name(x.dtype()),
+                "'");
   return apply1(op::frac, {x});
 }
 Tensor round(const Tensor& x, int64_t decimals) {
@@ -142,7 +145,8 @@ Tensor round(const Tensor& x, int64_t decimals) {
   f.scale = std::pow(10.0, static_cast<double>(decimals < 0 ? -decimals : decimals));
   return apply1(op::round, {x}, f);
 }
-Tensor nan_to_num(const Tensor& x, std::optional<double> nan, std::optional<double> posinf, std::optional<double> neginf) {
+Tensor nan_to_num(const Tensor& x, std::optional<double> nan, std::optional<double> posinf,
+                  std::optional<double> neginf) {
   if (!x.is_floating()) return clone(x);
   double top = std::numeric_limits<double>::max();
   if (x.dtype() == DType::kFloat32) top = std::numeric_limits<float>::max();

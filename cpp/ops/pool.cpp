@@ -13,7 +13,8 @@
 namespace fireseed {
 namespace {
 
-// --- layout and shapes ----------------------------------------------------------------------------------------------
+// --- layout and shapes
+// ----------------------------------------------------------------------------------------------
 
 // Dense with the channels (dimension 1) innermost, and not row-major.
 bool is_channels_last(const Tensor& x) {
@@ -56,13 +57,17 @@ int64_t pooled_size(const PoolAttrs& a, int64_t n, int i) {
   return r;
 }
 
-// --- checks ---------------------------------------------------------------------------------------------------------
+// --- checks
+// ---------------------------------------------------------------------------------------------------------
 
-void fill_entries(int64_t (&to)[3], const Dims& from, int64_t spatial, int64_t least, const char* op, const char* what) {
-  FS_CHECK(from.n == 1 || from.n == spatial, op, ": ", what, " must either be a single int, or a tuple of ", spatial, " ints, got ", from);
+void fill_entries(int64_t (&to)[3], const Dims& from, int64_t spatial, int64_t least, const char* op,
+                  const char* what) {
+  FS_CHECK(from.n == 1 || from.n == spatial, op, ": ", what, " must either be a single int, or a tuple of ", spatial,
+           " ints, got ", from);
   for (int64_t i = 0; i < spatial; ++i) {
     const int64_t v = from.n == 1 ? from[0] : from[i];
-    FS_CHECK(v >= least, op, ": ", what, " should be ", least == 0 ? "at least zero" : "greater than zero", ", but got ", from);
+    FS_CHECK(v >= least, op, ": ", what, " should be ", least == 0 ? "at least zero" : "greater than zero",
+             ", but got ", from);
     to[3 - spatial + i] = v;
   }
 }
@@ -81,11 +86,12 @@ void note_input(int64_t (&in)[3], const Tensor& x, int64_t spatial, const char* 
     in[3 - spatial + i] = x.size(x.dim() - spatial + i);
     plane *= in[3 - spatial + i];
   }
-  FS_CHECK(plane < (int64_t{1} << 31), op, ": planes of 2^31 elements or more are not supported, got shape ", x.sizes());
+  FS_CHECK(plane < (int64_t{1} << 31), op, ": planes of 2^31 elements or more are not supported, got shape ",
+           x.sizes());
 }
 
-PoolAttrs pool_attrs(const Tensor& x, int64_t spatial, const Dims& kernel, const Dims& stride, const Dims& padding, const Dims& dilation,
-                     bool ceil_mode, const char* op) {
+PoolAttrs pool_attrs(const Tensor& x, int64_t spatial, const Dims& kernel, const Dims& stride, const Dims& padding,
+                     const Dims& dilation, bool ceil_mode, const char* op) {
   PoolAttrs a;
   a.spatial = spatial;
   a.ceil_mode = ceil_mode;
@@ -95,18 +101,20 @@ PoolAttrs pool_attrs(const Tensor& x, int64_t spatial, const Dims& kernel, const
   fill_entries(a.dilation, dilation, spatial, 1, op, "dilation");
   check_input(x, spatial, op);
   for (int i = 0; i < 3; ++i)
-    FS_CHECK(a.padding[i] <= ((a.kernel[i] - 1) * a.dilation[i] + 1) / 2, op, ": pad should be at most half of effective kernel size, but got pad=",
-             a.padding[i], ", kernel_size=", a.kernel[i], " and dilation=", a.dilation[i]);
+    FS_CHECK(a.padding[i] <= ((a.kernel[i] - 1) * a.dilation[i] + 1) / 2, op,
+             ": pad should be at most half of effective kernel size, but got pad=", a.padding[i],
+             ", kernel_size=", a.kernel[i], " and dilation=", a.dilation[i]);
   note_input(a.in, x, spatial, op);
   for (int64_t i = 3 - spatial; i < 3; ++i) {
     const int64_t n = pooled_size(a, a.in[i], static_cast<int>(i));
-    FS_CHECK(n >= 1, op, ": Given input size ", x.sizes(), ", kernel_size ", kernel, ": the output size ", n, " of spatial dimension ",
-             i - 3 + spatial, " is too small");
+    FS_CHECK(n >= 1, op, ": Given input size ", x.sizes(), ", kernel_size ", kernel, ": the output size ", n,
+             " of spatial dimension ", i - 3 + spatial, " is too small");
   }
   return a;
 }
 
-// --- max pooling ----------------------------------------------------------------------------------------------------
+// --- max pooling
+// ----------------------------------------------------------------------------------------------------
 
 Dims pooled_sizes(const Tensor& x, const PoolAttrs& a) {
   int64_t out[3];
@@ -146,14 +154,22 @@ void max_pool_window_backward_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const auto& a = c.attrs<PoolAttrs>();
   gx[0] = gather_planes(g[0], apply1(op::max_pool_window_indices, {c.input(1)}, a), a.spatial);
 }
-void window_indices_infer(Inputs in, const void*, Tensor* out) { out[0] = make_shell(in[0].sizes(), DType::kInt64, in[0].device()); }
+void window_indices_infer(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(in[0].sizes(), DType::kInt64, in[0].device());
+}
 
-// --- average pooling ------------------------------------------------------------------------------------------------
+// --- average pooling
+// ------------------------------------------------------------------------------------------------
 
-void avg_pool_vjp(const Vjp& c, const Tensor* g, Tensor* gx) { gx[0] = apply1(op::avg_pool_backward, {g[0]}, c.attrs<PoolAttrs>()); }
-void avg_pool_backward_vjp(const Vjp& c, const Tensor* g, Tensor* gx) { gx[0] = apply1(op::avg_pool, {g[0]}, c.attrs<PoolAttrs>()); }
+void avg_pool_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
+  gx[0] = apply1(op::avg_pool_backward, {g[0]}, c.attrs<PoolAttrs>());
+}
+void avg_pool_backward_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
+  gx[0] = apply1(op::avg_pool, {g[0]}, c.attrs<PoolAttrs>());
+}
 
-// --- adaptive pooling -----------------------------------------------------------------------------------------------
+// --- adaptive pooling
+// -----------------------------------------------------------------------------------------------
 
 void adaptive_infer(Inputs in, const void* attrs, Tensor* out) {
   const auto& a = *static_cast<const AdaptivePoolAttrs*>(attrs);
@@ -184,7 +200,8 @@ void adaptive_max_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
 
 AdaptivePoolAttrs adaptive_attrs(const Tensor& x, int64_t spatial, const Dims& output_size, const char* op) {
   check_input(x, spatial, op);
-  FS_CHECK(output_size.n == 1 || output_size.n == spatial, op, ": output_size must be ", spatial, " numbers, got ", output_size);
+  FS_CHECK(output_size.n == 1 || output_size.n == spatial, op, ": output_size must be ", spatial, " numbers, got ",
+           output_size);
   AdaptivePoolAttrs a;
   a.spatial = spatial;
   note_input(a.in, x, spatial, op);
@@ -203,7 +220,8 @@ constexpr const char* kAdaptiveAvgNames[3] = {"adaptive_avg_pool1d", "adaptive_a
 constexpr const char* kAdaptiveMaxNames[3] = {"adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"};
 
 void floats_only(const Tensor& x, const char* op) {
-  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "\"", op, "\" not implemented for '", dtype_name(x.dtype()), "'");
+  FS_CHECK_KIND(x.is_floating(), ErrorKind::kNotImplemented, "\"", op, "\" not implemented for '",
+                dtype_name(x.dtype()), "'");
 }
 
 }  // namespace
@@ -236,11 +254,16 @@ constinit Op op::max_pool_window_indices{.name = "max_pool_window_indices",
                                          .flags = kNotDifferentiable,
                                          .attrs_size = sizeof(PoolAttrs),
                                          .infer = window_indices_infer};
-constinit Op op::avg_pool{.name = "avg_pool", .attrs_size = sizeof(PoolAttrs), .infer = pool_infer, .vjp = avg_pool_vjp};
-constinit Op op::avg_pool_backward{
-    .name = "avg_pool_backward", .attrs_size = sizeof(PoolAttrs), .infer = pool_backward_infer, .vjp = avg_pool_backward_vjp};
-constinit Op op::adaptive_avg_pool{
-    .name = "adaptive_avg_pool", .attrs_size = sizeof(AdaptivePoolAttrs), .infer = adaptive_infer, .vjp = adaptive_avg_vjp};
+constinit Op op::avg_pool{
+    .name = "avg_pool", .attrs_size = sizeof(PoolAttrs), .infer = pool_infer, .vjp = avg_pool_vjp};
+constinit Op op::avg_pool_backward{.name = "avg_pool_backward",
+                                   .attrs_size = sizeof(PoolAttrs),
+                                   .infer = pool_backward_infer,
+                                   .vjp = avg_pool_backward_vjp};
+constinit Op op::adaptive_avg_pool{.name = "adaptive_avg_pool",
+                                   .attrs_size = sizeof(AdaptivePoolAttrs),
+                                   .infer = adaptive_infer,
+                                   .vjp = adaptive_avg_vjp};
 constinit Op op::adaptive_avg_pool_backward{.name = "adaptive_avg_pool_backward",
                                             .attrs_size = sizeof(AdaptivePoolAttrs),
                                             .infer = adaptive_backward_infer,
@@ -252,8 +275,8 @@ constinit Op op::adaptive_max_pool{.name = "adaptive_max_pool",
                                    .infer = adaptive_max_infer,
                                    .vjp = adaptive_max_vjp};
 
-Tensor max_pool(const Tensor& x, int64_t spatial, const Dims& kernel, const Dims& stride, const Dims& padding, const Dims& dilation,
-                bool ceil_mode) {
+Tensor max_pool(const Tensor& x, int64_t spatial, const Dims& kernel, const Dims& stride, const Dims& padding,
+                const Dims& dilation, bool ceil_mode) {
   const char* name = name_of(kMaxNames, spatial);
   const PoolAttrs a = pool_attrs(x, spatial, kernel, stride, padding, dilation, ceil_mode, name);
   FS_CHECK_KIND(x.dtype() != DType::kBool, ErrorKind::kNotImplemented, "\"", name, "\" not implemented for 'bool'");
@@ -264,8 +287,9 @@ Tensor max_pool(const Tensor& x, int64_t spatial, const Dims& kernel, const Dims
   return out[0];
 }
 
-std::pair<Tensor, Tensor> max_pool_with_indices(const Tensor& x, int64_t spatial, const Dims& kernel, const Dims& stride,
-                                                const Dims& padding, const Dims& dilation, bool ceil_mode) {
+std::pair<Tensor, Tensor> max_pool_with_indices(const Tensor& x, int64_t spatial, const Dims& kernel,
+                                                const Dims& stride, const Dims& padding, const Dims& dilation,
+                                                bool ceil_mode) {
   const char* name = name_of(kMaxNames, spatial);
   const PoolAttrs a = pool_attrs(x, spatial, kernel, stride, padding, dilation, ceil_mode, name);
   FS_CHECK_KIND(x.dtype() != DType::kBool, ErrorKind::kNotImplemented, "\"", name, "\" not implemented for 'bool'");
@@ -274,8 +298,8 @@ std::pair<Tensor, Tensor> max_pool_with_indices(const Tensor& x, int64_t spatial
   return {out[0], out[1]};
 }
 
-Tensor avg_pool(const Tensor& x, int64_t spatial, const Dims& kernel, const Dims& stride, const Dims& padding, bool ceil_mode,
-                bool count_include_pad, std::optional<int64_t> divisor_override) {
+Tensor avg_pool(const Tensor& x, int64_t spatial, const Dims& kernel, const Dims& stride, const Dims& padding,
+                bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor_override) {
   const char* name = name_of(kAvgNames, spatial);
   PoolAttrs a = pool_attrs(x, spatial, kernel, stride, padding, Dims{1}, ceil_mode, name);
   floats_only(x, name);
@@ -303,14 +327,15 @@ std::pair<Tensor, Tensor> adaptive_max_pool(const Tensor& x, int64_t spatial, co
   return {out[0], out[1]};
 }
 
-Tensor max_unpool(const Tensor& x, const Tensor& indices, int64_t spatial, const Dims& kernel, const Dims& stride, const Dims& padding,
-                  const Dims& output_size) {
+Tensor max_unpool(const Tensor& x, const Tensor& indices, int64_t spatial, const Dims& kernel, const Dims& stride,
+                  const Dims& padding, const Dims& output_size) {
   constexpr const char* op = "max_unpool";
-  FS_CHECK(indices.dtype() == DType::kInt64, op, ": elements in indices should be type int64 but got: ", dtype_name(indices.dtype()));
-  FS_CHECK(x.same_shape(indices), op, ": Expected shape of indices to be same as that of the input tensor (", x.sizes(), ") but got indices tensor with shape: ",
-           indices.sizes());
-  FS_CHECK(x.dim() == spatial + 1 || x.dim() == spatial + 2, op, ": Input to max_unpooling should be a ", spatial + 1, "d or ", spatial + 2,
-           "d Tensor, but got a tensor with shape ", x.sizes());
+  FS_CHECK(indices.dtype() == DType::kInt64, op,
+           ": elements in indices should be type int64 but got: ", dtype_name(indices.dtype()));
+  FS_CHECK(x.same_shape(indices), op, ": Expected shape of indices to be same as that of the input tensor (",
+           x.sizes(), ") but got indices tensor with shape: ", indices.sizes());
+  FS_CHECK(x.dim() == spatial + 1 || x.dim() == spatial + 2, op, ": Input to max_unpooling should be a ", spatial + 1,
+           "d or ", spatial + 2, "d Tensor, but got a tensor with shape ", x.sizes());
   int64_t k[3], s[3], p[3];
   fill_entries(k, kernel, spatial, 1, op, "kernel_size");
   fill_entries(s, stride.n ? stride : kernel, spatial, 1, op, "stride");
@@ -322,21 +347,24 @@ Tensor max_unpool(const Tensor& x, const Tensor& indices, int64_t spatial, const
     const int64_t smallest = (x.size(d) - 1) * s[j] + k[j] - 2 * p[j];
     sizes[d] = smallest;
     if (output_size.n) {
-      FS_CHECK_VALUE(output_size.n == spatial || output_size.n == spatial + 2, op, ": output_size should be a sequence containing ", spatial, " or ",
-                     spatial + 2, " elements, but it has a length of '", output_size.n, "'");
+      FS_CHECK_VALUE(output_size.n == spatial || output_size.n == spatial + 2, op,
+                     ": output_size should be a sequence containing ", spatial, " or ", spatial + 2,
+                     " elements, but it has a length of '", output_size.n, "'");
       sizes[d] = output_size[output_size.n - spatial + i];
-      FS_CHECK_VALUE(sizes[d] > smallest - s[j] && sizes[d] < smallest + s[j], op, ": invalid output_size ", output_size, " (dim ", i,
-                     " must be between ", smallest - s[j], " and ", smallest + s[j], ")");
+      FS_CHECK_VALUE(sizes[d] > smallest - s[j] && sizes[d] < smallest + s[j], op, ": invalid output_size ",
+                     output_size, " (dim ", i, " must be between ", smallest - s[j], " and ", smallest + s[j], ")");
     }
     plane *= sizes[d];
   }
   const int64_t from = x.dim() - spatial;
   Dims flat(sizes.d, from);
   flat.push_back(plane);
-  return reshape(scatter(zeros(flat, x.dtype(), x.device()), from, flatten(indices, from, -1), flatten(x, from, -1)), sizes);
+  return reshape(scatter(zeros(flat, x.dtype(), x.device()), from, flatten(indices, from, -1), flatten(x, from, -1)),
+                 sizes);
 }
 
-Tensor lp_pool(const Tensor& x, int64_t spatial, double norm_type, const Dims& kernel, const Dims& stride, bool ceil_mode) {
+Tensor lp_pool(const Tensor& x, int64_t spatial, double norm_type, const Dims& kernel, const Dims& stride,
+               bool ceil_mode) {
   int64_t count = 1;
   for (int64_t i = 0; i < spatial; ++i) count *= kernel.n == 1 ? kernel[0] : kernel[i];
   const Tensor mean = avg_pool(pow(x, norm_type), spatial, kernel, stride, Dims{0}, ceil_mode);

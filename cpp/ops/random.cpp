@@ -17,7 +17,9 @@ namespace {
 
 Generator* or_default(Generator* generator) { return generator ? generator : &default_generator(); }
 
-void same_as_input(Inputs in, const void*, Tensor* out) { out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device()); }
+void same_as_input(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device());
+}
 // New values depend on nothing, so every gradient is zero.
 void zero_gradient(const Vjp& c, const Tensor*, Tensor* gx) {
   for (int i = 0; i < c.num_inputs(); ++i)
@@ -29,7 +31,9 @@ void floating_only(const Tensor& x, const char* op) {
 }
 
 // Digits of the significand, and the range, of a float dtype.
-int digits_of(DType t) { return t == DType::kFloat16 ? 11 : t == DType::kBFloat16 ? 8 : t == DType::kFloat64 ? 53 : 24; }
+int digits_of(DType t) {
+  return t == DType::kFloat16 ? 11 : t == DType::kBFloat16 ? 8 : t == DType::kFloat64 ? 53 : 24;
+}
 double largest_of(DType t) {
   switch (t) {
     case DType::kFloat16: return 65504.0;
@@ -71,8 +75,10 @@ int64_t most_float(int64_t to, DType t) {
 void check_integer_range(int64_t from, int64_t last, DType t) {
   if (is_floating(t)) {
     const double most = largest_of(t);
-    FS_CHECK(static_cast<double>(from) >= -most && static_cast<double>(from) <= most, "from is out of bounds for ", dtype_name(t));
-    FS_CHECK(static_cast<double>(last) >= -most && static_cast<double>(last) <= most, "to - 1 is out of bounds for ", dtype_name(t));
+    FS_CHECK(static_cast<double>(from) >= -most && static_cast<double>(from) <= most, "from is out of bounds for ",
+             dtype_name(t));
+    FS_CHECK(static_cast<double>(last) >= -most && static_cast<double>(last) <= most, "to - 1 is out of bounds for ",
+             dtype_name(t));
     return;
   }
   const int64_t low = smallest_integer_of(t), high = largest_integer_of(t);
@@ -114,7 +120,8 @@ void check_probability(double p, const char* op) {
 
 // Noise of one number a channel: (N, C, 1, …, 1).
 Tensor channel_noise(const Tensor& x, double p, const char* op) {
-  FS_CHECK(x.dim() >= 2, op, ": expected an input with at least 2 dimensions (batch, channels), but got shape ", x.sizes());
+  FS_CHECK(x.dim() >= 2, op, ": expected an input with at least 2 dimensions (batch, channels), but got shape ",
+           x.sizes());
   Dims sizes = x.sizes();
   for (int64_t i = 2; i < sizes.n; ++i) sizes[i] = 1;
   Tensor noise = empty(sizes, x.dtype(), x.device());
@@ -153,11 +160,11 @@ void check_std(const Tensor& std) {
 
 }  // namespace
 
-#define FS_RANDOM_FILL(name_, Attrs)                                                                     \
-  constinit Op op::name_{.name = #name_,                                                                 \
-                         .flags = kRandom | kInPlaceOk,                                                  \
-                         .attrs_size = sizeof(Attrs),                                                    \
-                         .infer = same_as_input,                                                         \
+#define FS_RANDOM_FILL(name_, Attrs)                    \
+  constinit Op op::name_{.name = #name_,                \
+                         .flags = kRandom | kInPlaceOk, \
+                         .attrs_size = sizeof(Attrs),   \
+                         .infer = same_as_input,        \
                          .vjp = zero_gradient};
 FS_RANDOM_FILL(uniform, UniformAttrs)
 FS_RANDOM_FILL(normal, NormalAttrs)
@@ -213,7 +220,8 @@ void log_normal_(const Tensor& x, double mean, double std, Generator* generator)
 
 void random_(const Tensor& x, Generator* generator) {
   const DType t = x.dtype();
-  const uint64_t range = is_floating(t) ? (uint64_t{1} << digits_of(t)) + 1 : static_cast<uint64_t>(largest_integer_of(t)) + 1;
+  const uint64_t range =
+      is_floating(t) ? (uint64_t{1} << digits_of(t)) + 1 : static_cast<uint64_t>(largest_integer_of(t)) + 1;
   fill_integers(x, range, 0, t == DType::kInt64 || t == DType::kFloat64, generator);
 }
 
@@ -227,22 +235,25 @@ void random_(const Tensor& x, int64_t from, std::optional<int64_t> to, Generator
     if (is_floating(t)) {
       from = least_float(from, t);
       end = most_float(end, t);
-      FS_CHECK(from < end, "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got from=",
-               from, " >= to=", end);
+      FS_CHECK(from < end,
+               "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got from=", from,
+               " >= to=", end);
     }
     check_integer_range(from, end - 1, t);
     range = static_cast<uint64_t>(end) - static_cast<uint64_t>(from);
   } else if (from == std::numeric_limits<int64_t>::lowest()) {
-    FS_CHECK(t == DType::kInt64 || is_floating(t), "random_: the full range of 64 bits needs dtype int64 or a float, got ",
-             dtype_name(t));
+    FS_CHECK(t == DType::kInt64 || is_floating(t),
+             "random_: the full range of 64 bits needs dtype int64 or a float, got ", dtype_name(t));
     return fill_integers(x, 0, 0, true, generator);
   } else {
     int64_t last;
     if (is_floating(t)) {
       last = int64_t{1} << digits_of(t);
       from = least_float(from, t);
-      FS_CHECK(from < last, "random_ expects 'from' casted to dtype to be less than or equal to 'to_inc' casted to "
-               "dtype, but got from=", from, " > to_inc=", last);
+      FS_CHECK(from < last,
+               "random_ expects 'from' casted to dtype to be less than or equal to 'to_inc' casted to "
+               "dtype, but got from=",
+               from, " > to_inc=", last);
     } else {
       last = largest_integer_of(t);
     }
@@ -266,8 +277,10 @@ void bernoulli_(const Tensor& x, const Tensor& p, Generator* generator) {
 
 void exponential_(const Tensor& x, double lambda, Generator* generator) {
   FS_CHECK(lambda > 0, "exponential_ expects lambda > 0.0, but found lambda=", lambda);
-  FS_CHECK(x.is_floating(), "Exponential distribution is a continuous probability distribution. dtype must be a floating "
-           "point but you specified ", dtype_name(x.dtype()));
+  FS_CHECK(x.is_floating(),
+           "Exponential distribution is a continuous probability distribution. dtype must be a floating "
+           "point but you specified ",
+           dtype_name(x.dtype()));
   fill(op::exponential, x, ExponentialAttrs{or_default(generator), lambda});
 }
 
@@ -279,8 +292,10 @@ void geometric_(const Tensor& x, double p, Generator* generator) {
 
 void cauchy_(const Tensor& x, double median, double sigma, Generator* generator) {
   FS_CHECK(sigma > 0, "cauchy_ expects sigma > 0.0, but found sigma=", sigma);
-  FS_CHECK(x.is_floating(), "Cauchy distribution is a continuous probability distribution. dtype must be a floating point "
-           "but you specified ", dtype_name(x.dtype()));
+  FS_CHECK(x.is_floating(),
+           "Cauchy distribution is a continuous probability distribution. dtype must be a floating point "
+           "but you specified ",
+           dtype_name(x.dtype()));
   fill(op::cauchy, x, CauchyAttrs{or_default(generator), median, sigma});
 }
 
@@ -347,7 +362,8 @@ Tensor normal(double mean, const Tensor& std, Generator* generator) {
 
 Tensor multinomial(const Tensor& p, int64_t num_samples, bool replacement, Generator* generator) {
   FS_CHECK(p.dim() == 1 || p.dim() == 2, "prob_dist must be 1 or 2 dim");
-  FS_CHECK(p.is_floating(), "multinomial only supports floating-point dtypes for input, got: ", dtype_name(p.dtype()));
+  FS_CHECK(p.is_floating(),
+           "multinomial only supports floating-point dtypes for input, got: ", dtype_name(p.dtype()));
   FS_CHECK(num_samples > 0, "cannot sample n_sample <= 0 samples");
   FS_CHECK(replacement || num_samples <= p.size(-1),
            "cannot sample n_sample > prob_dist.size(-1) samples without replacement");

@@ -24,10 +24,11 @@ void cauchy_(const Tensor& x, double median = 0, double sigma = 1, Generator* ge
 // New tensors.
 Tensor rand(const Dims& sizes, DType dtype = default_dtype(), Generator* generator = nullptr);
 Tensor randn(const Dims& sizes, DType dtype = default_dtype(), Generator* generator = nullptr);
-Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype = DType::kInt64, Generator* generator = nullptr);
+Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype = DType::kInt64,
+               Generator* generator = nullptr);
 Tensor randperm(int64_t n, DType dtype = DType::kInt64, Generator* generator = nullptr);
-Tensor bernoulli(const Tensor& p, Generator* generator = nullptr);                // dtype and sizes of p
-Tensor bernoulli(const Tensor& x, double p, Generator* generator = nullptr);      // dtype and sizes of x
+Tensor bernoulli(const Tensor& p, Generator* generator = nullptr);            // dtype and sizes of p
+Tensor bernoulli(const Tensor& x, double p, Generator* generator = nullptr);  // dtype and sizes of x
 // Normal samples with means and standard deviations given element by element (broadcast).
 Tensor normal(const Tensor& mean, const Tensor& std, Generator* generator = nullptr);
 Tensor normal(const Tensor& mean, double std, Generator* generator = nullptr);
@@ -38,8 +39,8 @@ Tensor multinomial(const Tensor& p, int64_t num_samples, bool replacement = fals
 // x with elements zeroed with probability p and the others scaled by 1 / (1 - p) (Srivastava et al. 2014); x itself
 // unless training.
 Tensor dropout(const Tensor& x, double p = 0.5, bool training = true, Generator* generator = nullptr);
-Tensor feature_dropout(const Tensor& x, double p = 0.5, bool training = true);        // whole channels (dim 0, 1)
-Tensor alpha_dropout(const Tensor& x, double p = 0.5, bool training = false);         // Klambauer et al. 2017
+Tensor feature_dropout(const Tensor& x, double p = 0.5, bool training = true);  // whole channels (dim 0, 1)
+Tensor alpha_dropout(const Tensor& x, double p = 0.5, bool training = false);   // Klambauer et al. 2017
 Tensor feature_alpha_dropout(const Tensor& x, double p = 0.5, bool training = false);
 
 }  // namespace fireseed

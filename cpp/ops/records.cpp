@@ -8,8 +8,8 @@ namespace {
 
 bool fill() {
   const Kernel* k = cpu::kernels();
-#define FS_UNARY(name, Functor)              \
-  op::name.cpu = k[cpu::kKernel_##name];     \
+#define FS_UNARY(name, Functor)          \
+  op::name.cpu = k[cpu::kKernel_##name]; \
   op::name##_backward.cpu = k[cpu::kKernel_##name##_backward];
 #define FS_BINARY(name, Functor) op::name.cpu = k[cpu::kKernel_##name];
 #define FS_COMPARE(name, Functor) op::name.cpu = k[cpu::kKernel_##name];

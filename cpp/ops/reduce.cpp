@@ -123,7 +123,8 @@ void choice_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   int64_t dim = 0;
   while (!((a.mask >> dim) & 1)) ++dim;
   const Tensor zero = zeros(sizes, g[0].dtype(), g[0].device());
-  gx[0] = a.keepdim ? scatter(zero, dim, index, g[0]) : scatter(zero, dim, unsqueeze(index, dim), unsqueeze(g[0], dim));
+  gx[0] =
+      a.keepdim ? scatter(zero, dim, index, g[0]) : scatter(zero, dim, unsqueeze(index, dim), unsqueeze(g[0], dim));
 }
 
 ReduceAttrs attrs_of(const Dims& dims, const Tensor& x, bool keepdim, const char* op) {
@@ -158,8 +159,10 @@ Tensor arg_reduce(const Op& op, const Tensor& x, std::optional<int64_t> dim, boo
 
 }  // namespace
 
-constinit Op op::sum{.name = "sum", .flags = kReduce, .attrs_size = sizeof(ReduceAttrs), .infer = sum_infer, .vjp = sum_vjp};
-constinit Op op::mean{.name = "mean", .flags = kReduce, .attrs_size = sizeof(ReduceAttrs), .infer = same_infer, .vjp = mean_vjp};
+constinit Op op::sum{
+    .name = "sum", .flags = kReduce, .attrs_size = sizeof(ReduceAttrs), .infer = sum_infer, .vjp = sum_vjp};
+constinit Op op::mean{
+    .name = "mean", .flags = kReduce, .attrs_size = sizeof(ReduceAttrs), .infer = same_infer, .vjp = mean_vjp};
 constinit Op op::nansum{.name = "nansum",
                         .flags = kReduce,
                         .saves = save_input(0),
@@ -198,22 +201,14 @@ constinit Op op::min_dim{.name = "min",
                          .num_outputs = 2,
                          .infer = choice_infer,
                          .vjp = choice_vjp};
-constinit Op op::argmax{.name = "argmax",
-                        .flags = kReduce | kNotDifferentiable,
-                        .attrs_size = sizeof(ReduceAttrs),
-                        .infer = index_infer};
-constinit Op op::argmin{.name = "argmin",
-                        .flags = kReduce | kNotDifferentiable,
-                        .attrs_size = sizeof(ReduceAttrs),
-                        .infer = index_infer};
-constinit Op op::any{.name = "any",
-                     .flags = kReduce | kNotDifferentiable,
-                     .attrs_size = sizeof(ReduceAttrs),
-                     .infer = bool_infer};
-constinit Op op::all{.name = "all",
-                     .flags = kReduce | kNotDifferentiable,
-                     .attrs_size = sizeof(ReduceAttrs),
-                     .infer = bool_infer};
+constinit Op op::argmax{
+    .name = "argmax", .flags = kReduce | kNotDifferentiable, .attrs_size = sizeof(ReduceAttrs), .infer = index_infer};
+constinit Op op::argmin{
+    .name = "argmin", .flags = kReduce | kNotDifferentiable, .attrs_size = sizeof(ReduceAttrs), .infer = index_infer};
+constinit Op op::any{
+    .name = "any", .flags = kReduce | kNotDifferentiable, .attrs_size = sizeof(ReduceAttrs), .infer = bool_infer};
+constinit Op op::all{
+    .name = "all", .flags = kReduce | kNotDifferentiable, .attrs_size = sizeof(ReduceAttrs), .infer = bool_infer};
 constinit Op op::count_nonzero{.name = "count_nonzero",
                                .flags = kReduce | kNotDifferentiable,
                                .attrs_size = sizeof(ReduceAttrs),
@@ -230,13 +225,16 @@ Tensor nansum(const Tensor& x, const Dims& dims, bool keepdim, DType dtype) {
 
 Tensor mean(const Tensor& x, const Dims& dims, bool keepdim, DType dtype) {
   const Tensor y = as_dtype(x, dtype);
-  FS_CHECK(y.is_floating(), "mean(): could not infer output dtype. Input dtype must be either a floating point or complex "
-           "dtype. Got: ", dtype_name(y.dtype()), ". Convert with .float(), or give dtype=");
+  FS_CHECK(y.is_floating(),
+           "mean(): could not infer output dtype. Input dtype must be either a floating point or complex "
+           "dtype. Got: ",
+           dtype_name(y.dtype()), ". Convert with .float(), or give dtype=");
   return apply1(op::mean, {y}, attrs_of(dims, x, keepdim, "mean"));
 }
 
 Tensor nanmean(const Tensor& x, const Dims& dims, bool keepdim, DType dtype) {
-  FS_CHECK(x.is_floating(), "nanmean(): expected input to have floating point or complex dtype but got ", dtype_name(x.dtype()));
+  FS_CHECK(x.is_floating(), "nanmean(): expected input to have floating point or complex dtype but got ",
+           dtype_name(x.dtype()));
   const Tensor n = sum(logical_not(isnan(x)), dims, keepdim);
   return nansum(x, dims, keepdim, dtype) / n;
 }
@@ -265,10 +263,18 @@ std::pair<Tensor, Tensor> aminmax(const Tensor& x, std::optional<int64_t> dim, b
   return {amin(x, dims, keepdim), amax(x, dims, keepdim)};
 }
 
-std::pair<Tensor, Tensor> max(const Tensor& x, int64_t dim, bool keepdim) { return choose(op::max_dim, x, dim, keepdim); }
-std::pair<Tensor, Tensor> min(const Tensor& x, int64_t dim, bool keepdim) { return choose(op::min_dim, x, dim, keepdim); }
-Tensor argmax(const Tensor& x, std::optional<int64_t> dim, bool keepdim) { return arg_reduce(op::argmax, x, dim, keepdim); }
-Tensor argmin(const Tensor& x, std::optional<int64_t> dim, bool keepdim) { return arg_reduce(op::argmin, x, dim, keepdim); }
+std::pair<Tensor, Tensor> max(const Tensor& x, int64_t dim, bool keepdim) {
+  return choose(op::max_dim, x, dim, keepdim);
+}
+std::pair<Tensor, Tensor> min(const Tensor& x, int64_t dim, bool keepdim) {
+  return choose(op::min_dim, x, dim, keepdim);
+}
+Tensor argmax(const Tensor& x, std::optional<int64_t> dim, bool keepdim) {
+  return arg_reduce(op::argmax, x, dim, keepdim);
+}
+Tensor argmin(const Tensor& x, std::optional<int64_t> dim, bool keepdim) {
+  return arg_reduce(op::argmin, x, dim, keepdim);
+}
 
 // uint8 keeps its dtype, as in PyTorch.
 Tensor any(const Tensor& x, const Dims& dims, bool keepdim) {

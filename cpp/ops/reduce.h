@@ -8,7 +8,8 @@
 
 namespace fireseed {
 
-// Bitmask of the wrapped dims (kAllDims where empty); IndexError for one out of range, RuntimeError for a repeated one.
+// Bitmask of the wrapped dims (kAllDims where empty); IndexError for one out of range, RuntimeError for a repeated
+// one.
 int64_t dims_mask(const Dims& dims, int64_t rank, const char* op);
 // `sizes` with the dimensions of mask removed, or kept as ones.
 Dims reduced_sizes(const Dims& sizes, int64_t mask, bool keepdim);
@@ -39,12 +40,15 @@ Tensor count_nonzero(const Tensor& x, const Dims& dims = {});
 Tensor logsumexp(const Tensor& x, const Dims& dims, bool keepdim = false);
 Tensor var(const Tensor& x, const Dims& dims = {}, double correction = 1, bool keepdim = false);
 Tensor stddev(const Tensor& x, const Dims& dims = {}, double correction = 1, bool keepdim = false);
-std::pair<Tensor, Tensor> var_mean(const Tensor& x, const Dims& dims = {}, double correction = 1, bool keepdim = false);
-std::pair<Tensor, Tensor> std_mean(const Tensor& x, const Dims& dims = {}, double correction = 1, bool keepdim = false);
+std::pair<Tensor, Tensor> var_mean(const Tensor& x, const Dims& dims = {}, double correction = 1,
+                                   bool keepdim = false);
+std::pair<Tensor, Tensor> std_mean(const Tensor& x, const Dims& dims = {}, double correction = 1,
+                                   bool keepdim = false);
 // (Σ |x|^p)^(1/p)
 Tensor vector_norm(const Tensor& x, double p = 2, const Dims& dims = {}, bool keepdim = false,
                    DType dtype = DType::kUndefined);
-// Fraction q (0-dim or 1-dim tensor of x's dtype) of the sorted values; interpolation: linear, lower, higher, midpoint, nearest.
+// Fraction q (0-dim or 1-dim tensor of x's dtype) of the sorted values; interpolation: linear, lower, higher,
+// midpoint, nearest.
 Tensor quantile(const Tensor& x, const Tensor& q, std::optional<int64_t> dim = {}, bool keepdim = false,
                 const char* interpolation = "linear", bool ignore_nan = false);
 // x / max(norm, eps)

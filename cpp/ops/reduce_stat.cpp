@@ -30,7 +30,8 @@ Tensor var_gradient(const Vjp& c, const Tensor& g, const Tensor& x) {
     if ((a.mask >> d) & 1) dims.push_back(d);
   const Tensor center = x.dim() ? x - mean(x, dims, true) : x - x;
   if (left <= 0) {  // no spread: infinite or undefined
-    const double factor = left < 0 ? std::numeric_limits<double>::infinity() : std::numeric_limits<double>::quiet_NaN();
+    const double factor =
+        left < 0 ? std::numeric_limits<double>::infinity() : std::numeric_limits<double>::quiet_NaN();
     return left < 0 ? g * factor : g * center * factor;
   }
   return (2 / left) * g * center;
@@ -172,8 +173,9 @@ Tensor vector_norm(const Tensor& x, double p, const Dims& dims, bool keepdim, DT
   if (y.numel() == 0 && (p < 0 || std::isinf(p))) {
     for (int64_t d = 0; d < y.dim(); ++d)
       FS_CHECK(!((a.mask >> d) & 1) || y.size(d) != 0, "linalg.vector_norm: cannot compute the norm of order ", p,
-               " on the dimension ", d, " because this dimension is empty and the operation does not have an identity (shape ",
-               x.sizes(), ")");
+               " on the dimension ", d,
+               " because this dimension is empty and the operation does not have an identity (shape ", x.sizes(),
+               ")");
   }
   return apply1(op::norm, {y}, a);
 }
@@ -196,8 +198,8 @@ Tensor quantile(const Tensor& x, const Tensor& q, std::optional<int64_t> dim, bo
   const Tensor sorted = sort(lines, -1).first;
   const int64_t n = lines.size(-1);
   const Tensor qs = reshape(q, Dims{-1});
-  FS_CHECK(item(all(logical_and(ge(qs, wrapped_number(Scalar(0))), le(qs, wrapped_number(Scalar(1)))))).to_bool(), name,
-           "() q values must be in the range [0, 1]");
+  FS_CHECK(item(all(logical_and(ge(qs, wrapped_number(Scalar(0))), le(qs, wrapped_number(Scalar(1)))))).to_bool(),
+           name, "() q values must be in the range [0, 1]");
   // rank [rest..., nq]
   Dims rest = lines.sizes();
   --rest.n;
@@ -261,7 +263,8 @@ Tensor renorm(const Tensor& x, double p, int64_t dim, double maxnorm) {
 }
 
 Tensor cov(const Tensor& x, int64_t correction) {
-  FS_CHECK(x.dim() <= 2, "cov(): expected input to have two or fewer dimensions but got an input with ", x.dim(), " dimensions");
+  FS_CHECK(x.dim() <= 2, "cov(): expected input to have two or fewer dimensions but got an input with ", x.dim(),
+           " dimensions");
   FS_CHECK(x.dtype() != DType::kBool, "cov(): bool dtype is not supported for input");
   const Tensor rows = as_float(x.dim() == 2 ? x : reshape(x, Dims{1, -1}));
   const double n = static_cast<double>(rows.size(1));

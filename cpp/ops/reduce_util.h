@@ -44,8 +44,8 @@ inline void require_elements(const Tensor& x, int64_t mask, const char* op) {
   }
   for (int64_t d = 0; d < x.dim(); ++d)
     if ((mask >> d) & 1)
-      FS_CHECK_INDEX(x.size(d) != 0, op, "(): Expected reduction dim ", d, " to have non-zero size (shape ", x.sizes(), ").");
+      FS_CHECK_INDEX(x.size(d) != 0, op, "(): Expected reduction dim ", d, " to have non-zero size (shape ",
+                     x.sizes(), ").");
 }
-
 
 }  // namespace fireseed

@@ -98,8 +98,8 @@ void view_infer(Inputs in, const void* attrs, Tensor* out) {
   int64_t strides[kMaxRank];
   FS_CHECK(view_strides(in[0].impl(), sizes, strides),
            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
-           "contiguous subspaces): cannot view ", in[0].sizes(), " with strides ", in[0].strides(), " as ", sizes,
-           ". Use .reshape(...) instead.");
+           "contiguous subspaces): cannot view ",
+           in[0].sizes(), " with strides ", in[0].strides(), " as ", sizes, ". Use .reshape(...) instead.");
   out[0] = alias(in[0], sizes.d, strides, sizes.n, in[0].impl()->offset);
 }
 void view_vjp(const Vjp& c, const Tensor* g, Tensor* gx) { gx[0] = reshape(g[0], c.input_sizes(0)); }
@@ -195,7 +195,8 @@ void select_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
 }
 
 // Sizes, strides and offset of a diagonal of something with `sizes` and `strides`.
-int64_t diagonal_window(const DiagonalAttrs& a, const Dims& sizes, const Dims& strides, Dims& out_sizes, Dims& out_strides) {
+int64_t diagonal_window(const DiagonalAttrs& a, const Dims& sizes, const Dims& strides, Dims& out_sizes,
+                        Dims& out_strides) {
   const int64_t s1 = sizes[a.dim1], s2 = sizes[a.dim2];
   const int64_t n = a.offset >= 0 ? std::max<int64_t>(std::min(s1, s2 - a.offset), 0)
                                   : std::max<int64_t>(std::min(s1 + a.offset, s2), 0);
@@ -252,8 +253,8 @@ void as_strided_infer(Inputs in, const void* attrs, Tensor* out) {
   int64_t last = a.offset;
   bool empty = false;
   for (int64_t i = 0; i < a.sizes.n; ++i) {
-    FS_CHECK(a.sizes[i] >= 0 && a.strides[i] >= 0, "as_strided: negative size or stride: sizes ", a.sizes, ", strides ",
-             a.strides);
+    FS_CHECK(a.sizes[i] >= 0 && a.strides[i] >= 0, "as_strided: negative size or stride: sizes ", a.sizes,
+             ", strides ", a.strides);
     empty |= a.sizes[i] == 0;
     last += (a.sizes[i] - 1) * a.strides[i];
   }
@@ -284,7 +285,8 @@ void window_backward_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
 
 }  // namespace
 
-constinit Op op::view{.name = "view", .flags = kView, .attrs_size = sizeof(DimsAttrs), .infer = view_infer, .vjp = view_vjp};
+constinit Op op::view{
+    .name = "view", .flags = kView, .attrs_size = sizeof(DimsAttrs), .infer = view_infer, .vjp = view_vjp};
 constinit Op op::squeeze{
     .name = "squeeze", .flags = kView, .attrs_size = sizeof(DimsAttrs), .infer = squeeze_infer, .vjp = view_vjp};
 constinit Op op::unsqueeze{
@@ -297,8 +299,11 @@ constinit Op op::slice{
     .name = "slice", .flags = kView, .attrs_size = sizeof(SliceAttrs), .infer = slice_infer, .vjp = slice_vjp};
 constinit Op op::select{
     .name = "select", .flags = kView, .attrs_size = sizeof(SliceAttrs), .infer = select_infer, .vjp = select_vjp};
-constinit Op op::diagonal{
-    .name = "diagonal", .flags = kView, .attrs_size = sizeof(DiagonalAttrs), .infer = diagonal_infer, .vjp = diagonal_vjp};
+constinit Op op::diagonal{.name = "diagonal",
+                          .flags = kView,
+                          .attrs_size = sizeof(DiagonalAttrs),
+                          .infer = diagonal_infer,
+                          .vjp = diagonal_vjp};
 constinit Op op::unfold{
     .name = "unfold", .flags = kView, .attrs_size = sizeof(UnfoldAttrs), .infer = unfold_infer, .vjp = unfold_vjp};
 constinit Op op::as_strided{.name = "as_strided",
@@ -320,7 +325,9 @@ Tensor window_backward(const Tensor& g, const Dims& sizes, const Dims& strides, 
   return apply1(op::window_backward, {g}, a);
 }
 
-Tensor view(const Tensor& x, const Dims& sizes) { return apply1(op::view, {x}, DimsAttrs{infer_sizes(sizes, x.numel(), "view")}); }
+Tensor view(const Tensor& x, const Dims& sizes) {
+  return apply1(op::view, {x}, DimsAttrs{infer_sizes(sizes, x.numel(), "view")});
+}
 
 Tensor reshape(const Tensor& x, const Dims& sizes) {
   const Dims want = infer_sizes(sizes, x.numel(), "reshape");
@@ -380,8 +387,10 @@ Tensor unsqueeze(const Tensor& x, int64_t dim) {
 }
 
 Tensor permute(const Tensor& x, const Dims& dims) {
-  FS_CHECK(dims.n == x.dim(), "permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
-           "the desired ordering of dimensions i.e. input.dim() = ", x.dim(), " is not equal to len(dims) = ", dims.n);
+  FS_CHECK(dims.n == x.dim(),
+           "permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
+           "the desired ordering of dimensions i.e. input.dim() = ",
+           x.dim(), " is not equal to len(dims) = ", dims.n);
   DimsAttrs a{dims};
   uint64_t seen = 0;
   for (int64_t i = 0; i < dims.n; ++i) {
@@ -398,11 +407,13 @@ Tensor transpose(const Tensor& x, int64_t dim0, int64_t dim1) {
   return apply1(op::permute, {x}, p);
 }
 Tensor t(const Tensor& x) {
-  FS_CHECK(x.dim() <= 2, "t() expects a tensor with <= 2 dimensions, but self is ", x.dim(), "D (shape ", x.sizes(), ")");
+  FS_CHECK(x.dim() <= 2, "t() expects a tensor with <= 2 dimensions, but self is ", x.dim(), "D (shape ", x.sizes(),
+           ")");
   return transpose(x, 0, x.dim() < 2 ? 0 : 1);
 }
 Tensor matrix_transpose(const Tensor& x) {
-  FS_CHECK(x.dim() >= 2, "tensor.mT is only supported on matrices or batches of matrices. Got ", x.dim(), "-D tensor.");
+  FS_CHECK(x.dim() >= 2, "tensor.mT is only supported on matrices or batches of matrices. Got ", x.dim(),
+           "-D tensor.");
   return transpose(x, -2, -1);
 }
 Tensor movedim(const Tensor& x, const Dims& source, const Dims& destination) {
@@ -442,9 +453,9 @@ Tensor expand(const Tensor& x, const Dims& sizes) {
     }
     const int64_t have = x.size(i - lead);
     if (sizes[i] == -1) a.dims[i] = have;
-    FS_CHECK(a.dims[i] == have || (have == 1 && a.dims[i] >= 0), "expand: The expanded size of the tensor (", sizes[i],
-             ") must match the existing size (", have, ") at non-singleton dimension ", i, ".  Target sizes: ", sizes,
-             ".  Tensor sizes: ", x.sizes());
+    FS_CHECK(a.dims[i] == have || (have == 1 && a.dims[i] >= 0), "expand: The expanded size of the tensor (",
+             sizes[i], ") must match the existing size (", have, ") at non-singleton dimension ", i,
+             ".  Target sizes: ", sizes, ".  Tensor sizes: ", x.sizes());
   }
   return apply1(op::expand, {x}, a);
 }
@@ -485,7 +496,8 @@ Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length) {
   FS_CHECK_INDEX(start >= -n && start <= n, "narrow: start out of range (expected to be in range of [", -n, ", ", n,
                  "], but got ", start, ")");
   if (start < 0) start += n;
-  FS_CHECK(start <= n - length, "narrow: start (", start, ") + length (", length, ") exceeds dimension size (", n, ").");
+  FS_CHECK(start <= n - length, "narrow: start (", start, ") + length (", length, ") exceeds dimension size (", n,
+           ").");
   return apply1(op::slice, {x}, SliceAttrs{d, start, 1, length});
 }
 

@@ -13,8 +13,8 @@ Dims broadcast_shapes(const Dims& a, const Dims& b, const char* op);
 // x summed over the dimensions in which it was broadcast from `sizes`.
 Tensor sum_to(const Tensor& x, const Dims& sizes);
 
-Tensor view(const Tensor& x, const Dims& sizes);      // one size may be -1; throws where strides do not allow it
-Tensor reshape(const Tensor& x, const Dims& sizes);   // view, or a copy
+Tensor view(const Tensor& x, const Dims& sizes);     // one size may be -1; throws where strides do not allow it
+Tensor reshape(const Tensor& x, const Dims& sizes);  // view, or a copy
 Tensor flatten(const Tensor& x, int64_t start_dim = 0, int64_t end_dim = -1);
 Tensor unflatten(const Tensor& x, int64_t dim, const Dims& sizes);
 Tensor squeeze(const Tensor& x);
@@ -22,20 +22,21 @@ Tensor squeeze(const Tensor& x, const Dims& dims);
 Tensor unsqueeze(const Tensor& x, int64_t dim);
 Tensor permute(const Tensor& x, const Dims& dims);
 Tensor transpose(const Tensor& x, int64_t dim0, int64_t dim1);
-Tensor t(const Tensor& x);                            // at most 2 dims
-Tensor matrix_transpose(const Tensor& x);             // .mT
+Tensor t(const Tensor& x);                 // at most 2 dims
+Tensor matrix_transpose(const Tensor& x);  // .mT
 Tensor movedim(const Tensor& x, const Dims& source, const Dims& destination);
-Tensor expand(const Tensor& x, const Dims& sizes);    // -1 keeps a size
+Tensor expand(const Tensor& x, const Dims& sizes);  // -1 keeps a size
 Tensor broadcast_to(const Tensor& x, const Dims& sizes);
 Tensor select(const Tensor& x, int64_t dim, int64_t index);
-Tensor slice(const Tensor& x, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end, int64_t step = 1);
+Tensor slice(const Tensor& x, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end,
+             int64_t step = 1);
 Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length);
 Tensor diagonal(const Tensor& x, int64_t offset = 0, int64_t dim1 = 0, int64_t dim2 = 1);
 Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step);
 Tensor as_strided(const Tensor& x, const Dims& sizes, const Dims& strides, std::optional<int64_t> offset = {});
 Tensor view_as(const Tensor& x, const Tensor& other);
-Tensor detach(const Tensor& x);                       // shares storage, no history
-Tensor alias_view(const Tensor& x);                   // a view of all of x, with history
+Tensor detach(const Tensor& x);      // shares storage, no history
+Tensor alias_view(const Tensor& x);  // a view of all of x, with history
 std::vector<Tensor> unbind(const Tensor& x, int64_t dim = 0);
 std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim = 0);
 std::vector<Tensor> split_with_sizes(const Tensor& x, const std::vector<int64_t>& sizes, int64_t dim = 0);

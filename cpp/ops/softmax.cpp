@@ -32,8 +32,8 @@ void log_softmax_vjp_fused(const Vjp& c, const Tensor* g, Tensor* gx) {
 
 Tensor run(const Op& op, const Tensor& x, int64_t dim, DType dtype) {
   const Tensor y = dtype == DType::kUndefined ? x : to(x, dtype);
-  FS_CHECK_KIND(y.is_floating(), ErrorKind::kNotImplemented, op.name, ": not implemented for dtype ", dtype_name(y.dtype()),
-                "; expected a floating point dtype. Convert with .float(), or give dtype=");
+  FS_CHECK_KIND(y.is_floating(), ErrorKind::kNotImplemented, op.name, ": not implemented for dtype ",
+                dtype_name(y.dtype()), "; expected a floating point dtype. Convert with .float(), or give dtype=");
   return apply1(op, {y}, SoftmaxAttrs{wrap_dim(dim, x.dim(), op.name)});
 }
 

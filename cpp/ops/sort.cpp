@@ -37,8 +37,12 @@ Tensor to_chosen(const Vjp& c, const Tensor& g, const Tensor& index, int64_t dim
   if (sizes.n == 0) return reshape(g, sizes);
   return scatter(zeros(sizes, g.dtype(), g.device()), dim, index, g);
 }
-void sort_vjp(const Vjp& c, const Tensor* g, Tensor* gx) { gx[0] = to_chosen(c, g[0], c.output(1), c.attrs<SortAttrs>().dim); }
-void topk_vjp(const Vjp& c, const Tensor* g, Tensor* gx) { gx[0] = to_chosen(c, g[0], c.output(1), c.attrs<TopkAttrs>().dim); }
+void sort_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
+  gx[0] = to_chosen(c, g[0], c.output(1), c.attrs<SortAttrs>().dim);
+}
+void topk_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
+  gx[0] = to_chosen(c, g[0], c.output(1), c.attrs<TopkAttrs>().dim);
+}
 void select_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const auto& a = c.attrs<SelectAttrs>();
   const Tensor index = c.output(1);
@@ -54,7 +58,8 @@ std::pair<Tensor, Tensor> run(const Op& op, const Tensor& x, const A& a) {
 }
 int64_t length(const Tensor& x, int64_t dim) { return x.dim() ? x.size(dim) : 1; }
 void require_length(const Tensor& x, int64_t dim, const char* op) {
-  FS_CHECK_INDEX(length(x, dim) != 0, op, "(): Expected reduction dim ", dim, " to have non-zero size (shape ", x.sizes(), ").");
+  FS_CHECK_INDEX(length(x, dim) != 0, op, "(): Expected reduction dim ", dim, " to have non-zero size (shape ",
+                 x.sizes(), ").");
 }
 
 }  // namespace
@@ -89,10 +94,8 @@ constinit Op op::mode{.name = "mode",
                       .num_outputs = 2,
                       .infer = select_infer,
                       .vjp = select_vjp};
-constinit Op op::searchsorted{.name = "searchsorted",
-                              .flags = kNotDifferentiable,
-                              .attrs_size = sizeof(SearchAttrs),
-                              .infer = search_infer};
+constinit Op op::searchsorted{
+    .name = "searchsorted", .flags = kNotDifferentiable, .attrs_size = sizeof(SearchAttrs), .infer = search_infer};
 
 std::pair<Tensor, Tensor> sort(const Tensor& x, int64_t dim, bool descending) {
   return run(op::sort, x, SortAttrs{wrap_dim(dim, x.dim(), "sort"), descending});
@@ -101,7 +104,8 @@ Tensor argsort(const Tensor& x, int64_t dim, bool descending) { return sort(x, d
 
 std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim, bool largest, bool sorted) {
   const int64_t d = wrap_dim(dim, x.dim(), "topk");
-  FS_CHECK(k >= 0 && k <= length(x, d), "topk: selected index k out of range: k = ", k, " of dimension ", d, " of shape ", x.sizes());
+  FS_CHECK(k >= 0 && k <= length(x, d), "topk: selected index k out of range: k = ", k, " of dimension ", d,
+           " of shape ", x.sizes());
   FS_CHECK_KIND(x.dtype() != DType::kBool, ErrorKind::kNotImplemented, "topk: not implemented for dtype bool");
   return run(op::topk, x, TopkAttrs{d, k, largest, sorted});
 }
@@ -133,17 +137,21 @@ std::pair<Tensor, Tensor> mode_along(const Tensor& x, int64_t dim, bool keepdim)
 }
 
 Tensor searchsorted(const Tensor& sequence, const Tensor& values, bool out_int32, bool right, const Tensor& sorter) {
-  FS_CHECK(sequence.dim() > 0, "searchsorted(): boundaries tensor should have at least 1 dimension, got a 0-dim tensor");
+  FS_CHECK(sequence.dim() > 0,
+           "searchsorted(): boundaries tensor should have at least 1 dimension, got a 0-dim tensor");
   if (sequence.dim() > 1) {
     bool ok = sequence.dim() == values.dim();
     for (int64_t d = 0; ok && d + 1 < values.dim(); ++d) ok = sequence.size(d) == values.size(d);
-    FS_CHECK(ok, "searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
-             "input value tensor must match, but we got boundaries tensor ", sequence.sizes(), " and input value tensor ",
-             values.sizes());
+    FS_CHECK(ok,
+             "searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
+             "tensor and "
+             "input value tensor must match, but we got boundaries tensor ",
+             sequence.sizes(), " and input value tensor ", values.sizes());
   }
   Tensor s = sequence;
   if (sorter.defined()) {
-    FS_CHECK(sorter.same_shape(sequence), "searchsorted(): boundary and sorter must have the same size, but got boundary tensor ",
+    FS_CHECK(sorter.same_shape(sequence),
+             "searchsorted(): boundary and sorter must have the same size, but got boundary tensor ",
              sequence.sizes(), " and got sorter tensor ", sorter.sizes());
     FS_CHECK(sorter.dtype() == DType::kInt64, "searchsorted(): sorter must be a tensor of int64 but got dtype ",
              dtype_name(sorter.dtype()));

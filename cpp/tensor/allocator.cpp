@@ -21,8 +21,9 @@ namespace {
 
 // Note [Size classes]
 // Classes 0..15 are the multiples of 64 up to 1024; then come four to each doubling up to 32 KiB. Each thread keeps a
-// list of free blocks for every class and trades batches with a central list. A block belongs to no thread: it goes to
-// the list of whoever frees it. Blocks are cut from slabs that stay with their class; only the heap gives memory back.
+// list of free blocks for every class and trades batches with a central list. A block belongs to no thread: it goes
+// to the list of whoever frees it. Blocks are cut from slabs that stay with their class; only the heap gives memory
+// back.
 
 constexpr size_t kMaxClassed = size_t{32} << 10;
 constexpr int kNumSmall = static_cast<int>(kMaxSmall / 64);
@@ -49,13 +50,9 @@ constexpr uint32_t batch_of(int c) {
   return static_cast<uint32_t>(n < 4 ? 4 : n > 64 ? 64 : n);
 }
 
-struct FreeBlock {
-  FreeBlock* next;
-};
+struct FreeBlock { FreeBlock* next; };
 
-struct Batches {
-  uint32_t n[kNumClasses];
-};
+struct Batches { uint32_t n[kNumClasses]; };
 constexpr Batches kBatch = [] {
   Batches b{};
   for (int c = 0; c < kNumClasses; ++c) b.n[c] = batch_of(c);
@@ -93,8 +90,7 @@ struct {
 void report(int64_t bytes, uint64_t calls) {
   const int64_t now = stats.allocated.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   int64_t peak = stats.peak.load(std::memory_order_relaxed);
-  while (now > peak && !stats.peak.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-  }
+  while (now > peak && !stats.peak.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {}
   if (calls > 0) stats.calls.fetch_add(calls, std::memory_order_relaxed);
 }
 

@@ -44,8 +44,8 @@ struct Heap {
   uint64_t level_bits = 0;  // levels that have a free block
   uint32_t sub_bits[kMaxShift - kMinShift + 1] = {};
   Block* lists[kMaxShift - kMinShift + 1][kSubs] = {};
-  size_t reserved = 0;   // mapped
-  size_t used = 0;       // in blocks handed out
+  size_t reserved = 0;                    // mapped
+  size_t used = 0;                        // in blocks handed out
   size_t window_peak = 0, last_peak = 0;  // most used in this window and in the one before
   uint64_t calls = 0;
   size_t cache_limit = 0;  // of FIRESEED_CPU_CACHE_MB
@@ -60,9 +60,7 @@ struct Lock {
 
 size_t round_up(size_t x, size_t to) { return (x + to - 1) / to * to; }
 
-struct Bin {
-  int level, sub;
-};
+struct Bin { int level, sub; };
 // The list whose range holds `size`.
 Bin bin_of(size_t size) {
   const int shift = 63 - __builtin_clzll(size);
@@ -121,7 +119,8 @@ Block* map_segment(size_t size) {
   size_t want = heap.reserved / 4;
   want = want < kMinSegment ? kMinSegment : want > kMaxSegment ? kMaxSegment : want;
   size = round_up(size > want ? size : want, kHugePage);
-  void* raw = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* raw =
+      mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) return nullptr;
   char* const base = static_cast<char*>(raw);
   char* const start = reinterpret_cast<char*>(round_up(reinterpret_cast<uintptr_t>(base), kHugePage));
@@ -219,7 +218,8 @@ double available_bytes() {
       const std::string limit = read_file(dir + (v2 ? "/memory.max" : "/memory.limit_in_bytes"));
       if (!limit.empty() && limit[0] >= '0' && limit[0] <= '9') {
         const double usage = std::atof(read_file(dir + (v2 ? "/memory.current" : "/memory.usage_in_bytes")).c_str());
-        const double cached = value_after(read_file(dir + "/memory.stat"), v2 ? "inactive_file " : "total_inactive_file ", 0);
+        const double cached =
+            value_after(read_file(dir + "/memory.stat"), v2 ? "inactive_file " : "total_inactive_file ", 0);
         const double left = std::atof(limit.c_str()) - usage + cached;
         if (left < available) available = left;
       }
@@ -236,7 +236,8 @@ void heap_lock() noexcept { pthread_mutex_lock(&heap.mutex); }
 void heap_unlock() noexcept { pthread_mutex_unlock(&heap.mutex); }
 
 void fail_out_of_memory(size_t bytes, const char* why) {
-  fail(ErrorKind::kMemory, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", bytes, " bytes. ", why);
+  fail(ErrorKind::kMemory, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", bytes, " bytes. ",
+       why);
 }
 
 void check_available(size_t bytes, size_t reusable) {

@@ -12,10 +12,10 @@ namespace fireseed {
 
 struct Storage {
   std::atomic<int32_t> refs{1};
-  uint32_t version = 0;           // bumped by every in-place write
+  uint32_t version = 0;  // bumped by every in-place write
   void* data = nullptr;
   size_t nbytes = 0;
-  size_t capacity = 0;            // bytes at data; for small storages they lie behind this header
+  size_t capacity = 0;               // bytes at data; for small storages they lie behind this header
   void (*deleter)(void*) = nullptr;  // foreign memory: called with `context` once, at the end
   void* context = nullptr;
   Device device;

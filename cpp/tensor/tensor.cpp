@@ -204,7 +204,8 @@ Tensor detached_alias(const Tensor& x) {
 DType default_dtype() { return default_float; }
 
 void set_default_dtype(DType t) {
-  FS_CHECK_TYPE(is_floating(t), "set_default_dtype: only floating-point types are supported as the default type, got ",
+  FS_CHECK_TYPE(is_floating(t),
+                "set_default_dtype: only floating-point types are supported as the default type, got ",
                 dtype_name(t));
   default_float = t;
 }

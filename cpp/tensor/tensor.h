@@ -14,8 +14,8 @@
 
 namespace fireseed {
 
-struct Node;        // engine/node.h
-struct TensorHooks; // engine/hooks.h
+struct Node;         // engine/node.h
+struct TensorHooks;  // engine/hooks.h
 class Tensor;
 struct TensorImpl;
 
@@ -28,7 +28,7 @@ extern AutogradHandlers autograd_handlers;
 
 struct TensorImpl {
   enum Flag : uint8_t {
-    kRequiresGrad = 1,   // leaf that asked for a gradient, or result of a recorded op
+    kRequiresGrad = 1,  // leaf that asked for a gradient, or result of a recorded op
     kContiguous = 2,
     kWrappedNumber = 4,  // a Python number: does not decide the result's dtype within its category
     kRetainGrad = 8,
@@ -41,25 +41,25 @@ struct TensorImpl {
   int8_t ndim = 0;
   uint8_t flags = kContiguous;
   Device device;
-  uint16_t output_nr = 0;         // which output of grad_fn this is
-  uint32_t history = 0;           // of a base: counts rewrites of its history; of a view: the count it has seen
-  Storage* storage = nullptr;     // owned
-  char* data = nullptr;           // storage->data + offset * itemsize
-  int64_t offset = 0;             // in elements
+  uint16_t output_nr = 0;      // which output of grad_fn this is
+  uint32_t history = 0;        // of a base: counts rewrites of its history; of a view: the count it has seen
+  Storage* storage = nullptr;  // owned
+  char* data = nullptr;        // storage->data + offset * itemsize
+  int64_t offset = 0;          // in elements
   int64_t numel = 1;
-  Node* grad_fn = nullptr;        // owned
-  TensorImpl* base = nullptr;     // owned; the tensor this one is a view of (never itself a view)
-  TensorImpl* grad = nullptr;     // owned
-  TensorHooks* hooks = nullptr;   // owned
-  void* pyobj = nullptr;          // the Python object standing for it now, not owned
+  Node* grad_fn = nullptr;       // owned
+  TensorImpl* base = nullptr;    // owned; the tensor this one is a view of (never itself a view)
+  TensorImpl* grad = nullptr;    // owned
+  TensorHooks* hooks = nullptr;  // owned
+  void* pyobj = nullptr;         // the Python object standing for it now, not owned
   int64_t sizes[kMaxRank];
-  int64_t strides[kMaxRank];      // in elements
+  int64_t strides[kMaxRank];  // in elements
 
-  static TensorImpl* make();      // from a free list
+  static TensorImpl* make();  // from a free list
   static void destroy(TensorImpl* t);
   bool has(Flag f) const { return flags & f; }
   void set(Flag f, bool on) { flags = static_cast<uint8_t>(on ? flags | f : flags & ~f); }
-  void refresh_contiguous();      // recomputes numel and kContiguous from sizes and strides
+  void refresh_contiguous();  // recomputes numel and kContiguous from sizes and strides
 };
 
 class Tensor {

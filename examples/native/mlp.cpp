@@ -27,9 +27,7 @@ using fs::Tensor;
 namespace {
 
 // Points (n, 2) and classes (n), alternately of either spiral: the radius grows with the angle over 1.5 turns.
-struct Data {
-  Tensor x, y;
-};
+struct Data { Tensor x, y; };
 Data make_spirals(int64_t n) {
   Data data{fs::empty({n, 2}, fs::DType::kFloat32), fs::empty({n}, fs::DType::kInt64)};
   const Tensor noise = fs::randn({n, 2});

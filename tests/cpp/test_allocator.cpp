@@ -39,7 +39,7 @@ bool intact(const Held& h) {
   }
   return h.n == 0 || h.p[h.n - 1] == h.mark;
 }
-void give(const Held& h) { h.n <= kMaxSmall && h.mark % 2 ? free_small(h.p, h.n) : free_bytes(h.p, h.n); }
+void give(const Held& h) { h.n <= kMaxSmall&& h.mark % 2 ? free_small(h.p, h.n) : free_bytes(h.p, h.n); }
 
 TEST(Allocator, AlignedForEverySize) {
   std::vector<Held> held;
@@ -179,9 +179,7 @@ TEST(Allocator, BlocksFreedByOtherThreads) {
     finished = true;
   }
   consumer.join();
-  if (kCaching) {
-    EXPECT_LT(allocator_stats().reserved_bytes, 512 * kMiB);
-  }
+  if (kCaching) { EXPECT_LT(allocator_stats().reserved_bytes, 512 * kMiB); }
 }
 
 TEST(Allocator, ManyThreadsThatEnd) {
@@ -191,16 +189,15 @@ TEST(Allocator, ManyThreadsThatEnd) {
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([t] {
         std::vector<Held> held;
-        for (int i = 0; i < 400; ++i) held.push_back(take(static_cast<size_t>((i + t) * 131 % 60000), static_cast<unsigned char>(i)));
+        for (int i = 0; i < 400; ++i)
+          held.push_back(take(static_cast<size_t>((i + t) * 131 % 60000), static_cast<unsigned char>(i)));
         for (const Held& h : held) give(h);
       });
     }
     for (auto& t : threads) t.join();
   }
   EXPECT_EQ(allocator_stats().allocated_bytes, before);
-  if (kCaching) {
-    EXPECT_LT(allocator_stats().reserved_bytes, 600 * kMiB);
-  }
+  if (kCaching) { EXPECT_LT(allocator_stats().reserved_bytes, 600 * kMiB); }
 }
 
 // Freed by thread_local and static destructors: after the allocator's own state could have gone.

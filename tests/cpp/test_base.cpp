@@ -38,10 +38,9 @@ TEST(DTypes, SizesAndNames) {
 
 // The table of torch.promote_types, row and column in the order of kAll.
 TEST(DTypes, PromotionTable) {
-  constexpr const char* kTable[10] = {
-      // b  u8 i8 i16 i32 i64 f16 bf16 f32 f64, as one letter each
-      "buislLhBfd", "uuSslLhBfd", "iSislLhBfd", "sssslLhBfd", "lllllLhBfd",
-      "LLLLLLhBfd", "hhhhhhhffd", "BBBBBBfBfd", "fffffffffd", "dddddddddd"};
+  constexpr const char* kTable[10] = {// b  u8 i8 i16 i32 i64 f16 bf16 f32 f64, as one letter each
+                                      "buislLhBfd", "uuSslLhBfd", "iSislLhBfd", "sssslLhBfd", "lllllLhBfd",
+                                      "LLLLLLhBfd", "hhhhhhhffd", "BBBBBBfBfd", "fffffffffd", "dddddddddd"};
   const auto of = [](char c) {
     switch (c) {
       case 'b': return DType::kBool;
@@ -59,7 +58,8 @@ TEST(DTypes, PromotionTable) {
   };
   for (int i = 0; i < 10; ++i) {
     for (int j = 0; j < 10; ++j) {
-      EXPECT_EQ(promote_types(kAll[i], kAll[j]), of(kTable[i][j])) << dtype_name(kAll[i]) << " " << dtype_name(kAll[j]);
+      EXPECT_EQ(promote_types(kAll[i], kAll[j]), of(kTable[i][j]))
+          << dtype_name(kAll[i]) << " " << dtype_name(kAll[j]);
       EXPECT_EQ(promote_types(kAll[i], kAll[j]), promote_types(kAll[j], kAll[i]));
     }
   }
@@ -161,8 +161,9 @@ TEST(Shape, WrapDim) {
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::kIndex);
-    EXPECT_NE(std::string(e.what()).find("sum: Dimension out of range (expected to be in range of [-2, 1], but got 3)"),
-              std::string::npos)
+    EXPECT_NE(
+        std::string(e.what()).find("sum: Dimension out of range (expected to be in range of [-2, 1], but got 3)"),
+        std::string::npos)
         << e.what();
   }
 }

@@ -40,7 +40,8 @@ std::vector<double> values(const Tensor& x) {
 }
 double tolerance(DType t, double terms) {
   const double eps = t == DType::kFloat64 ? 1e-15 : t == DType::kFloat32 ? 3e-7 : t == DType::kFloat16 ? 1e-3 : 8e-3;
-  return 4 * eps * (1 + std::sqrt(terms)) + (t == DType::kFloat16 || t == DType::kBFloat16 ? 4 * eps * std::sqrt(terms) : 0);
+  return 4 * eps * (1 + std::sqrt(terms)) +
+         (t == DType::kFloat16 || t == DType::kBFloat16 ? 4 * eps * std::sqrt(terms) : 0);
 }
 // The same call with one thread and with three: the same bits.
 template <class F>
@@ -111,9 +112,7 @@ TEST(Gemm, BroadcastBatches) {
     }
 }
 
-struct Shape {
-  int64_t n, groups, in, out, size[2], kernel[2], stride[2], pad[2], dilation[2];
-};
+struct Shape { int64_t n, groups, in, out, size[2], kernel[2], stride[2], pad[2], dilation[2]; };
 
 void check_convolution(const Shape& s, DType t) {
   int64_t o[2];
@@ -123,7 +122,8 @@ void check_convolution(const Shape& s, DType t) {
     o[i] = room / s.stride[i] + 1;
   }
   const Tensor x = random_tensor({s.n, s.groups * s.in, s.size[0], s.size[1]}, t),
-               w = random_tensor({s.groups * s.out, s.in, s.kernel[0], s.kernel[1]}, t), b = random_tensor({s.groups * s.out}, t);
+               w = random_tensor({s.groups * s.out, s.in, s.kernel[0], s.kernel[1]}, t),
+               b = random_tensor({s.groups * s.out}, t);
   const Dims stride{s.stride[0], s.stride[1]}, pad{s.pad[0], s.pad[1]}, dilation{s.dilation[0], s.dilation[1]};
   const std::vector<double> xs = values(x), ws = values(w), bs = values(b);
   const std::vector<double> y = values(any_threads([&] { return conv2d(x, w, b, stride, pad, dilation, s.groups); }));
@@ -141,7 +141,8 @@ void check_convolution(const Shape& s, DType t) {
           for (int64_t ox = 0; ox < o[1]; ++ox)
             for (int64_t ky = 0; ky < s.kernel[0]; ++ky)
               for (int64_t kx = 0; kx < s.kernel[1]; ++kx) {
-                const int64_t iy = oy * s.stride[0] - s.pad[0] + ky * s.dilation[0], ix = ox * s.stride[1] - s.pad[1] + kx * s.dilation[1];
+                const int64_t iy = oy * s.stride[0] - s.pad[0] + ky * s.dilation[0],
+                              ix = ox * s.stride[1] - s.pad[1] + kx * s.dilation[1];
                 if (iy < 0 || iy >= s.size[0] || ix < 0 || ix >= s.size[1]) continue;
                 const int64_t yi = ((n * s.groups * s.out + m) * o[0] + oy) * o[1] + ox,
                               xi = ((n * s.groups * s.in + m / s.out * s.in + c) * s.size[0] + iy) * s.size[1] + ix,
@@ -150,17 +151,19 @@ void check_convolution(const Shape& s, DType t) {
                 spread[static_cast<size_t>(xi)] += gs[static_cast<size_t>(yi)] * ws[static_cast<size_t>(wi)];
               }
   const double terms = static_cast<double>(s.in * s.kernel[0] * s.kernel[1]);
-  for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], want[i], tolerance(t, terms) * std::fmax(1, std::fabs(want[i])));
+  for (size_t i = 0; i < y.size(); ++i)
+    ASSERT_NEAR(y[i], want[i], tolerance(t, terms) * std::fmax(1, std::fabs(want[i])));
   Dims extra;
   for (int i = 0; i < 2; ++i) {
     extra.push_back(s.size[i] - ((o[i] - 1) * s.stride[i] - 2 * s.pad[i] + s.dilation[i] * (s.kernel[i] - 1) + 1));
     if (s.size[i] < 1 || (extra[i] >= s.stride[i] && extra[i] >= s.dilation[i])) return;
   }
-  const std::vector<double> back =
-      values(any_threads([&] { return convolve_transpose(2, g, w, Tensor(), stride, pad, extra, s.groups, dilation); }));
+  const std::vector<double> back = values(
+      any_threads([&] { return convolve_transpose(2, g, w, Tensor(), stride, pad, extra, s.groups, dilation); }));
   const double more = static_cast<double>(s.out * s.kernel[0] * s.kernel[1]);
   ASSERT_EQ(back.size(), spread.size());
-  for (size_t i = 0; i < back.size(); ++i) ASSERT_NEAR(back[i], spread[i], tolerance(t, more) * std::fmax(1, std::fabs(spread[i])));
+  for (size_t i = 0; i < back.size(); ++i)
+    ASSERT_NEAR(back[i], spread[i], tolerance(t, more) * std::fmax(1, std::fabs(spread[i])));
 }
 
 TEST(Conv, RandomShapes) {

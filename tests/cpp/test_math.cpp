@@ -41,14 +41,16 @@ struct Case {
   float (*single)(float);
   double (*twice)(double);
   long double (*exact)(long double);
-  double low, high;       // where the error is counted
-  double bound;           // in units in the last place, float
+  double low, high;  // where the error is counted
+  double bound;      // in units in the last place, float
   double double_bound;
 };
 
-#define FS_CASE(name, low, high, bound, double_bound)                                                       \
-  Case { #name, [](float x) { return fireseed::name(x); }, [](double x) { return fireseed::name(x); },      \
-         [](long double x) -> long double { return std::name(x); }, low, high, bound, double_bound }
+#define FS_CASE(name, low, high, bound, double_bound)                                             \
+  Case {                                                                                          \
+    #name, [](float x) { return fireseed::name(x); }, [](double x) { return fireseed::name(x); }, \
+        [](long double x) -> long double { return std::name(x); }, low, high, bound, double_bound \
+  }
 
 const Case kCases[] = {
     FS_CASE(exp, -kInfinity, kInfinity, 1.1, 1.1),
@@ -113,7 +115,8 @@ TEST(Math, DoubleErrors) {
 }
 
 TEST(Math, SpecialValues) {
-  const float values[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 3.4e38f, -3.4e38f, 88.8f, -103.9f, 1e-40f};
+  const float values[] = {0.0f, -0.0f,   1.0f,     -1.0f, INFINITY, -INFINITY,
+                          NAN,  3.4e38f, -3.4e38f, 88.8f, -103.9f,  1e-40f};
   for (const Case& c : kCases) {
     for (float x : values) {
       EXPECT_LE(float_error(c.single(x), static_cast<double>(c.exact(static_cast<long double>(x)))), 16.0)
@@ -123,7 +126,8 @@ TEST(Math, SpecialValues) {
 }
 
 TEST(Math, PowIsThatOfC) {
-  const float values[] = {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 0.5f, 3.0f, -3.0f, 2.5f, -2.5f, INFINITY, -INFINITY, NAN, 1e-30f, 7e30f};
+  const float values[] = {0.0f,  -0.0f, 1.0f,  -1.0f,    2.0f,      -2.0f, 0.5f,   3.0f,
+                          -3.0f, 2.5f,  -2.5f, INFINITY, -INFINITY, NAN,   1e-30f, 7e30f};
   for (float x : values)
     for (float y : values) {
       const double exact = std::pow(static_cast<double>(x), static_cast<double>(y));
@@ -131,7 +135,8 @@ TEST(Math, PowIsThatOfC) {
     }
   for (int i = 1; i < 4000; ++i) {
     const float x = 0.01f * static_cast<float>(i), y = 0.037f * static_cast<float>(i % 200 - 100);
-    EXPECT_LE(float_error(fireseed::pow(x, y), std::pow(static_cast<double>(x), static_cast<double>(y))), 1.0) << x << "^" << y;
+    EXPECT_LE(float_error(fireseed::pow(x, y), std::pow(static_cast<double>(x), static_cast<double>(y))), 1.0)
+        << x << "^" << y;
   }
 }
 

@@ -11,8 +11,6 @@ struct CopyAttrs {
   int64_t keep_layout = 0;  // dense inputs keep the order of their dims in memory; 0: row-major
 };
 
-struct FillAttrs {
-  Scalar value;
-};
+struct FillAttrs { Scalar value; };
 
 }  // namespace fireseed

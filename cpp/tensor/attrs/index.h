@@ -38,13 +38,9 @@ struct IndexFillAttrs {
 };
 
 // nonzero, masked_select: number of entries, from nonzero_count.
-struct CountAttrs {
-  int64_t count = 0;
-};
+struct CountAttrs { int64_t count = 0; };
 
-struct MaskedFillAttrs {
-  FillValue value;
-};
+struct MaskedFillAttrs { FillValue value; };
 
 enum class ScatterReduce : int64_t { kNone, kAdd, kMultiply, kMax, kMin, kMean };
 

@@ -14,8 +14,6 @@ struct ClassLossAttrs {
   double label_smoothing = 0;  // cross_entropy only
 };
 
-struct CtcAttrs {
-  int64_t blank = 0;
-};
+struct CtcAttrs { int64_t blank = 0; };
 
 }  // namespace fireseed

@@ -8,9 +8,7 @@
 
 namespace fireseed {
 
-struct CatAttrs {
-  int64_t dim = 0;
-};
+struct CatAttrs { int64_t dim = 0; };
 
 struct FlipAttrs {
   int64_t mask = 0;  // bit d: dimension d is reversed
@@ -28,13 +26,9 @@ struct RepeatInterleaveAttrs {
   int64_t total = 0;  // sum of the repeats
 };
 
-struct OneHotAttrs {
-  int64_t num_classes = 0;
-};
+struct OneHotAttrs { int64_t num_classes = 0; };
 
-struct TriAttrs {
-  int64_t diagonal = 0;
-};
+struct TriAttrs { int64_t diagonal = 0; };
 
 // before[d], after[d]: elements added in front of and behind dimension d (negative: cut off).
 struct ConstantPadAttrs {

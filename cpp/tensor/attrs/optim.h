@@ -19,19 +19,17 @@ struct OptimAttrs {
 };
 
 // OptimAttrs::flags.
-inline constexpr int64_t kMaximize = 1;     // ascend: the gradient changes its sign
-inline constexpr int64_t kNesterov = 2;     // sgd
-inline constexpr int64_t kMomentum = 4;     // sgd, rmsprop: has a momentum state
-inline constexpr int64_t kFirstStep = 8;    // sgd: the momentum state is not yet set
-inline constexpr int64_t kAmsgrad = 16;     // adam: has the running maximum
-inline constexpr int64_t kDecoupled = 32;   // weight decay scales the parameter and leaves the gradient alone
-inline constexpr int64_t kCentered = 64;    // rmsprop: has the mean of the gradient
+inline constexpr int64_t kMaximize = 1;    // ascend: the gradient changes its sign
+inline constexpr int64_t kNesterov = 2;    // sgd
+inline constexpr int64_t kMomentum = 4;    // sgd, rmsprop: has a momentum state
+inline constexpr int64_t kFirstStep = 8;   // sgd: the momentum state is not yet set
+inline constexpr int64_t kAmsgrad = 16;    // adam: has the running maximum
+inline constexpr int64_t kDecoupled = 32;  // weight decay scales the parameter and leaves the gradient alone
+inline constexpr int64_t kCentered = 64;   // rmsprop: has the mean of the gradient
 
 struct ForeachNormAttrs {
   double order = 2;  // the vector norm's p; infinity for the largest magnitude
 };
-struct ForeachClampAttrs {
-  double low = 0, high = 0;
-};
+struct ForeachClampAttrs { double low = 0, high = 0; };
 
 }  // namespace fireseed

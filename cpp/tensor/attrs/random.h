@@ -47,8 +47,6 @@ struct DropoutAttrs {  // p: probability of dropping an element
   Generator* generator = nullptr;
   double p = 0.5;
 };
-struct DropoutBackwardAttrs {
-  double p = 0.5;
-};
+struct DropoutBackwardAttrs { double p = 0.5; };
 
 }  // namespace fireseed

@@ -29,8 +29,6 @@ struct NormAttrs {
 };
 
 // cumsum, cumprod, cummax, cummin, logcumsumexp along `dim`.
-struct ScanAttrs {
-  int64_t dim = 0;
-};
+struct ScanAttrs { int64_t dim = 0; };
 
 }  // namespace fireseed

@@ -8,9 +8,7 @@
 namespace fireseed {
 
 // view, squeeze, unsqueeze, expand: the output's sizes. permute: output dim i is input dim d[i].
-struct DimsAttrs {
-  Dims dims;
-};
+struct DimsAttrs { Dims dims; };
 
 // slice: x[start : start + length * step : step] along dim.  select: x[start] along dim (length unused).
 struct SliceAttrs {
@@ -37,8 +35,8 @@ struct UnfoldAttrs {
 // as_strided, and window_backward (out: zeros of in_sizes, with g added at the window). Elements.
 struct WindowAttrs {
   Dims sizes, strides;
-  int64_t offset = 0;             // as_strided: from the storage's start; window_backward: from out's start
-  Dims in_sizes, in_strides;      // as_strided: geometry of its input; window_backward: in_sizes = out's sizes
+  int64_t offset = 0;         // as_strided: from the storage's start; window_backward: from out's start
+  Dims in_sizes, in_strides;  // as_strided: geometry of its input; window_backward: in_sizes = out's sizes
   int64_t in_offset = 0;
 };
 

@@ -5,8 +5,6 @@
 
 namespace fireseed {
 
-struct SoftmaxAttrs {
-  int64_t dim = 0;
-};
+struct SoftmaxAttrs { int64_t dim = 0; };
 
 }  // namespace fireseed

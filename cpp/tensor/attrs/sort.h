@@ -26,7 +26,7 @@ struct SelectAttrs {
 };
 
 struct SearchAttrs {
-  int64_t right = 0;      // 0: first position with sequence[i] >= value; 1: > value
+  int64_t right = 0;  // 0: first position with sequence[i] >= value; 1: > value
   int64_t out_int32 = 0;
 };
 
