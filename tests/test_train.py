@@ -155,8 +155,10 @@ def test_ctrl_c(tmp_path):
     """A real SIGINT: the run stops at once, the script goes on with the history."""
     script = tmp_path / "endless.py"
     script.write_text("""
+import signal
 import fireseed as fs
 from fireseed import nn, train
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 net = nn.Linear(64, 2)
 data = [(fs.randn(256, 64), fs.zeros(256, dtype=fs.int64))] * 10
 class Ready(train.Callback):
