@@ -105,11 +105,6 @@ FS_BINDINGS(creation) {
   def("full_like(Tensor input, Scalar fill_value, *, dtype? dtype=None, device? device=None, bool "
       "requires_grad=False)",
       kFunction, [](Args& a) { return finish(a, full_like(a.tensor(0), a.scalar(1), a.opt_dtype(2)), 4); });
-  auto dtype_or_self = [](Args& a, int i) {
-    const DType t = a.opt_dtype(i);
-    return t == DType::kUndefined ? a.tensor(0).dtype() : t;
-  };
-  (void)dtype_or_self;
   def("new_empty(Tensor self, int... size, *, dtype? dtype=None, device? device=None, bool requires_grad=False)",
       kMethod, [](Args& a) { return finish(a, empty(a.dims(1), a.given(2) ? a.dtype(2) : a.tensor(0).dtype()), 4); });
   def("new_empty_strided(Tensor self, int[] size, int[] stride, *, dtype? dtype=None, device? device=None, bool "

@@ -180,10 +180,8 @@ void fill_nested(PyObject* data, const Dims& sizes, int64_t depth, char*& p, DTy
 
 Tensor tensor_from_buffer(PyObject* o, bool) {
   auto view = std::make_unique<Py_buffer>();
-  bool writable = true;
   if (PyObject_GetBuffer(o, view.get(), PyBUF_RECORDS) < 0) {
     PyErr_Clear();
-    writable = false;
     if (PyObject_GetBuffer(o, view.get(), PyBUF_RECORDS_RO) < 0) {
       PyErr_Clear();
       fail(ErrorKind::kType, "can't convert ", Py_TYPE(o)->tp_name,
@@ -192,7 +190,6 @@ Tensor tensor_from_buffer(PyObject* o, bool) {
            "uint8 and bool are)");
     }
   }
-  (void)writable;
   const DType dtype = dtype_of_format(view->format, view->itemsize);
   const std::string format = view->format ? view->format : "B";
   Dims sizes, strides;

@@ -70,8 +70,6 @@ std::string format_name(Args& a, int i) {
   return s.substr(s.rfind('.') + 1);
 }
 
-Dims list_arg(Args& a, int i) { return a.dims(i); }
-
 }  // namespace
 
 FS_BINDINGS(tensor_methods) {
@@ -272,7 +270,7 @@ FS_BINDINGS(tensor_methods) {
     y.impl()->dtype = t;
     return wrap(y);
   });
-  def("view(Tensor self, int... size)", kMethod, [](Args& a) { return view(a.tensor(0), list_arg(a, 1)); });
+  def("view(Tensor self, int... size)", kMethod, [](Args& a) { return view(a.tensor(0), a.dims(1)); });
   def("view_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return view_as(a.tensor(0), a.tensor(1)); });
   def("reshape(Tensor input, int... shape)", kMethod, [](Args& a) { return reshape(a.tensor(0), a.dims(1)); });
   def("reshape(Tensor input, int[] shape)", kFunction, [](Args& a) { return reshape(a.tensor(0), a.dims(1)); });

@@ -13,9 +13,6 @@ AutogradHandlers autograd_handlers;
 namespace {
 
 // Small storages carry their data behind the header: one block from the free lists.
-constexpr size_t kHeader = 64;
-constexpr size_t kInlineBytes = kMaxSmall - kHeader;
-static_assert(sizeof(Storage) <= kHeader + 16);
 constexpr size_t header_bytes() { return (sizeof(Storage) + 63) / 64 * 64; }
 
 DType default_float = DType::kFloat32;
@@ -23,7 +20,7 @@ DType default_float = DType::kFloat32;
 }  // namespace
 
 Ref<Storage> Storage::allocate(size_t nbytes) {
-  if (nbytes <= kMaxSmall - header_bytes() && nbytes <= kInlineBytes) {
+  if (nbytes <= kMaxSmall - header_bytes()) {
     void* block = allocate_small(header_bytes() + nbytes);
     auto* s = new (block) Storage;
     s->data = static_cast<char*>(block) + header_bytes();
@@ -65,7 +62,6 @@ void Storage::resize(size_t new_nbytes) {
     nbytes = new_nbytes;
     return;
   }
-  FS_CHECK(!inline_data || refs.load() >= 1, "resize_: storage in use");
   void* bigger = allocate_bytes(new_nbytes);
   std::memcpy(bigger, data, nbytes);
   if (inline_data) {
