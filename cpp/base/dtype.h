@@ -90,19 +90,15 @@ void dispatch_all(DType t, F&& f) {
     case DType::kUndefined: break;
   }
 }
-// float32 and float64 only (kernels that convert halves to float first).
-template <class F>
-void dispatch_wide_float(DType t, F&& f) {
-  if (t == DType::kFloat64) return f(TypeTag<double>{});
-  return f(TypeTag<float>{});
-}
+// Floats only: where an infer let integers pass, a kernel reading four bytes of each would run over their end.
 template <class F>
 void dispatch_float(DType t, F&& f) {
   switch (t) {
     case DType::kFloat16: return f(TypeTag<float16>{});
     case DType::kBFloat16: return f(TypeTag<bfloat16>{});
     case DType::kFloat64: return f(TypeTag<double>{});
-    default: return f(TypeTag<float>{});
+    case DType::kFloat32: return f(TypeTag<float>{});
+    default: fail(ErrorKind::kRuntime, "not implemented for '", dtype_name(t), "', only for floats; convert with .float()");
   }
 }
 // By element size only, for kernels that move bits: uint8_t, uint16_t, uint32_t, uint64_t.

@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "bind/out_argument.h"
 #include "bind/python_types.h"
 #include "engine/apply.h"
 #include "engine/mode.h"
@@ -276,38 +277,6 @@ Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObjec
   return Match::kYes;
 }
 
-PyObject* copy_to_out(const Function& f, PyObject* result, PyObject* out) {
-  if (!result) return nullptr;
-  PyObject* r = guarded([&]() -> PyObject* {
-    auto put = [&](PyObject* dst, PyObject* src) {
-      const Tensor *d = as_tensor(dst), *v = as_tensor(src);
-      FS_CHECK_TYPE(d && v, f.name, "(): argument 'out' must be Tensor (or a tuple of them), not ",
-                    Py_TYPE(dst)->tp_name);
-      FS_CHECK(
-          !d->requires_grad() && !v->requires_grad(), f.name,
-          "(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
-          "requires grad.");
-      FS_CHECK(is_floating(d->dtype()) || !is_floating(v->dtype()), f.name, "(): result type ",
-               dtype_name(v->dtype()), " can't be cast to the desired output type ", dtype_name(d->dtype()));
-      if (!d->same_shape(*v)) resize_(*d, v->sizes());
-      copy_(*d, *v);
-    };
-    if (PyTuple_Check(result) && !is_tensor(out)) {
-      PyObject* fast = PySequence_Fast(out, "out must be a tuple of tensors");
-      if (!fast) throw PythonError{};
-      for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(result) && i < PySequence_Fast_GET_SIZE(fast); ++i)
-        put(PySequence_Fast_GET_ITEM(fast, i), PyTuple_GET_ITEM(result, i));
-      Py_DECREF(fast);
-    } else {
-      put(out, result);
-    }
-    Py_INCREF(out);
-    return out;
-  });
-  Py_DECREF(result);
-  return r;
-}
-
 // Note [Generic in-place forms]
 // x.name_() without a form of its own runs name(x) and copies the result into x. What the recorded op saved of x
 // would be overwritten by that, so where a gradient is recorded the op works on a copy of x.
@@ -381,7 +350,7 @@ PyObject* call(const Function& f, PyObject* const* args, Py_ssize_t nargs, PyObj
     VarArgs varargs;
     if (match(s, args, nargs, kwnames, several, f.allow_out, slots, &out, &varargs, nullptr) == Match::kYes) {
       PyObject* r = finish(f, s, slots, varargs);
-      return out && out != Py_None ? copy_to_out(f, r, out) : r;
+      return out && out != Py_None ? copy_to_out(f, slots, s.params.size(), r, out) : r;
     }
   }
   std::string text = f.name + "(): ";

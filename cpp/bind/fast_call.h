@@ -28,6 +28,8 @@ enum Where : unsigned {
   kLinalg = 16,   // fireseed.linalg.name
   kSpecial = 32,  // fireseed.special.name
   kPrivate = 64,  // fireseed._C.name only
+  kFreshOut = 128,  // out= must share no memory with the inputs, not even be one of them
+  kExactOut = 256,  // out= must have the result's dtype
 };
 
 struct Function;

@@ -49,7 +49,9 @@ struct Function {
   std::vector<Signature> signatures;
   std::string doc;
   bool allow_out = true;
-  bool inplace = false;  // the generic in-place form: copy the result into self
+  bool inplace = false;    // the generic in-place form: copy the result into self
+  bool fresh_out = false;  // kFreshOut
+  bool exact_out = false;  // kExactOut
 };
 
 Signature parse_signature(const char* text, std::string& name);

@@ -54,7 +54,7 @@ PyObject* nonzero_result(Args& a) {
 FS_BINDINGS(index) {
   constexpr unsigned kBoth = kFunction | kMethod;
   def(
-      "index_select(Tensor input, int dim, Tensor index)", kBoth,
+      "index_select(Tensor input, int dim, Tensor index)", kBoth | kFreshOut | kExactOut,
       [](Args& a) { return index_select(a.tensor(0), a.i64(1), a.tensor(2)); },
       "The entries of input at index (int64 or int32 vector) along dim.");
   def(
@@ -107,7 +107,7 @@ FS_BINDINGS(index) {
   });
 
   def(
-      "gather(Tensor input, int dim, Tensor index, *, bool sparse_grad=False)", kBoth,
+      "gather(Tensor input, int dim, Tensor index, *, bool sparse_grad=False)", kBoth | kFreshOut | kExactOut,
       [](Args& a) { return gather(a.tensor(0), a.i64(1), a.tensor(2)); },
       "out[.., i, ..] = input[.., index[.., i, ..], ..] along dim.");
   def(
@@ -158,7 +158,7 @@ FS_BINDINGS(index) {
         return a.self();
       });
   def(
-      "take(Tensor input, Tensor index)", kBoth, [](Args& a) { return take(a.tensor(0), a.tensor(1)); },
+      "take(Tensor input, Tensor index)", kBoth | kFreshOut | kExactOut, [](Args& a) { return take(a.tensor(0), a.tensor(1)); },
       "Elements of the flattened input at index.");
   def(
       "take_along_dim(Tensor input, Tensor indices, int? dim=None)", kBoth,
@@ -188,7 +188,7 @@ FS_BINDINGS(index) {
     return a.self();
   });
   def(
-      "masked_select(Tensor input, Tensor mask)", kBoth,
+      "masked_select(Tensor input, Tensor mask)", kBoth | kFreshOut | kExactOut,
       [](Args& a) { return masked_select(a.tensor(0), a.tensor(1)); },
       "The elements of input where the bool mask is true, as a vector.");
   def(

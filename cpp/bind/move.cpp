@@ -22,7 +22,7 @@ FS_BINDINGS(move) {
   for (const char* name : {"cat", "concat", "concatenate"}) {
     const std::string text = std::string(name) + "(Tensor[] tensors, int dim=0)";
     def(
-        text.c_str(), kFunction, [](Args& a) { return cat(a.tensors(0), a.i64(1)); },
+        text.c_str(), kFunction | kFreshOut, [](Args& a) { return cat(a.tensors(0), a.i64(1)); },
         "The tensors one after the other along dim; dtypes are promoted.");
   }
   def(

@@ -112,7 +112,7 @@ FS_BINDINGS(reduce) {
       "amin(Tensor input, int[]? dim=None, bool keepdim=False)", kBoth,
       [](Args& a) { return amin(a.tensor(0), dims_or_all(a, 1), a.boolean(2)); },
       "Smallest elements; ties share the gradient.");
-  def("aminmax(Tensor input, *, int? dim=None, bool keepdim=False)", kBoth, [](Args& a) {
+  def("aminmax(Tensor input, *, int? dim=None, bool keepdim=False)", kBoth | kFreshOut | kExactOut, [](Args& a) {
     const auto r = aminmax(a.tensor(0), a.opt_i64(1), a.boolean(2));
     return named("aminmax", {"min", "max"}, {r.first, r.second});
   });

@@ -158,6 +158,8 @@ void define(const char* signature, unsigned where, Handler handler, const char* 
   Signature s = parse_signature(signature, name);
   s.handler = handler;
   if (where & kFunction) add_to(functions(), name, s, doc, true, false);
+  if (where & kFreshOut) functions().at(name)->fresh_out = true;
+  if (where & kExactOut) functions().at(name)->exact_out = true;
   if (where & kNN) add_to(nn_functions(), name, s, doc, true, false);
   if (where & kLinalg) add_to(linalg_functions(), name, s, doc, true, false);
   if (where & kSpecial) add_to(special_functions(), name, s, doc, true, false);

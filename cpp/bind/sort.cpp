@@ -51,7 +51,7 @@ FS_BINDINGS(sort) {
         return values_indices("topk", topk(a.tensor(0), a.i64(1), a.i64(2), a.boolean(3), a.boolean(4)));
       },
       "The k largest (or smallest) along dim, in order: (values, indices).");
-  def("kthvalue(Tensor input, int k, int dim=-1, bool keepdim=False)", kBoth,
+  def("kthvalue(Tensor input, int k, int dim=-1, bool keepdim=False)", kBoth | kFreshOut | kExactOut,
       [](Args& a) { return values_indices("kthvalue", kthvalue(a.tensor(0), a.i64(1), a.i64(2), a.boolean(3))); });
   def(
       "median(Tensor input)", kBoth, [](Args& a) { return median(a.tensor(0)); },

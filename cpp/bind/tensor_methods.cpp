@@ -303,8 +303,13 @@ FS_BINDINGS(tensor_methods) {
       [](Args& a) { return broadcast_to(a.tensor(0), a.dims(1)); });
   def("select(Tensor input, int dim, int index)", kFunction | kMethod,
       [](Args& a) { return select(a.tensor(0), a.i64(1), a.i64(2)); });
-  def("narrow(Tensor input, int dim, int start, int length)", kFunction | kMethod,
-      [](Args& a) { return narrow(a.tensor(0), a.i64(1), a.i64(2), a.i64(3)); });
+  def("narrow(Tensor input, int dim, int start, int length)", kFunction | kMethod, [](Args& a) {
+    const Tensor* start = as_tensor(a.object(2));
+    FS_CHECK(!start || (start->dim() == 0 && is_integral(start->dtype()) && start->dtype() != DType::kBool),
+             "narrow: start must be an 0-dim integral Tensor, got shape ", start->sizes(), " of ",
+             dtype_name(start->dtype()));
+    return narrow(a.tensor(0), a.i64(1), a.i64(2), a.i64(3));
+  });
   def("diagonal(Tensor input, int offset=0, int dim1=0, int dim2=1)", kFunction | kMethod,
       [](Args& a) { return diagonal(a.tensor(0), a.i64(1), a.i64(2), a.i64(3)); });
   def("diagonal(Tensor A, *, int offset=0, int dim1=-2, int dim2=-1)", kLinalg,

@@ -162,6 +162,8 @@ Tensor finish(const Prepared& p, const Tensor& y) { return p.unbatched ? squeeze
 template <class F>
 Tensor through_double(const Tensor& x, const Tensor& w, const Tensor& b, F f) {
   const DType t = x.dtype();
+  FS_CHECK(!b.defined() || b.dtype() == t, "conv: Input type (", scalar_name(t), ") and bias type (",
+           scalar_name(b.defined() ? b.dtype() : t), ") should be the same");
   return to(f(to(x, DType::kFloat64), to(w, DType::kFloat64), b.defined() ? to(b, DType::kFloat64) : b), t);
 }
 

@@ -57,6 +57,14 @@ class Adam(FusedOptimizer):
             all(isinstance(b, float) for b in betas[:2]) or all(isinstance(b, fs.Tensor) for b in betas[:2])
         ):
             raise ValueError("betas must be either both floats or both Tensors")
+        for i, beta in enumerate(betas[:2]):
+            if isinstance(beta, fs.Tensor):
+                if foreach and not capturable:
+                    raise ValueError(
+                        f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True"
+                    )
+                if beta.numel() != 1:
+                    raise ValueError(f"Tensor betas[{i}] must be 1-element, got shape {list(beta.shape)}")
         super().__init__(
             params,
             {

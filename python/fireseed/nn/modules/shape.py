@@ -248,19 +248,26 @@ class ReplicationPad3d(_PadNd):
     _dims, _mode = 3, "replicate"
 
 
-class CircularPad1d(_PadNd):
+class _CircularPad(_PadNd):
+    def forward(self, input):
+        if input.dim() not in (self._dims + 1, self._dims + 2):
+            raise ValueError(f"expected {self._dims + 1}D or {self._dims + 2}D input (got {input.dim()}D input)")
+        return super().forward(input)
+
+
+class CircularPad1d(_CircularPad):
     """Pads (N, C, L) by wrapping around."""
 
     _dims, _mode = 1, "circular"
 
 
-class CircularPad2d(_PadNd):
+class CircularPad2d(_CircularPad):
     """Pads (N, C, H, W) by wrapping around."""
 
     _dims, _mode = 2, "circular"
 
 
-class CircularPad3d(_PadNd):
+class CircularPad3d(_CircularPad):
     """Pads (N, C, D, H, W) by wrapping around."""
 
     _dims, _mode = 3, "circular"
