@@ -162,6 +162,7 @@ class Unlocked {
 
 void run_plan(Plan& plan) {
   const size_t n = static_cast<size_t>(plan.attrs.count);
+  if (n == 0) return;  // a group without gradients; the plan waits for the first
   read_hyper(plan);
   int64_t total = 0;
   for (size_t i = 0; i < n; ++i) total += plan.in[1 + i].numel();
@@ -196,6 +197,11 @@ PyObject* make_plan(Args& a) {
   }
   const std::vector<Tensor> params = a.tensors(5), states = a.tensors(6);
   plan->absent = a.tensors(7);
+  for (const Tensor& p : params)
+    for (int64_t d = 0; d < p.dim(); ++d)
+      FS_CHECK(p.size(d) <= 1 || p.stride(d) != 0, name, ": unsupported operation: more than one element of a parameter",
+               " (shape ", p.sizes(), ", strides ", p.strides(),
+               ") refers to a single memory location. Please clone() it before giving it to the optimizer.");
   plan->attrs.count = static_cast<int64_t>(params.size());
   plan->attrs.flags = read_flags(*plan) | (a.boolean(4) ? kFirstStep : 0);
   PyObject* members = lookup(group, plan->params_key.p);

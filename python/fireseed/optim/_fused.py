@@ -103,9 +103,12 @@ class FusedOptimizer(Optimizer):
         plans, lasting = [], True
         with fs.no_grad():
             for group in self.param_groups:
+                before = len(plans)
                 for plan, keep in self._make_plans(group):
                     plans.append(plan)
                     lasting = lasting and keep
+                if len(plans) == before:  # no gradients yet: a plan that does nothing until one of them comes
+                    plans.append(self._plan(group, [], group["params"], False, ()))
         if not _run(plans):
             raise RuntimeError(f"{type(self).__name__}.step: the parameter groups changed during the step")
         if lasting:
