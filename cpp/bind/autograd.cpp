@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "bind/gil.h"
+#include "bind/hooks.h"
 #include "bind/python_types.h"
 #include "bind/registry.h"
 #include "engine/apply.h"
@@ -355,39 +355,18 @@ FS_BINDINGS(autograd) {
   });
   def("retain_grad(Tensor self)", kMethod, [](Args& a) { retain_grad(a.tensor(0)); });
   def("register_hook(Tensor self, object hook)", kMethod, [](Args& a) -> PyObject* {
-    Held held = std::make_shared<HeldObject>(a.object(1));
-    const int64_t id = add_hook(a.tensor(0), [held](const Tensor& g) {
-      WithGil gil;
-      PyObject* arg = wrap(g);
-      PyObject* r = arg ? PyObject_CallOneArg(held->get(), arg) : nullptr;
-      Py_XDECREF(arg);
-      if (!r) throw PythonError{};
-      const Tensor* t = as_tensor(r);
-      Tensor out = t ? *t : Tensor();
-      const bool none = r == Py_None;
-      const std::string got = Py_TYPE(r)->tp_name;
-      Py_DECREF(r);
-      FS_CHECK_TYPE(t || none, "expected Variable, but hook returned '", got, "'");
-      FS_CHECK(!t || out.same_shape(g), "hook '' has changed the size of value: ", g.sizes(), " to ", out.sizes());
-      return out;
-    });
+    const int64_t id = add_hook(a.tensor(0), GradientHook{std::make_shared<HeldObject>(a.object(1))});
+    track(a.object(0));
     return make_handle(a.object(0), id, "tensor");
   });
   def("register_post_accumulate_grad_hook(Tensor self, object hook)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& t = a.tensor(0);
     FS_CHECK(t.requires_grad(), "cannot register a hook on a tensor that doesn't require gradient");
     FS_CHECK(t.is_leaf(), "post accumulate grad hooks cannot be registered on non-leaf tensors");
-    Held held = std::make_shared<HeldObject>(a.object(1));
     if (!t.impl()->hooks) t.impl()->hooks = new TensorHooks;
     const int64_t id = next_hook_id();
-    t.impl()->hooks->post_accumulate.push_back({id, [held](const Tensor& x) {
-                                                  WithGil gil;
-                                                  PyObject* arg = wrap(x);
-                                                  PyObject* r = arg ? PyObject_CallOneArg(held->get(), arg) : nullptr;
-                                                  Py_XDECREF(arg);
-                                                  if (!r) throw PythonError{};
-                                                  Py_DECREF(r);
-                                                }});
+    t.impl()->hooks->post_accumulate.push_back({id, AccumulatedHook{std::make_shared<HeldObject>(a.object(1))}});
+    track(a.object(0));
     return make_handle(a.object(0), id, "tensor");
   });
   def("_remove_hook(Tensor self, int id)", kMethod, [](Args& a) { remove_hook(a.tensor(0), a.i64(1)); });

@@ -21,7 +21,13 @@ struct PythonRule : CustomRule {
   bool freed = false;
   const Node* node = nullptr;
 
-  ~PythonRule() override { free_saved(); }
+  ~PythonRule() override {
+    free_saved();
+    if (!Py_IsInitialized()) return;
+    WithGil gil;  // a ctx that outlives its node has nothing saved any more
+    if (context && Py_REFCNT(context->get()) > 1 && PyObject_SetAttrString(context->get(), "_rule", Py_None) < 0)
+      PyErr_Clear();
+  }
   void free_saved() {
     for (Saved& s : saved)
       if (s.tensor) ref_dec(s.tensor);
@@ -157,6 +163,7 @@ PyObject* attach_function(PyObject*, PyObject* args) {
       } else {
         set_history(outs[k], n, static_cast<int>(i));
       }
+      track(PyTuple_GET_ITEM(result, i));  // the ctx may refer to its outputs
     }
     PyObject* capsule = PyCapsule_New(rule, "fireseed.rule", nullptr);
     PyObject_SetAttrString(ctx, "_rule", capsule);
@@ -171,9 +178,11 @@ PyObject* function_saved(PyObject*, PyObject* ctx) {
   return guarded([&]() -> PyObject* {
     PyObject* capsule = PyObject_GetAttrString(ctx, "_rule");
     if (!capsule) throw PythonError{};
-    auto* rule = static_cast<PythonRule*>(PyCapsule_GetPointer(capsule, "fireseed.rule"));
+    auto* rule =
+        capsule == Py_None ? nullptr : static_cast<PythonRule*>(PyCapsule_GetPointer(capsule, "fireseed.rule"));
     Py_DECREF(capsule);
-    if (!rule) throw PythonError{};
+    if (!rule && PyErr_Occurred()) throw PythonError{};
+    FS_CHECK(rule, "saved_tensors: the graph this ctx belongs to is gone, and what it saved with it");
     FS_CHECK(!rule->freed,
              "Trying to backward through the graph a second time (or directly access saved tensors after they have "
              "already "

@@ -174,6 +174,7 @@ inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_type || PyType_
 inline const Tensor* as_tensor(PyObject* o) {
   return o && is_tensor(o) ? &reinterpret_cast<PyTensor*>(o)->tensor : nullptr;
 }
+void track(PyObject* tensor);  // shows it to the cycle collector: Note [Tensor objects]
 // Raised by code that has already set the Python error.
 struct PythonError {};
 

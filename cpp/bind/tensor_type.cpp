@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bind/function.h"
+#include "bind/hooks.h"
 #include "bind/registry.h"
 #include "engine/mode.h"
 #include "engine/node.h"
@@ -23,7 +24,8 @@ namespace {
 
 // Note [Tensor objects]
 // TensorImpl::pyobj points, unowned, at the one Python object that stands for it while that lives, so that p.grad is
-// p.grad. Exact Tensors come from a free list.
+// p.grad. Exact Tensors come from a free list. The cycle collector tracks an exact Tensor only from the moment it has
+// something that can close a cycle (attributes, hooks, a Function as its history): track(). Subclasses always are.
 constexpr int kMaxFree = 256;
 PyTensor* free_objects[kMaxFree];
 int num_free = 0;
@@ -34,7 +36,7 @@ PyTensor* new_object(PyTypeObject* type) {
     o = free_objects[--num_free];
     PyObject_Init(reinterpret_cast<PyObject*>(o), type);
   } else {
-    o = reinterpret_cast<PyTensor*>(type->tp_alloc(type, 0));
+    o = type == tensor_type ? PyObject_GC_New(PyTensor, type) : reinterpret_cast<PyTensor*>(type->tp_alloc(type, 0));
     if (!o) throw PythonError{};
   }
   new (&o->tensor) Tensor;
@@ -47,7 +49,7 @@ PyTensor* new_object(PyTypeObject* type) {
 void tensor_dealloc(PyObject* self) {
   auto* o = reinterpret_cast<PyTensor*>(self);
   PyTypeObject* type = Py_TYPE(self);
-  if (type->tp_flags & Py_TPFLAGS_HAVE_GC) PyObject_GC_UnTrack(self);
+  PyObject_GC_UnTrack(self);
   if (__builtin_expect(o->weakrefs != nullptr, false)) PyObject_ClearWeakRefs(self);
   if (TensorImpl* t = o->tensor.impl(); t && t->pyobj == self) t->pyobj = nullptr;
   Py_CLEAR(o->dict);
@@ -61,6 +63,30 @@ void tensor_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
+// What the object owns alone, down to its hooks and to the Function that made it: another owner of the TensorImpl or
+// of the node may still call those.
+int tensor_traverse(PyObject* self, visitproc visit, void* arg) {
+  auto* o = reinterpret_cast<PyTensor*>(self);
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(o->dict);
+  const TensorImpl* t = o->tensor.impl();
+  if (!t || t->refs.load(std::memory_order_acquire) != 1) return 0;
+  if (t->hooks)
+    for (const auto* held : held_by(*t->hooks)) Py_VISIT(held->get());
+  if (t->grad_fn && t->grad_fn->refs.load(std::memory_order_acquire) == 1 && t->grad_fn->custom)
+    Py_VISIT(static_cast<PyObject*>(t->grad_fn->custom->python_object()));
+  return 0;
+}
+int tensor_clear(PyObject* self) {
+  auto* o = reinterpret_cast<PyTensor*>(self);
+  Py_CLEAR(o->dict);
+  if (TensorImpl* t = o->tensor.impl(); t && t->hooks && t->refs.load(std::memory_order_acquire) == 1) {
+    const auto hooks = std::exchange(t->hooks->hooks, {});
+    const auto post = std::exchange(t->hooks->post_accumulate, {});
+  }
+  return 0;
+}
+
 PyObject* wrap_as(Tensor t, PyTypeObject* type) {
   PyTensor* o = new_object(type);
   t.impl()->pyobj = o;
@@ -69,6 +95,10 @@ PyObject* wrap_as(Tensor t, PyTypeObject* type) {
 }
 
 }  // namespace
+
+void track(PyObject* tensor) {
+  if (!PyObject_GC_IsTracked(tensor)) PyObject_GC_Track(tensor);
+}
 
 PyObject* wrap(Tensor t) {
   if (!t.defined()) Py_RETURN_NONE;
@@ -249,6 +279,16 @@ PyObject* repr(PyObject* self) {
     if (!str_function) return nullptr;
   }
   return PyObject_CallOneArg(str_function, self);
+}
+int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
+  const int r = PyObject_GenericSetAttr(self, name, value);
+  if (reinterpret_cast<PyTensor*>(self)->dict) track(self);
+  return r;
+}
+PyObject* get_dict(PyObject* self, void* context) {
+  PyObject* r = PyObject_GenericGetDict(self, context);
+  if (r) track(self);
+  return r;
 }
 Py_hash_t hash(PyObject* self) { return static_cast<Py_hash_t>(reinterpret_cast<uintptr_t>(self) >> 4); }
 
@@ -434,7 +474,7 @@ PyGetSetDef getset[] = {
     {"names", get_names, nullptr, nullptr, nullptr},
     {"output_nr", get_output_nr, nullptr, nullptr, nullptr},
     {"_backward_hooks", get_none, nullptr, nullptr, nullptr},
-    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, "The user's own attributes.", nullptr},
+    {"__dict__", get_dict, PyObject_GenericSetDict, "The user's own attributes.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMethodDef methods[] = {
@@ -449,6 +489,9 @@ PyMemberDef members[] = {{"__dictoffset__", T_PYSSIZET, offsetof(PyTensor, dict)
 #define FS_SLOT(slot, f) {slot, reinterpret_cast<void*>(f)}
 PyType_Slot slots[] = {FS_SLOT(Py_tp_new, tensor_new),
                        FS_SLOT(Py_tp_dealloc, tensor_dealloc),
+                       FS_SLOT(Py_tp_traverse, tensor_traverse),
+                       FS_SLOT(Py_tp_clear, tensor_clear),
+                       FS_SLOT(Py_tp_setattro, set_attribute),
                        FS_SLOT(Py_tp_repr, repr),
                        FS_SLOT(Py_tp_hash, hash),
                        FS_SLOT(Py_tp_richcompare, compare),
@@ -498,7 +541,8 @@ PyType_Slot slots[] = {FS_SLOT(Py_tp_new, tensor_new),
                        FS_SLOT(Py_bf_getbuffer, tensor_getbuffer),
                        FS_SLOT(Py_bf_releasebuffer, tensor_releasebuffer),
                        {0, nullptr}};
-PyType_Spec spec = {"fireseed.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+PyType_Spec spec = {"fireseed.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+                    slots};
 
 }  // namespace
 

@@ -56,9 +56,9 @@ void mode_pad_backward_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
 // Pairs from the last dimension backwards -> one entry a dimension.
 void split_pad(const Dims& pad, int64_t rank, Dims& before, Dims& after) {
   before = after = Dims::filled(rank, 0);
-  for (int64_t i = 0; 2 * i + 1 < pad.n; ++i) {
-    before[rank - 1 - i] = pad[2 * i];
-    after[rank - 1 - i] = pad[2 * i + 1];
+  for (int64_t d = rank - 1, i = 0; d >= 0 && i + 1 < pad.n; --d, i += 2) {
+    before[d] = pad[i];
+    after[d] = pad[i + 1];
   }
 }
 
