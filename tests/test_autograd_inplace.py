@@ -154,3 +154,62 @@ def test_copy_and_clone_gradients():
         return z * z
 
     check_first_order(f, [np.array([1.0, 2.0]), np.array([0.5, -0.5])])
+
+
+def test_views_made_under_no_grad_are_not_written_outside():
+    x = lib.arange(4.0, requires_grad=True)
+    with lib.no_grad():
+        view = x[:2]
+        view.mul_(2)
+    for write in (lambda: view.add_(1), lambda: view[0].zero_()):
+        with raises_with(RuntimeError, "no_grad mode"):
+            write()
+    assert x.tolist() == [0, 2, 2, 3]
+    plain = lib.ones(4)
+    with lib.no_grad():
+        view = plain[:2]
+    view.add_(1)
+    assert plain.tolist() == [2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("views", [lambda y: y.split(2), lambda y: y.chunk(2), lambda y: y.view(2, 2).unbind()])
+def test_one_of_several_views_is_not_written(views):
+    y = lib.arange(4.0, requires_grad=True) * 1
+    first = views(y)[0]
+    with raises_with(RuntimeError, "multiple views"):
+        first.add_(1)
+    with lib.no_grad():
+        first.add_(1)
+    assert views(lib.zeros(4))[0].add_(1).tolist() == [1, 1]
+
+
+def test_a_view_from_a_function_is_not_written():
+    class First(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x[:2]
+
+        @staticmethod
+        def backward(ctx, g):
+            return lib.cat([g, lib.zeros(2)])
+
+    y = First.apply(lib.ones(4, requires_grad=True) * 1)
+    with raises_with(RuntimeError, "is a view and is being modified inplace"):
+        y.add_(1)
+
+
+def test_set_of_a_leaf_is_refused():
+    x = lib.ones(3, requires_grad=True)
+    with raises_with(RuntimeError, "leaf Variable that requires grad"):
+        x.set_(lib.zeros(2))
+
+
+def test_inference_tensors():
+    with lib.inference_mode():
+        x, y = lib.ones(2), lib.tensor([1.0]) * 2
+    assert x.is_inference() and y.is_inference() and x[:1].is_inference()
+    for refused in (lambda: x.add_(1), lambda: y.requires_grad_(), lambda: x._version,
+                    lambda: lib.ones(1, requires_grad=True) * y):
+        with pytest.raises(RuntimeError, match="[Ii]nference"):
+            refused()
+    assert not x.clone().is_inference()

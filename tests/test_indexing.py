@@ -244,3 +244,14 @@ def test_large_masks_and_indices():
     np.testing.assert_array_equal(to_numpy(x[lib.tensor(k)]), a[k])
     x[x < 0] = 0
     np.testing.assert_array_equal(to_numpy(x), np.maximum(a, 0))
+
+
+def test_unusual_indices():
+    x = lib.arange(24).view(2, 3, 4)
+    assert x[range(2)].shape == (2, 3, 4) and x[0 : 2**70].shape == (2, 3, 4)
+    assert x[[slice(0, 1), 1]].shape == (1, 4) and x[[lib.tensor(1), 0]].shape == (4,)
+    assert x[((0, 1), (1, 0))].shape == (2, 4)
+    with pytest.raises(TypeError):
+        x["a"]
+    with pytest.raises((IndexError, ValueError)):
+        x[2**70]

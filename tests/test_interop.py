@@ -281,3 +281,44 @@ def test_reference_counts():
         except RuntimeError:
             pass
     assert sys.getrefcount(x) == before
+
+
+def test_arithmetic_with_numpy_gives_tensors():
+    x, a = lib.ones(2), np.full(2, 2.0)
+    for result, dtype in [(x + a, "float64"), (x * a.astype(np.float32), "float32"), (np.float64(2) * x, "float32"),
+                          (np.int64(2) / x, "float32"), (x == a, "bool"), (np.sqrt(x), "float32"),
+                          (x - np.float32(1), "float32"), (2.5 + x, "float32")]:
+        assert isinstance(result, lib.Tensor) and result.dtype == getattr(lib, dtype), result
+    w = lib.ones(2, requires_grad=True)
+    (np.float64(3) * w).sum().backward()
+    assert w.grad.tolist() == [3, 3]
+    x *= a
+    assert isinstance(x, lib.Tensor) and x.tolist() == [2, 2]
+    with pytest.raises(TypeError):
+        x + [1, 2]
+
+
+def test_copies_and_pickles_share_what_the_originals_share():
+    x = lib.arange(6)
+    for same in (copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o)))[: 2 if IS_FIRESEED else 1]:
+        a, b = same((x, x[1:]))
+        a[1] = 99
+        assert b[0] == 99 and x[1] == 1
+        assert same(lib.arange(6)[::2]).stride() == (2,)
+    module = nn.Linear(2, 2)
+    module.register_buffer("all", lib.zeros(4))
+    module.register_buffer("part", module.all[:2])
+    twin = copy.deepcopy(module)
+    twin.all.fill_(7)
+    assert twin.part.tolist() == [7, 7] and module.part.tolist() == [0, 0]
+
+
+def test_copies_keep_attributes():
+    x = lib.ones(2)
+    x.note = ["kept"]
+    assert copy.copy(x).note is x.note
+    for same in (copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))):
+        assert same(x).note == ["kept"] and same(x).note is not x.note
+    p = nn.Parameter(lib.ones(2))
+    p.note = 3
+    assert pickle.loads(pickle.dumps(p)).note == 3

@@ -435,3 +435,38 @@ def test_memory_is_returned():
         y = x * 2
         y = y + 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_numbers_that_do_not_fit():
+    u, i = lib.zeros(3, dtype=lib.uint8), lib.zeros(3, dtype=lib.int64)
+    for write in (lambda: u.fill_(300), lambda: u.__setitem__(0, 300), lambda: i.__setitem__(0, float("inf")),
+                  lambda: i.fill_(float("nan")), lambda: lib.tensor([300], dtype=lib.uint8),
+                  lambda: lib.full((2,), 300, dtype=lib.uint8), lambda: lib.zeros(1).fill_(1e300),
+                  lambda: i.masked_fill(i == 0, float("nan")), lambda: lib.tensor([1e30], dtype=lib.int32)):
+        with raises_with(RuntimeError, "without overflow"):
+            write()
+    for make in (lambda: lib.tensor(2**63), lambda: lib.tensor([2**70])):
+        with pytest.raises((ValueError, RuntimeError)):
+            make()
+    with pytest.raises(OverflowError):
+        i + 2**70
+    assert u.tolist() == i.tolist() == [0, 0, 0]
+    assert lib.tensor([-1], dtype=lib.uint8).item() == 255
+    assert lib.tensor(2.7, dtype=lib.int8).item() == 2 and lib.tensor([1.5, 10**30]).dtype == lib.float32
+    assert lib.tensor(10**30, dtype=lib.float64).item() == 1e30
+    assert lib.arange(3).masked_fill(lib.tensor([True, False, True]), 7.5).tolist() == [7, 1, 7]
+    assert (lib.zeros(2).fill_(float("inf")) > 1e38).all()
+
+
+def test_only_one_element_becomes_a_number():
+    for convert in (float, int):
+        with raises_with(ValueError, "only one element"):
+            convert(lib.ones(2))
+
+
+def test_contains():
+    x = lib.arange(3)
+    assert 2 in x and 5 not in x and lib.tensor(1) in x
+    for odd in ("a", [1]):
+        with raises_with(RuntimeError, "only supports Tensor or scalar"):
+            odd in x  # noqa: B015

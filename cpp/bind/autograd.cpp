@@ -369,6 +369,7 @@ FS_BINDINGS(autograd) {
     track(a.object(0));
     return make_handle(a.object(0), id, "tensor");
   });
+  def("_is_view(Tensor self)", kMethod, [](Args& a) { return a.tensor(0).is_view(); });
   def("_remove_hook(Tensor self, int id)", kMethod, [](Args& a) { remove_hook(a.tensor(0), a.i64(1)); });
   def("detach(Tensor input)", kFunction | kMethod, [](Args& a) { return detach(a.tensor(0)); });
   def("detach_(Tensor self)", kMethod, [](Args& a) {

@@ -116,8 +116,13 @@ PyObject* attach_function(PyObject*, PyObject* args) {
       const bool is_dirty = t && in_list(dirty, o);
       bool is_input = false;
       for (Py_ssize_t k = 0; k < n_args; ++k) is_input |= PyTuple_GET_ITEM(call_args, k) == o;
+      const bool was_view = t && (out.is_view() || t->impl()->has(TensorImpl::kNoGradView));
       if (t && is_input && !is_dirty) out = detached_alias(*t);
       else if (t && !is_dirty && diff && (out.requires_grad() || out.is_view())) out = detached_alias(*t);
+      if (t && !is_dirty && diff && (is_input || was_view)) {
+        out.impl()->set(TensorImpl::kNoGradView, false);
+        out.impl()->set(TensorImpl::kMultiView, true);
+      }
       outs.push_back(out);
       differentiable.push_back(diff);
       rebase.push_back(is_dirty);

@@ -131,6 +131,27 @@ void infer_dtype(PyObject* data, DType& dtype) {
   fail(ErrorKind::kRuntime, "Could not infer dtype of ", Py_TYPE(data)->tp_name);
 }
 
+// A number on its way into a tensor of dtype; false where data is none. Integers must fit; floats may become
+// infinite.
+bool element_value(PyObject* data, DType dtype, Scalar& s) {
+  if (PyLong_CheckExact(data) && is_floating(dtype)) {
+    s = Scalar(PyLong_AsDouble(data));
+    if (PyErr_Occurred()) throw PythonError{};
+    return true;
+  }
+  if (PyLong_CheckExact(data)) {
+    int overflow;
+    const long long v = PyLong_AsLongLongAndOverflow(data, &overflow);
+    FS_CHECK_VALUE(!overflow, "tensor(): an int is too large for ", dtype_name(dtype),
+                   " (int64 holds -2**63 to 2**63 - 1); give a float, or dtype=float64");
+    s = Scalar(static_cast<int64_t>(v));
+  } else if (!to_scalar(data, s)) {
+    return false;
+  }
+  if (!is_floating(dtype)) check_fits(s, dtype, "tensor()");
+  return true;
+}
+
 void fill_nested(PyObject* data, const Dims& sizes, int64_t depth, char*& p, DType dtype) {
   const size_t item_bytes = dtype_size(dtype);
   if (depth == sizes.n) {
@@ -142,10 +163,7 @@ void fill_nested(PyObject* data, const Dims& sizes, int64_t depth, char*& p, DTy
       if (is_sequence(data))
         fail(ErrorKind::kValue, "expected sequence of length ", 0, " at dim ", depth,
              ": the nested lists have unequal depths");
-      FS_CHECK_TYPE(to_scalar(data, s), "must be real number, not ", Py_TYPE(data)->tp_name);
-      if (!is_floating(dtype) && dtype != DType::kBool && s.is_float())
-        FS_CHECK(s.d == s.d && s.d < 9.3e18 && s.d > -9.3e18, "cannot convert float ", s.d, " to integer dtype ",
-                 dtype_name(dtype));
+      FS_CHECK_TYPE(element_value(data, dtype, s), "must be real number, not ", Py_TYPE(data)->tp_name);
       write_element(p, dtype, s);
     }
     p += item_bytes;
@@ -204,6 +222,9 @@ Tensor tensor_from_buffer(PyObject* o, bool) {
   if (!view->strides) strides = contiguous_strides(sizes);
   if (!ok || negative) {
     PyBuffer_Release(view.get());
+    FS_CHECK_VALUE(format[0] != '>' && format[0] != '!',
+                   "given numpy array has byte order different from the native byte order. Conversion between byte "
+                   "orders is currently not supported: use array.astype(array.dtype.newbyteorder('='))");
     FS_CHECK_VALUE(!negative,
                    "At least one stride in the given numpy array is negative, and tensors with negative strides are "
                    "not currently supported. (You can probably work around this by making a copy of your array with "
@@ -250,7 +271,7 @@ Tensor tensor_from_data(PyObject* data, DType dtype, bool copy) {
   char* p = t.impl()->data;
   if (!nested) {
     Scalar s;
-    FS_CHECK_TYPE(to_scalar(data, s), "tensor(): cannot make a tensor of ", Py_TYPE(data)->tp_name,
+    FS_CHECK_TYPE(element_value(data, dtype, s), "tensor(): cannot make a tensor of ", Py_TYPE(data)->tp_name,
                   "; give numbers, nested lists, arrays or tensors");
     write_element(p, dtype, s);
     return t;

@@ -300,14 +300,21 @@ PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const 
     try {
       r = s.handler(a);
     } catch (const Error& e) {
-      // Every error names the function that was called.
+      // Every error names the function that was called, unless only the Python layer calls it.
       if (original.defined()) Py_DECREF(slots[0]);
-      if (std::string_view(e.what()).find(f.name) != std::string_view::npos) throw;
+      const bool is_private = f.name.front() == '_' && f.name.back() != '_';
+      if (is_private || std::string_view(e.what()).find(f.name) != std::string_view::npos) throw;
       throw Error(e.kind(), f.name + "(): " + e.what());
     }
     if (original.defined()) {
       Py_DECREF(slots[0]);
       slots[0] = self_object;
+    }
+    if (__builtin_expect(mode.inference && r,
+                         false)) {  // apply() marks results of ops; this, what comes from nothing
+      bool made = Py_REFCNT(r) == 1;
+      for (size_t i = 0; made && i < s.params.size(); ++i) made = !as_tensor(slots[i]);
+      if (const Tensor* t = made ? as_tensor(r) : nullptr) t->impl()->set(TensorImpl::kInference, true);
     }
     if (__builtin_expect(f.inplace && r, false)) {
       const Tensor* value = as_tensor(r);

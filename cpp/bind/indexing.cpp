@@ -21,10 +21,35 @@ struct Parsed {
 
 std::optional<int64_t> slice_bound(PyObject* o) {
   if (o == Py_None) return std::nullopt;
+  if (PyLong_Check(o)) return PyNumber_AsSsize_t(o, nullptr);  // beyond 64 bits: the nearest
   int64_t v;
   FS_CHECK_TYPE(to_int(o, v), "slice indices must be integers or None or have an __index__ method, got ",
                 Py_TYPE(o)->tp_name);
   return v;
+}
+
+// An int index; IndexError where it is none or does not fit dimension `dim` of that size.
+int64_t checked_int(PyObject* o, int64_t dim, int64_t size) {
+  int overflow = 0;
+  int64_t v = 0;
+  if (PyLong_Check(o)) v = PyLong_AsLongLongAndOverflow(o, &overflow);
+  else FS_CHECK_INDEX(to_int(o, v), "an index must be an int, got ", Py_TYPE(o)->tp_name);
+  if (overflow) {
+    fail(ErrorKind::kIndex, "index beyond ", overflow > 0 ? "2**63" : "-2**63", " is out of bounds for dimension ",
+         dim, " with size ", size);
+  }
+  FS_CHECK_INDEX(v >= -size && v < size, "index ", v, " is out of bounds for dimension ", dim, " with size ", size);
+  return v;
+}
+
+// As in PyTorch a list with slices, None, Ellipsis or tensors in it is meant as a tuple.
+bool is_tuple_in_disguise(PyObject* index) {
+  if (!PyList_Check(index) || PyList_GET_SIZE(index) > 32) return false;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(index); ++i) {
+    PyObject* o = PyList_GET_ITEM(index, i);
+    if (PySlice_Check(o) || o == Py_None || o == Py_Ellipsis || is_tensor(o)) return true;
+  }
+  return false;
 }
 
 Tensor apply_slice(const Tensor& x, int64_t dim, PyObject* s) {
@@ -60,7 +85,7 @@ Tensor index_tensor(PyObject* o) {
 int64_t consumed(PyObject* o) {
   if (o == Py_None || o == Py_Ellipsis || PyBool_Check(o)) return 0;
   if (const Tensor* t = as_tensor(o)) return t->dtype() == DType::kBool || t->dtype() == DType::kUInt8 ? t->dim() : 1;
-  if (PyList_Check(o) || PyObject_CheckBuffer(o)) {
+  if (PyList_Check(o) || PyObject_CheckBuffer(o) || PySequence_Check(o)) {
     if (PyBytes_Check(o) || PyUnicode_Check(o)) return 1;
     if (is_plain_int(o)) return 1;
     Tensor t = tensor_from_data(o, DType::kUndefined, true);
@@ -75,9 +100,9 @@ Parsed parse(const Tensor& x, PyObject* index) {
   PyObject* one[1] = {index};
   PyObject** parts = one;
   Py_ssize_t n = 1;
-  if (PyTuple_Check(index)) {
-    parts = &PyTuple_GET_ITEM(index, 0);
-    n = PyTuple_GET_SIZE(index);
+  if (PyTuple_Check(index) || is_tuple_in_disguise(index)) {
+    parts = PySequence_Fast_ITEMS(index);
+    n = PySequence_Fast_GET_SIZE(index);
   }
   int64_t taken = 0;
   for (Py_ssize_t i = 0; i < n; ++i) taken += consumed(parts[i]);
@@ -87,11 +112,7 @@ Parsed parse(const Tensor& x, PyObject* index) {
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* o = parts[i];
     if (is_plain_int(o)) {
-      int64_t v;
-      FS_CHECK_INDEX(to_int(o, v), "index must fit 64 bits");
-      const int64_t size = r.view.size(dim);
-      FS_CHECK_INDEX(v >= -size && v < size, "index ", v, " is out of bounds for dimension ", i, " with size ", size);
-      r.view = select(r.view, dim, v);
+      r.view = select(r.view, dim, checked_int(o, i, r.view.size(dim)));
       if (dim < static_cast<int64_t>(r.indices.size())) r.indices.erase(r.indices.begin() + dim);
     } else if (PySlice_Check(o)) {
       r.view = apply_slice(r.view, dim, o);
@@ -109,8 +130,8 @@ Parsed parse(const Tensor& x, PyObject* index) {
       r.indices.resize(static_cast<size_t>(dim) + 1);
       r.indices[static_cast<size_t>(dim)] = full(Dims{1}, Scalar(o == Py_True), DType::kBool);
       ++dim;
-    } else if (is_tensor(o) || PyList_Check(o) || PyTuple_Check(o) || PyObject_CheckBuffer(o)) {
-      FS_CHECK_INDEX(!PyBytes_Check(o), "bytes are no index");
+    } else if (!PyUnicode_Check(o) && !PyBytes_Check(o) &&
+               (is_tensor(o) || PySequence_Check(o) || PyObject_CheckBuffer(o))) {
       Tensor t = index_tensor(o);
       if (t.dtype() == DType::kUInt8) t = to(t, DType::kBool);
       if (t.dim() == 0 && t.dtype() != DType::kBool && is_tensor(o)) {
@@ -135,7 +156,7 @@ Parsed parse(const Tensor& x, PyObject* index) {
       r.indices[static_cast<size_t>(dim)] = t;
       dim += width;
     } else {
-      fail(ErrorKind::kIndex,
+      fail(PyUnicode_Check(o) || PyBytes_Check(o) ? ErrorKind::kType : ErrorKind::kIndex,
            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
            "indices (got ",
            Py_TYPE(o)->tp_name, ")");
@@ -167,13 +188,9 @@ PyObject* tensor_subscript(PyObject* self, PyObject* index) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = *as_tensor(self);
     if (PyLong_CheckExact(index)) {
-      const long long v = PyLong_AsLongLong(index);
-      if (v == -1 && PyErr_Occurred()) throw PythonError{};
       FS_CHECK_INDEX(x.dim() > 0,
                      "invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number");
-      FS_CHECK_INDEX(v >= -x.size(0) && v < x.size(0), "index ", v, " is out of bounds for dimension 0 with size ",
-                     x.size(0));
-      return wrap(select(x, 0, v));
+      return wrap(select(x, 0, checked_int(index, 0, x.size(0))));
     }
     Parsed p = parse(x, index);
     if (any_index(p)) return wrap(fireseed::index(p.view, packed(p)));
@@ -188,12 +205,8 @@ int tensor_ass_subscript(PyObject* self, PyObject* index, PyObject* value) {
     const Tensor& x = *as_tensor(self);
     Parsed p;
     if (PyLong_CheckExact(index)) {
-      const long long v = PyLong_AsLongLong(index);
-      if (v == -1 && PyErr_Occurred()) throw PythonError{};
       FS_CHECK_INDEX(x.dim() > 0, "invalid index of a 0-dim tensor. Use x.fill_(value)");
-      FS_CHECK_INDEX(v >= -x.size(0) && v < x.size(0), "index ", v, " is out of bounds for dimension 0 with size ",
-                     x.size(0));
-      p.view = select(x, 0, v);
+      p.view = select(x, 0, checked_int(index, 0, x.size(0)));
     } else {
       p = parse(x, index);
     }

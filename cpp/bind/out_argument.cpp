@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "bind/python_types.h"
+#include "engine/mode.h"
 #include "ops/copy.h"
 
 namespace fireseed::bind {
@@ -55,9 +56,10 @@ void check_memory(const Function& f, PyObject* const* slots, size_t num_slots, c
              ", strides ", out.strides(),
              ") refers to a single memory location. Please clone() the tensor before performing the operation.");
   for_each_tensor(slots, num_slots, [&](const Tensor& x) {
-    FS_CHECK(!overlaps(out, x, f.fresh_out), f.name,
-             "(): unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
-             "memory location. Please clone() the tensor before performing the operation.");
+    FS_CHECK(
+        !overlaps(out, x, f.fresh_out), f.name,
+        "(): unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+        "memory location. Please clone() the tensor before performing the operation.");
   });
 }
 
@@ -71,11 +73,12 @@ PyObject* copy_to_out(const Function& f, PyObject* const* slots, size_t num_slot
       FS_CHECK_TYPE(d && v, f.name, "(): argument 'out' must be Tensor (or a tuple of them), not ",
                     Py_TYPE(dst)->tp_name);
       FS_CHECK(
-          !d->requires_grad() && !v->requires_grad(), f.name,
+          !mode.grad_enabled || (!d->requires_grad() && !v->requires_grad()), f.name,
           "(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
           "requires grad.");
-      FS_CHECK(!f.exact_out || d->dtype() == v->dtype(), f.name, "(): Expected out tensor to have dtype ",
-               dtype_name(v->dtype()), ", but got ", dtype_name(d->dtype()), " instead");
+      FS_CHECK(!(f.exact_out || (PyTuple_Check(result) && v->dtype() == DType::kInt64)) || d->dtype() == v->dtype(),
+               f.name, "(): Expected out tensor to have dtype ", dtype_name(v->dtype()), ", but got ",
+               dtype_name(d->dtype()), " instead");
       FS_CHECK(is_floating(d->dtype()) || !is_floating(v->dtype()), f.name, "(): result type ",
                dtype_name(v->dtype()), " can't be cast to the desired output type ", dtype_name(d->dtype()));
       check_memory(f, slots, num_slots, *d);
@@ -99,6 +102,11 @@ PyObject* copy_to_out(const Function& f, PyObject* const* slots, size_t num_slot
       FS_CHECK_TYPE(PySequence_Fast_GET_SIZE(fast) == n, f.name, "(): argument 'out' must be a tuple of ", n,
                     " Tensors, got ", PySequence_Fast_GET_SIZE(fast));
       for (Py_ssize_t i = 0; i < n; ++i) put(PySequence_Fast_GET_ITEM(fast, i), PyTuple_GET_ITEM(result, i));
+      if (Py_TYPE(result) != &PyTuple_Type) {  // a named tuple of the outs
+        PyObject* r = PyObject_CallOneArg(reinterpret_cast<PyObject*>(Py_TYPE(result)), out);
+        if (!r) throw PythonError{};
+        return r;
+      }
     } else {
       put(out, result);
     }

@@ -64,7 +64,15 @@ FS_BINDINGS(python_methods) {
          "dimension take one, this one has shape ",
          x.sizes());
   });
+  def(
+      "__array_wrap__(Tensor self, object array, object context=None, object return_scalar=None)", kMethod,
+      [](Args& a) -> PyObject* { return wrap(tensor_from_data(a.object(1), DType::kUndefined, false)); },
+      "What a numpy function made of this tensor, as a tensor.");
   def("__contains__(Tensor self, object element)", kMethod, [](Args& a) -> PyObject* {
+    Scalar number;
+    FS_CHECK(is_tensor(a.object(1)) || to_scalar(a.object(1), number),
+             "Tensor.__contains__ only supports Tensor or scalar, but you passed in a ",
+             Py_TYPE(a.object(1))->tp_name, ".");
     PyObject* same = PyObject_RichCompare(a.object(0), a.object(1), Py_EQ);
     if (!same) return nullptr;
     PyObject* any = PyObject_CallMethod(same, "any", nullptr);
@@ -88,6 +96,14 @@ FS_BINDINGS(python_methods) {
       if (s == type_name(static_cast<DType>(i))) return wrap(to(x, static_cast<DType>(i)));
     fail(ErrorKind::kValue, "type(): invalid type: '", s, "'");
   });
+  def(
+      "_whole_storage(Tensor self)", kPrivate,
+      [](Args& a) {
+        const Tensor& x = a.tensor(0);
+        const int64_t n = static_cast<int64_t>(x.impl()->storage->nbytes / x.itemsize()), one = 1;
+        return alias(x, &n, &one, 1, 0);
+      },
+      "All elements of the tensor's storage, as a 1-dim tensor on it.");
   def(
       "_to_bytes(Tensor self)", kPrivate,
       [](Args& a) -> PyObject* {

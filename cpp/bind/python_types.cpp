@@ -382,12 +382,11 @@ bool to_scalar(PyObject* o, Scalar& out) {
     int overflow;
     const long long v = PyLong_AsLongLongAndOverflow(o, &overflow);
     if (overflow) {
-      const double d = PyLong_AsDouble(o);
-      if (PyErr_Occurred()) throw PythonError{};
-      out = Scalar(d);
-    } else {
-      out = Scalar(static_cast<int64_t>(v));
+      PyErr_SetString(PyExc_OverflowError,
+                      "int too big to convert: tensors hold ints of -2**63 to 2**63 - 1; write it as a float");
+      throw PythonError{};
     }
+    out = Scalar(static_cast<int64_t>(v));
   } else if (const Tensor* t = as_tensor(o)) {
     if (t->numel() != 1) return false;
     out = item(*t);

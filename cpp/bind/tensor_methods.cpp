@@ -4,6 +4,7 @@
 
 #include "bind/python_types.h"
 #include "bind/registry.h"
+#include "engine/apply.h"
 #include "engine/mode.h"
 #include "ops/copy.h"
 #include "ops/creation.h"
@@ -249,6 +250,7 @@ FS_BINDINGS(tensor_methods) {
     return a.self();
   });
   def("set_(Tensor self, Tensor source)", kMethod, [](Args& a) -> PyObject* {
+    check_inplace(a.tensor(0), "set_");
     if (PyObject_SetAttrString(a.object(0), "data", a.object(1)) < 0) return nullptr;
     return a.self();
   });

@@ -178,9 +178,29 @@ bool operand(PyObject* o) {
   }
 }
 
+// A numpy array beside a tensor is taken as one (on its own memory); new reference, null where o is something else.
+PyObject* array_operand(PyObject* o) {
+  if (operand(o)) return Py_NewRef(o);
+  if (!PyObject_CheckBuffer(o) || is_numpy_scalar(o) || !PyObject_HasAttrString(o, "__array_interface__"))
+    return nullptr;
+  return guarded([&]() -> PyObject* { return wrap(tensor_from_buffer(o, false)); });
+}
+[[gnu::cold]] PyObject* with_arrays(const Function& f, PyObject* a, PyObject* b) {
+  PyObject *x = array_operand(a), *y = x ? array_operand(b) : nullptr, *r = nullptr;
+  if (x && y) {
+    PyObject* args[] = {x, y};
+    r = call(f, args, 2, nullptr);
+  } else if (!PyErr_Occurred()) {
+    r = Py_NewRef(Py_NotImplemented);
+  }
+  Py_XDECREF(x);
+  Py_XDECREF(y);
+  return r;
+}
+
 template <const Function** F>
 PyObject* binary(PyObject* a, PyObject* b) {
-  if (__builtin_expect(!operand(a) || !operand(b), false)) Py_RETURN_NOTIMPLEMENTED;
+  if (__builtin_expect(!operand(a) || !operand(b), false)) return with_arrays(**F, a, b);
   PyObject* args[] = {a, b};
   return call(**F, args, 2, nullptr);
 }
@@ -202,11 +222,9 @@ PyObject* positive(PyObject* a) {
 }
 
 PyObject* compare(PyObject* a, PyObject* b, int op) {
-  if (!operand(b)) {
-    // As PyTorch: == None is False, an ordering with None is an error of Python's own.
-    Py_RETURN_NOTIMPLEMENTED;
-  }
   static const Function* const* table[] = {&f_lt, &f_le, &f_eq, &f_ne, &f_gt, &f_ge};
+  // As PyTorch: == None is False, an ordering with None is an error of Python's own.
+  if (__builtin_expect(!operand(b), false)) return with_arrays(**table[op], a, b);
   PyObject* args[] = {a, b};
   return call(**table[op], args, 2, nullptr);
 }
@@ -223,15 +241,19 @@ int truth(PyObject* self) {
     return -1;
   }
 }
+void check_one_element(const Tensor& t) {
+  FS_CHECK_VALUE(t.numel() == 1, "only one element tensors can be converted to Python scalars, this one has shape ",
+                 t.sizes());
+}
 PyObject* as_float(PyObject* self) {
   return guarded([&]() -> PyObject* {
-    FS_CHECK(as_tensor(self)->numel() == 1, "a Tensor with ", as_tensor(self)->numel(),
-             " elements cannot be converted to Scalar");
+    check_one_element(*as_tensor(self));
     return PyFloat_FromDouble(item(*as_tensor(self)).to_double());
   });
 }
 PyObject* as_int(PyObject* self) {
   return guarded([&]() -> PyObject* {
+    check_one_element(*as_tensor(self));
     const Scalar s = item(*as_tensor(self));
     return s.is_float() ? PyLong_FromDouble(s.d) : PyLong_FromLongLong(s.i);
   });
@@ -327,7 +349,13 @@ FS_GET(requires_grad) {
   return PyBool_FromLong(t.requires_grad());
 }
 FS_GET(is_leaf) { return PyBool_FromLong(grad_fn(self_tensor(self)) == nullptr); }
-FS_GET(version) { return PyLong_FromUnsignedLong(self_tensor(self).version()); }
+FS_GET(version) {
+  return guarded([&]() -> PyObject* {
+    FS_CHECK(!self_tensor(self).impl()->has(TensorImpl::kInference),
+             "Inference tensors do not track version counter.");
+    return PyLong_FromUnsignedLong(self_tensor(self).version());
+  });
+}
 FS_GET(false) {
   (void)self;
   Py_RETURN_FALSE;
@@ -375,6 +403,10 @@ FS_GET(names) {
     PyTuple_SET_ITEM(r, i, Py_None);
   }
   return r;
+}
+FS_GET(array_priority) {
+  (void)self;
+  return PyFloat_FromDouble(1000.0);
 }
 FS_GET(output_nr) { return PyLong_FromLong(self_tensor(self).impl()->output_nr); }
 FS_GET(none) {
@@ -472,6 +504,7 @@ PyGetSetDef getset[] = {
     {"retains_grad", get_retains_grad, nullptr, nullptr, nullptr},
     {"layout", get_layout, nullptr, nullptr, nullptr},
     {"names", get_names, nullptr, nullptr, nullptr},
+    {"__array_priority__", get_array_priority, nullptr, "numpy leaves arithmetic with tensors to them.", nullptr},
     {"output_nr", get_output_nr, nullptr, nullptr, nullptr},
     {"_backward_hooks", get_none, nullptr, nullptr, nullptr},
     {"__dict__", get_dict, PyObject_GenericSetDict, "The user's own attributes.", nullptr},
@@ -541,8 +574,8 @@ PyType_Slot slots[] = {FS_SLOT(Py_tp_new, tensor_new),
                        FS_SLOT(Py_bf_getbuffer, tensor_getbuffer),
                        FS_SLOT(Py_bf_releasebuffer, tensor_releasebuffer),
                        {0, nullptr}};
-PyType_Spec spec = {"fireseed.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
-                    slots};
+PyType_Spec spec = {"fireseed.Tensor", sizeof(PyTensor), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
 }  // namespace
 
@@ -550,6 +583,10 @@ void set_requires_grad(const Tensor& t, bool on) {
   FS_CHECK(t.is_leaf() || on,
            "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
            "subgraph that doesn't require differentiation use var_no_grad = var.detach().");
+  FS_CHECK(
+      !on || mode.inference || !t.impl()->has(TensorImpl::kInference),
+      "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed. Use clone() to get a "
+      "normal tensor.");
   FS_CHECK(!on || t.is_floating(), "only Tensors of floating point dtype can require gradients, this one is ",
            dtype_name(t.dtype()));
   t.impl()->set(TensorImpl::kRequiresGrad, on || !t.is_leaf());

@@ -161,8 +161,16 @@ void record(const Op& op, Inputs in, const void* attrs, Tensor* out) {
   ref_dec(n);
 }
 
+// Kinds of views that must not be written in place where gradients are recorded; their own views are of the kind too.
+constexpr uint8_t kRestricted = TensorImpl::kNoGradView | TensorImpl::kMultiView;
+
 void note_view(const Tensor& out, const Tensor& in) {
-  if (!mode.grad_enabled || !in.is_floating()) return;
+  if (!in.is_floating()) return;
+  out.impl()->flags |= in.impl()->flags & kRestricted;
+  if (!mode.grad_enabled) {
+    if (!mode.inference && in.requires_grad()) out.impl()->set(TensorImpl::kNoGradView, true);
+    return;
+  }
   TensorImpl* base = in.impl()->base ? in.impl()->base : in.impl();
   ref_inc(base);
   out.impl()->base = base;
@@ -198,6 +206,15 @@ void check_inplace(const Tensor& x, const char* op_name) {
   FS_CHECK(!(x.requires_grad() && x.is_leaf() && mode.grad_enabled && !x.is_view()), op_name,
            ": a leaf Variable that requires grad is being used in an in-place operation. Wrap the update in "
            "`with no_grad():` or use an out-of-place op");
+  if (__builtin_expect((x.impl()->flags & kRestricted) != 0, false) && mode.grad_enabled) {
+    FS_CHECK(!x.impl()->has(TensorImpl::kNoGradView), op_name,
+             ": A view was created in no_grad mode and is being modified inplace with grad mode enabled (shape ",
+             x.sizes(), "). Move both the view and the inplace write inside the no_grad block, or both out of it.");
+    FS_CHECK(!x.requires_grad(), op_name, ": Output ", x.impl()->output_nr,
+             " of a function that returns multiple views (split, chunk, unbind, iteration), or of an "
+             "autograd.Function that returned its input, is a view and is being modified inplace (shape ",
+             x.sizes(), "). Use an out-of-place op, or narrow() and select() to get a view that may be written.");
+  }
   if (x.is_view() && mode.grad_enabled) {
     const TensorImpl* b = x.impl()->base;
     FS_CHECK(

@@ -352,7 +352,7 @@ void backward(const std::vector<Tensor>& roots, const std::vector<Tensor>& seeds
 std::vector<Tensor> gradients(const std::vector<Tensor>& roots, const std::vector<Tensor>& seeds,
                               const std::vector<Tensor>& inputs, const BackwardOptions& options, bool allow_unused) {
   std::lock_guard lock(pass_mutex);
-  FS_CHECK_VALUE(!inputs.empty(), "grad requires non-empty inputs.");
+  FS_CHECK(!inputs.empty(), "`inputs` argument to `grad()` cannot be empty.");
   for (const Tensor& x : inputs)
     FS_CHECK(x.requires_grad(), "One of the differentiated Tensors does not require grad");
   const std::vector<Tensor> s = check_seeds(roots, seeds);

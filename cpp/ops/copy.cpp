@@ -122,6 +122,7 @@ void fill_(const Tensor& x, Scalar value) {
   // One value everywhere: of elements that share their memory, one is enough.
   for (int64_t i = 0; i < x.dim(); ++i)
     if (x.stride(i) == 0 && x.size(i) > 1) return fill_(narrow(x, i, 0, 1), value);
+  check_fits(value, x.dtype(), "fill_");
   const Tensor in[] = {x};
   const FillAttrs a{value};
   apply_inplace(op::fill, in, &a);

@@ -187,12 +187,6 @@ Tensor as_mask(const Tensor& mask, const char* op) {
   return mask;
 }
 
-// PyTorch refuses a value that x's dtype cannot mean.
-void check_fill(const Tensor& x, Scalar value, const char* op) {
-  FS_CHECK(x.is_floating() || !value.is_float() || value.d == static_cast<double>(value.to_int()), op, ": value ",
-           value.to_double(), " cannot be converted to type ", dtype_name(x.dtype()), " without overflow");
-}
-
 }  // namespace
 
 constinit Op op::index_select{.name = "index_select",
@@ -299,7 +293,7 @@ IndexFillAttrs index_fill_attrs(const Tensor& x, int64_t dim, const Tensor& inde
   FS_CHECK(index.dtype() == DType::kInt64 || index.dtype() == DType::kInt32,
            "index_fill_(): Expected dtype int64 for index, but got ", dtype_name(index.dtype()));
   FS_CHECK(index.dim() <= 1, "index_fill_(): Index has to be a vector/scalar, got shape ", index.sizes());
-  check_fill(x, value, "index_fill_()");
+  check_fits(value, x.dtype(), "index_fill_()");
   IndexFillAttrs a;
   a.dim = d;
   a.value = fill_value(value);
@@ -377,11 +371,11 @@ Tensor put(const Tensor& x, const Tensor& index, const Tensor& source, bool accu
 }
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, Scalar value) {
-  check_fill(x, value, "masked_fill");
+  check_fits(value, x.dtype(), "masked_fill");
   return apply1(op::masked_fill, {x, as_mask(mask, "masked_fill_")}, MaskedFillAttrs{fill_value(value)});
 }
 void masked_fill_(const Tensor& x, const Tensor& mask, Scalar value) {
-  check_fill(x, value, "masked_fill_");
+  check_fits(value, x.dtype(), "masked_fill_");
   const Tensor in[] = {x, as_mask(mask, "masked_fill_")};
   const MaskedFillAttrs a{fill_value(value)};
   apply_inplace(op::masked_fill, in, &a);

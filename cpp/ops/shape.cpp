@@ -536,13 +536,21 @@ Tensor detach(const Tensor& x) {
   return r;
 }
 
+namespace {
+// In-place writes to them are refused where a gradient flows, as PyTorch's rules for such views are.
+std::vector<Tensor> several_views(std::vector<Tensor> views) {
+  for (const Tensor& v : views) v.impl()->set(TensorImpl::kMultiView, true);
+  return views;
+}
+}  // namespace
+
 std::vector<Tensor> unbind(const Tensor& x, int64_t dim) {
   FS_CHECK(x.dim() > 0, "unbind: Dimension specified as ", dim, " but tensor has no dimensions");
   dim = wrap_dim(dim, x.dim(), "unbind");
   std::vector<Tensor> r;
   r.reserve(static_cast<size_t>(x.size(dim)));
   for (int64_t i = 0; i < x.size(dim); ++i) r.push_back(apply1(op::select, {x}, SliceAttrs{dim, i, 1, 0}));
-  return r;
+  return several_views(std::move(r));
 }
 
 std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim) {
@@ -552,10 +560,10 @@ std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim) {
   FS_CHECK(size >= 0, "split expects split_size be non-negative, but got split_size=", size);
   FS_CHECK(size > 0 || n == 0, "split_size can only be 0 if dimension size is 0, but got dimension size of ", n);
   std::vector<Tensor> r;
-  if (n == 0) return {slice(x, dim, 0, 0)};
+  if (n == 0) return several_views({slice(x, dim, 0, 0)});
   for (int64_t i = 0; i < n; i += size)
     r.push_back(apply1(op::slice, {x}, SliceAttrs{dim, i, 1, std::min(size, n - i)}));
-  return r;
+  return several_views(std::move(r));
 }
 
 std::vector<Tensor> split_with_sizes(const Tensor& x, const std::vector<int64_t>& sizes, int64_t dim) {
@@ -574,7 +582,7 @@ std::vector<Tensor> split_with_sizes(const Tensor& x, const std::vector<int64_t>
     r.push_back(apply1(op::slice, {x}, SliceAttrs{dim, at, 1, s}));
     at += s;
   }
-  return r;
+  return several_views(std::move(r));
 }
 
 std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim) {

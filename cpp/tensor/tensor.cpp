@@ -185,6 +185,7 @@ Tensor alias(const Tensor& x, const int64_t* sizes, const int64_t* strides, int6
     t->strides[i] = strides[i];
   }
   t->refresh_contiguous();
+  t->set(TensorImpl::kInference, s->has(TensorImpl::kInference));
   t->offset = offset;
   ref_inc(s->storage);
   t->storage = s->storage;

@@ -34,6 +34,8 @@ struct TensorImpl {
     kRetainGrad = 8,
     kDetachedData = 16,  // `.data`: in-place writes through it do not bump the version
     kInference = 32,     // made under inference_mode
+    kNoGradView = 64,    // a view, made under no_grad, of something that wants a gradient
+    kMultiView = 128,    // one of several views made by one op (split, unbind), or what a Function made of its input
   };
 
   std::atomic<int32_t> refs{1};

@@ -1,11 +1,44 @@
-"""Pickling and copying of tensors: contiguous bytes, shape, dtype and flags."""
+"""Pickling and copying of tensors: storages, and tensors as windows into them, so that shared memory stays shared."""
 import copyreg
+import weakref
 
 from . import _C
 
+_LEAF_ERROR = ("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment: "
+               "call detach() first")
 
-def _rebuild_tensor(data, shape, dtype, requires_grad, state=None):
-    tensor = _C.frombuffer(bytearray(data), dtype=dtype).clone().reshape(shape) if data else _C.empty(shape, dtype=dtype)
+
+class _Storage:
+    """A storage on its way into a pickle: `flat`, its elements as a 1-dim tensor."""
+
+    __slots__ = ("flat", "__weakref__")
+
+    def __init__(self, flat):
+        self.flat = flat
+
+    def __reduce__(self):
+        return _load_storage, (bytes(_C._to_bytes(self.flat)), self.flat.dtype)
+
+
+_alive = weakref.WeakValueDictionary()  # (address, dtype) -> _Storage: one object a storage while a pickler holds it
+
+
+def _storage_of(tensor):
+    flat = _C._whole_storage(tensor)
+    key = flat.data_ptr(), flat.dtype
+    storage = _alive.get(key)
+    if storage is None:
+        storage = _alive[key] = _Storage(flat)
+    return storage
+
+
+def _load_storage(data, dtype):
+    return _Storage(_C.frombuffer(bytearray(data), dtype=dtype).clone() if data else _C.empty(0, dtype=dtype))
+
+
+def _rebuild_tensor(storage, shape, stride, offset, requires_grad, state=None):
+    with _C.no_grad():
+        tensor = storage.flat.as_strided(shape, stride, offset)
     if requires_grad:
         tensor.requires_grad_(True)
     if state:
@@ -13,9 +46,8 @@ def _rebuild_tensor(data, shape, dtype, requires_grad, state=None):
     return tensor
 
 
-def _rebuild_parameter(data, shape, dtype, requires_grad, kind=None, state=None):
-    tensor = _rebuild_tensor(data, shape, dtype, False)
-    result = _C.Tensor._make_subclass(kind, tensor, requires_grad)
+def _rebuild_parameter(storage, shape, stride, offset, requires_grad, kind, state=None):
+    result = _C.Tensor._make_subclass(kind, _rebuild_tensor(storage, shape, stride, offset, False), requires_grad)
     if state:
         result.__dict__.update(state)
     return result
@@ -24,46 +56,55 @@ def _rebuild_parameter(data, shape, dtype, requires_grad, kind=None, state=None)
 def reduce_tensor(tensor):
     """copyreg's reduction of a tensor."""
     if tensor.grad_fn is not None and tensor.requires_grad:
-        raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at "
-                           "the moment: call detach() first")
-    flat = tensor.detach().contiguous()
-    data = bytes(_C._to_bytes(flat))
-    args = (data, tuple(tensor.shape), tensor.dtype, tensor.requires_grad)
-    state = dict(getattr(tensor, "__dict__", ())) or None
+        raise RuntimeError(_LEAF_ERROR)
+    args = (_storage_of(tensor), tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), tensor.requires_grad)
+    state = dict(tensor.__dict__) or None
     if type(tensor) is _C.Tensor:
         return _rebuild_tensor, (*args, state)
     return _rebuild_parameter, (*args, type(tensor), state)
 
 
+def _copy_data(tensor, memo):
+    """tensor's elements in memory of their own; tensors on one storage get copies on one storage."""
+    flat = _C._whole_storage(tensor)
+    key = "fireseed storage", flat.data_ptr(), flat.dtype
+    if key not in memo:
+        memo[key] = flat, flat.clone()  # the original is kept, so that its address stays taken
+    with _C.no_grad():
+        return memo[key][1].as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+
+
 def deepcopy_tensor(tensor, memo):
-    """copy.deepcopy: a leaf with its own memory, its gradient copied too."""
+    """copy.deepcopy: a leaf with its own memory, its gradient and attributes copied too."""
     if id(tensor) in memo:
         return memo[id(tensor)]
     if not tensor.is_leaf:
-        raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at "
-                           "the moment: call detach() first")
-    with _C.no_grad():
-        data = tensor.detach().clone()
-        if type(tensor) is _C.Tensor:
-            result = data
-            result.requires_grad_(tensor.requires_grad) if tensor.requires_grad else None
-        else:
-            result = _C.Tensor._make_subclass(type(tensor), data, tensor.requires_grad)
-        if tensor.grad is not None:
-            result.grad = tensor.grad.detach().clone()
+        raise RuntimeError(_LEAF_ERROR)
+    data = _copy_data(tensor, memo)
+    if type(tensor) is _C.Tensor:
+        result = data.requires_grad_(True) if tensor.requires_grad else data
+    else:
+        result = _C.Tensor._make_subclass(type(tensor), data, tensor.requires_grad)
     memo[id(tensor)] = result
-    if getattr(tensor, "__dict__", None):  # plain tensors have none
+    if tensor.grad is not None:
+        result.grad = deepcopy_tensor(tensor.grad, memo)
+    if tensor.__dict__:
         import copy
         result.__dict__.update(copy.deepcopy(tensor.__dict__, memo))
     return result
 
 
 def copy_tensor(tensor):
-    """copy.copy: shares the memory."""
+    """copy.copy: shares the memory and the attributes' values."""
     if type(tensor) is _C.Tensor:
         result = tensor.detach()
-        return result.requires_grad_(True) if tensor.requires_grad and tensor.is_leaf else result
-    return _C.Tensor._make_subclass(type(tensor), tensor.detach(), tensor.requires_grad)
+        if tensor.requires_grad and tensor.is_leaf:
+            result.requires_grad_(True)
+    else:
+        result = _C.Tensor._make_subclass(type(tensor), tensor.detach(), tensor.requires_grad)
+    if tensor.__dict__:
+        result.__dict__.update(tensor.__dict__)
+    return result
 
 
 copyreg.pickle(_C.Tensor, reduce_tensor)

@@ -6,8 +6,11 @@ Tensor = _C.Tensor
 __all__ = ["Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer", "is_lazy"]
 
 
-def _rebuild_parameter(data, requires_grad, backward_hooks=None):
-    return Parameter(data, requires_grad)
+def _rebuild_parameter(kind, data, requires_grad, state=None):
+    result = Tensor._make_subclass(kind, data, requires_grad)
+    if state:
+        result.__dict__.update(state)
+    return result
 
 
 def _rebuild_buffer(data, persistent):
@@ -39,7 +42,7 @@ class Parameter(Tensor):
         return "Parameter containing:\n" + super().__repr__()
 
     def __reduce_ex__(self, protocol):
-        return _rebuild_parameter, (self.data, self.requires_grad)
+        return _rebuild_parameter, (type(self), self.data, self.requires_grad, dict(self.__dict__) or None)
 
 
 class Buffer(Tensor):
