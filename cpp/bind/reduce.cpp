@@ -26,25 +26,44 @@ Tensor whole_extreme(const Tensor& x, bool largest) {
 }
 
 double order_of(std::string_view name, const char* op) {
-  FS_CHECK_KIND(name != "nuc", ErrorKind::kNotImplemented, op,
-                ": the nuclear norm needs singular values, which are not there yet");
   FS_CHECK(name == "fro", op, ": expected order 'fro', 'nuc' or a number, got '", name, "'");
   return 2;
 }
 
-// Matrix norms that are reductions: Frobenius, and the largest or smallest absolute column (±1) or row (±inf) sum.
-Tensor matrix_norm(const Tensor& x, double ord, int64_t rows, int64_t cols, bool keepdim, DType dtype) {
+constexpr std::nullopt_t kNuclear = std::nullopt;  // 'nuc' as an order
+
+// 'nuc', 2 and -2: sum, largest and smallest of the singular values, which Python finds.
+Tensor singular_value_norm(const Tensor& x, std::optional<double> ord, int64_t rows, int64_t cols, bool keepdim) {
+  PyObject* module = PyImport_ImportModule("fireseed.linalg._svd");
+  if (!module) throw PythonError{};
+  PyObject* order = ord ? PyFloat_FromDouble(*ord) : PyUnicode_FromString("nuc");
+  PyObject* r = PyObject_CallMethod(module, "singular_value_norm", "NN(LL)O", wrap(x), order,
+                                    static_cast<long long>(rows), static_cast<long long>(cols),
+                                    keepdim ? Py_True : Py_False);
+  Py_DECREF(module);
+  const Tensor* value = as_tensor(r);
+  if (!value) throw PythonError{};
+  Tensor result = *value;
+  Py_DECREF(r);
+  return result;
+}
+
+// Matrix norms: Frobenius, the largest or smallest absolute column (±1) or row (±inf) sum, and singular_value_norm's.
+Tensor matrix_norm(const Tensor& x, std::optional<double> order, int64_t rows, int64_t cols, bool keepdim,
+                   DType dtype) {
   const char* op = "linalg.matrix_norm";
   FS_CHECK(x.dim() >= 2, op, ": The input tensor A must have at least 2 dimensions, got shape ", x.sizes());
   const Tensor y = dtype == DType::kUndefined ? x : to(x, dtype);
   const int64_t r = wrap_dim(rows, y.dim(), op), c = wrap_dim(cols, y.dim(), op);
   FS_CHECK(r != c, op, ": dims must be different. Got (", rows, ", ", cols, ")");
+  if (!order || std::abs(*order) == 2) return singular_value_norm(y, order, r, c, keepdim);
+  const double ord = *order;
   const bool column = std::abs(ord) == 1;
-  FS_CHECK_KIND(column || std::isinf(ord), ErrorKind::kNotImplemented, op, ": order ", ord,
-                " needs singular values, which are not there yet; 'fro', 1, -1, inf and -inf are");
+  FS_CHECK(column || std::isinf(ord), op, ": Order ", ord, " not supported.");
   const Tensor sums = sum(abs(y), Dims{column ? r : c}, true);
   const Dims other{column ? c : r};
-  Tensor n = ord > 0 ? amax(sums, other, true) : amin(sums, other, true);
+  const bool none = sums.size(other[0]) == 0;  // the largest of no sums is 0
+  Tensor n = ord < 0 ? amin(sums, other, true) : none ? sum(sums, other, true) : amax(sums, other, true);
   return keepdim ? n : squeeze(n, Dims{r, c});
 }
 
@@ -70,6 +89,13 @@ Tensor linalg_norm(Args& a, std::optional<double> ord, bool frobenius) {
   FS_CHECK(dims || x.dim() <= 2, "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got ",
            x.dim(), "D.");
   return vector_norm(x, *ord, dims.value_or(Dims{}), keepdim, dtype);
+}
+
+// norm(x, 'nuc', dim, keepdim, dtype): dim names the matrices' two dimensions, the last two where it is absent.
+Tensor nuclear_norm(Args& a, const char* op) {
+  const Dims d = a.opt_dims(2).value_or(Dims{-2, -1});
+  FS_CHECK(d.n == 2, op, ": the nuclear norm needs two dimensions in dim. Got ", d);
+  return matrix_norm(a.tensor(0), kNuclear, d[0], d[1], a.boolean(3), a.opt_dtype(4));
 }
 
 Tensor quantile_of(Args& a, const Tensor& q, bool ignore_nan) {
@@ -194,6 +220,7 @@ FS_BINDINGS(reduce) {
       },
       "Vector norm of order p over dim.");
   def("norm(Tensor input, str p, int[]? dim=None, bool keepdim=False, dtype? dtype=None)", kBoth, [](Args& a) {
+    if (a.str(1) == "nuc") return nuclear_norm(a, "norm");
     return vector_norm(a.tensor(0), order_of(a.str(1), "norm"), dims_or_all(a, 2), a.boolean(3), a.opt_dtype(4));
   });
   def(
@@ -203,6 +230,7 @@ FS_BINDINGS(reduce) {
   def("norm(Tensor A, Scalar? ord=None, int[]? dim=None, bool keepdim=False, dtype? dtype=None)", kLinalg,
       [](Args& a) { return linalg_norm(a, a.given(1) ? std::optional<double>(a.f64(1)) : std::nullopt, false); });
   def("norm(Tensor A, str ord, int[]? dim=None, bool keepdim=False, dtype? dtype=None)", kLinalg, [](Args& a) {
+    if (a.str(1) == "nuc") return nuclear_norm(a, "linalg.norm");
     order_of(a.str(1), "linalg.norm");
     return linalg_norm(a, std::nullopt, true);
   });
@@ -214,6 +242,7 @@ FS_BINDINGS(reduce) {
       });
   def("matrix_norm(Tensor A, str ord='fro', int[] dim=[-2, -1], bool keepdim=False, *, dtype? dtype=None)", kLinalg,
       [](Args& a) {
+        if (a.str(1) == "nuc") return nuclear_norm(a, "linalg.matrix_norm");
         order_of(a.str(1), "linalg.matrix_norm");
         FS_CHECK(a.tensor(0).dim() >= 2,
                  "linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got shape ",

@@ -33,12 +33,32 @@ _LAZY = {
     "BFloat16Tensor": "_python_api", "LongTensor": "_python_api", "IntTensor": "_python_api",
     "ShortTensor": "_python_api", "CharTensor": "_python_api", "ByteTensor": "_python_api", "BoolTensor": "_python_api",
     "inf": "_python_api", "nan": "_python_api", "pi": "_python_api", "e": "_python_api", "newaxis": "_python_api",
-    "broadcast_shapes": "_python_api", "inverse": "linalg", "det": "linalg", "slogdet": "linalg", "logdet": "linalg",
+    "broadcast_shapes": "_python_api",
     "Node": "_python_api", "get_file_path": "_python_api",
     "meshgrid": "_varargs", "broadcast_tensors": "_varargs", "block_diag": "_varargs", "cartesian_prod": "_varargs",
     "atleast_1d": "_varargs", "atleast_2d": "_varargs", "atleast_3d": "_varargs",
     "_rebuild_tensor": "_pickle", "_rebuild_parameter": "_pickle",
 }
+_MATRIX = ("cholesky", "cholesky_inverse", "cholesky_solve", "det", "geqrf", "inverse", "logdet", "lu", "lu_solve",
+           "matrix_exp", "matrix_power", "orgqr", "ormqr", "pinverse", "qr", "slogdet", "svd", "triangular_solve")
+_LAZY.update(dict.fromkeys(
+    _MATRIX + ("chain_matmul", "lu_unpack", "pca_lowrank", "svd_lowrank"), "linalg._toplevel"))
+
+
+class _LazyMethod:
+    """A method of Tensor that is a function of the same name up here, loaded when it is first named."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __get__(self, tensor, kind=None):
+        function = __getattr__(self.name)
+        setattr(Tensor, self.name, function)
+        return function if tensor is None else function.__get__(tensor)
+
+
+for _name in _MATRIX:
+    setattr(Tensor, _name, _LazyMethod(_name))
 
 
 def __getattr__(name):
