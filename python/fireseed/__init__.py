@@ -15,7 +15,7 @@ globals().update({_name: getattr(_C, _name) for _name in _C._function_names})
 _MODULES = frozenset((
     "nn", "optim", "utils", "autograd", "train", "linalg", "special", "random", "cuda", "distributions", "func", "backends",
     "serialization", "testing", "jit", "amp", "datasets", "version", "types", "return_types", "multiprocessing", "hub",
-    "_tensor_str", "fft", "onnx", "compiler", "overrides"))
+    "_tensor_str", "fft", "onnx", "compiler", "overrides", "signal", "masked"))
 # Names that live in a module of their own, loaded with it.
 _LAZY = {
     "save": "serialization", "load": "serialization",
@@ -43,6 +43,8 @@ _MATRIX = ("cholesky", "cholesky_inverse", "cholesky_solve", "det", "geqrf", "in
            "matrix_exp", "matrix_power", "orgqr", "ormqr", "pinverse", "qr", "slogdet", "svd", "triangular_solve")
 _LAZY.update(dict.fromkeys(
     _MATRIX + ("chain_matmul", "lu_unpack", "pca_lowrank", "svd_lowrank"), "linalg._toplevel"))
+_LAZY.update(dict.fromkeys((
+    "bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "signal._toplevel"))
 
 
 class _LazyMethod:

@@ -1,0 +1,2 @@
+"""fireseed.signal: window functions."""
+from . import windows  # noqa: F401
