@@ -6,14 +6,11 @@ matrix derivative results for forward and reverse mode algorithmic differentiati
 from .. import _C
 from .._namespaces import fill
 from ._common import LinAlgError  # noqa: F401
-from ._lu import (  # noqa: F401
-    ldl_factor, ldl_factor_ex, ldl_solve, lu, lu_factor, lu_factor_ex, lu_solve)
+from ._lu import ldl_factor, ldl_factor_ex, ldl_solve, lu, lu_factor, lu_factor_ex, lu_solve  # noqa: F401
 from ._products import matrix_exp, matrix_power, multi_dot, vander, vecdot  # noqa: F401
 from ._qr import householder_product, qr  # noqa: F401
-from ._solve import (  # noqa: F401
-    det, inv, inv_ex, slogdet, solve, solve_ex, tensorinv, tensorsolve)
-from ._svd import (  # noqa: F401
-    cond, eig, eigh, eigvals, eigvalsh, lstsq, matrix_rank, pinv, svd, svdvals)
+from ._solve import det, inv, inv_ex, slogdet, solve, solve_ex, tensorinv, tensorsolve  # noqa: F401
+from ._svd import cond, eig, eigh, eigvals, eigvalsh, lstsq, matrix_rank, pinv, svd, svdvals  # noqa: F401
 from ._triangular import cholesky, cholesky_ex, solve_triangular  # noqa: F401
 
 fill(globals(), _C._linalg)

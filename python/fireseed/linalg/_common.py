@@ -9,6 +9,8 @@ from .._python_api import broadcast_shapes
 class LinAlgError(RuntimeError):
     """A matrix does not have what was asked for (an inverse, a Cholesky factor)."""
 
+    __module__ = "fireseed.linalg"
+
 
 def result(name, fields):
     """The named tuple that an operation of several results returns, such as linalg.qr's (Q, R)."""
@@ -89,10 +91,11 @@ def tensor(values, like, dtype=None):
 
 def lapack(name, function, *tensors, **options):
     """function of numpy.linalg on the tensors' arrays; its errors as LinAlgError."""
-    import numpy.linalg as np_linalg
+    import numpy as np
     try:
-        return getattr(np_linalg, function)(*[array(t) for t in tensors], **options)
-    except np_linalg.LinAlgError as error:
+        with np.errstate(all="ignore"):
+            return getattr(np.linalg, function)(*[array(t) for t in tensors], **options)
+    except np.linalg.LinAlgError as error:
         raise LinAlgError(f"{name}: {error} (shape {list(tensors[0].shape)})") from None
 
 

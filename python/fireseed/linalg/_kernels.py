@@ -45,7 +45,7 @@ def lu(a):
     info is the number of the first zero on U's diagonal, 0 where there is none.
     """
     x = flat(a)
-    (m, n), k = x.shape[1:], min(x.shape[1:])
+    n, k = x.shape[-1], min(x.shape[1:])
     batch = np.arange(len(x))
     pivots = np.empty((len(x), k), np.int32)
 

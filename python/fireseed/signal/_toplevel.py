@@ -14,7 +14,7 @@ def _window(name, length, periodic, dtype, layout, device, requires_grad, formul
         raise RuntimeError(f"{name} expects floating point dtypes, got: {dtype}")
     if layout is not None and layout is not strided:
         raise RuntimeError(f"{name} is implemented for strided tensors only, got: {layout}")
-    period = length if periodic or length == 1 else length - 1
+    period = max(length if periodic else length - 1, 1)
     w = formula(period)(_C.arange(length, dtype=_C.float64, device=device)).to(dtype)
     return w.requires_grad_() if requires_grad else w
 
