@@ -3,8 +3,8 @@ import gc
 import weakref
 
 import pytest
+from under_test import IS_FIRESEED, nn
 from under_test import lib as fs
-from under_test import nn
 
 
 class Marker:
@@ -105,7 +105,6 @@ def test_ctx_may_outlive_its_graph():
 
     Keep.apply(fs.ones(2, requires_grad=True))
     gc.collect()
-    try:
-        kept[0].saved_tensors
-    except RuntimeError as error:
-        assert "saved" in str(error)
+    if IS_FIRESEED:
+        with pytest.raises(RuntimeError, match="what it saved"):
+            print(kept[0].saved_tensors)
