@@ -25,7 +25,7 @@ struct PythonRule : CustomRule {
     free_saved();
     if (!Py_IsInitialized()) return;
     WithGil gil;  // a ctx that outlives its node has nothing saved any more
-    if (context && Py_REFCNT(context->get()) > 1 && PyObject_SetAttrString(context->get(), "_rule", Py_None) < 0)
+    if (context && Py_REFCNT(context->get()) > 1 && PyObject_SetAttrString(context->get(), "_rule", Py_False) < 0)
       PyErr_Clear();
   }
   void free_saved() {
@@ -184,7 +184,7 @@ PyObject* function_saved(PyObject*, PyObject* ctx) {
     PyObject* capsule = PyObject_GetAttrString(ctx, "_rule");
     if (!capsule) throw PythonError{};
     auto* rule =
-        capsule == Py_None ? nullptr : static_cast<PythonRule*>(PyCapsule_GetPointer(capsule, "fireseed.rule"));
+        capsule == Py_False ? nullptr : static_cast<PythonRule*>(PyCapsule_GetPointer(capsule, "fireseed.rule"));
     Py_DECREF(capsule);
     if (!rule && PyErr_Occurred()) throw PythonError{};
     FS_CHECK(rule, "saved_tensors: the graph this ctx belongs to is gone, and what it saved with it");
