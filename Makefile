@@ -4,6 +4,7 @@
 #   make test     all tests                        make wheel    a wheel for this machine's Python, in dist/
 #   make bench    benchmarks                       make format   formats C++ and Python (format-check only looks)
 #   make cuda     builds with CUDA kernels         make native   the C++ examples and benchmarks
+#   make support  writes docs/support.md
 #
 # The kernels are compiled for this machine's processor only; ISAS="v2;v3;v4" compiles what a wheel has.
 PYTHON ?= python3
@@ -25,7 +26,7 @@ extra = $$(sed -n 's/^$(1) = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",')
 DEV_BUILD := build/dev
 ASAN_BUILD := build/asan
 
-.PHONY: all build train test test-python test-cpp bench native cuda asan wheel format format-check clean
+.PHONY: all build train test test-python test-cpp bench native support cuda asan wheel format format-check clean
 all: build
 
 # The environment with the build tools, made again when pyproject.toml changes.
@@ -63,6 +64,9 @@ bench: build
 native: build
 	$(CMAKE) -S . -B $(DEV_BUILD) -DFIRESEED_BENCH=ON >/dev/null
 	$(CMAKE) --build $(DEV_BUILD)
+
+support: build
+	$(BIN)/python tests/support_table.py
 
 cuda: CUDA := ON
 cuda: build
