@@ -195,25 +195,6 @@ FS_BINDINGS(pointwise_unary) {
   FS_SPECIAL1("i1", i1)
   FS_SPECIAL1("sinc", sinc)
   def("round(Tensor input, *, int decimals=0)", kSpecial, [](Args& a) { return round(a.tensor(0), a.i64(1)); });
-  def("entr(Tensor input)", kSpecial, [](Args& a) {
-    const Tensor x = as_float(a.tensor(0));
-    return where(lt(x, scalar_tensor(Scalar(0.0), x.dtype())), -__builtin_inf(), neg(xlogy(x, x)));
-  });
-  def("ndtri(Tensor input)", kSpecial,
-      [](Args& a) { return mul(erfinv(add(mul(as_float(a.tensor(0)), 2.0), -1.0)), 1.41421356237309504880); });
-  def("i0e(Tensor input)", kSpecial, [](Args& a) {
-    const Tensor x = as_float(a.tensor(0));
-    return mul(i0(x), exp(neg(abs(x))));
-  });
-  def("i1e(Tensor input)", kSpecial, [](Args& a) {
-    const Tensor x = as_float(a.tensor(0));
-    return mul(i1(x), exp(neg(abs(x))));
-  });
-  def("log_ndtr(Tensor input)", kSpecial, [](Args& a) {
-    // Left of -1 through erfcx-like scaling would be better; erfc alone is right down to -35 in double.
-    const Tensor x = as_float(a.tensor(0));
-    return log(mul(erfc(mul(x, -0.707106781186547524401)), 0.5));
-  });
 }
 
 }  // namespace fireseed::bind

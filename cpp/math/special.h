@@ -2,6 +2,8 @@
 #pragma once
 
 #include "math/exp_log.h"
+#include "math/special_bessel.h"
+#include "math/special_gamma.h"
 
 namespace fireseed {
 inline namespace FS_MATH_NAMESPACE {
@@ -138,6 +140,8 @@ FS_HD inline double digamma_number(double x) {
 }
 // Hurwitz zeta(s, q) for s > 1 by Euler-Maclaurin summation; left of zero for integer s.
 FS_HD inline double zeta_number(double s, double q) {
+  if (s == 1.0) return kInf<double>;
+  if (!(s > 1.0)) return static_cast<double>(__builtin_nan(""));
   if (q <= 0.0) {
     if (q == ::floor(q)) return kInf<double>;
     if (s != ::floor(s) || q < -1e5) return static_cast<double>(__builtin_nan(""));
@@ -145,10 +149,13 @@ FS_HD inline double zeta_number(double s, double q) {
   constexpr double kB[] = {8.3333333333333333e-2,  -1.3888888888888889e-3, 3.3068783068783069e-5,
                            -8.2671957671957672e-7, 2.0876756987868099e-8,  -5.2841901386874932e-10,
                            1.3382536530684679e-11, -3.3896802963225829e-13};  // B_2k / (2k)!
-  double sum = 0.0;
-  const int count = q < 16.0 ? 17 - static_cast<int>(::floor(q)) : 0;
-  for (int i = 0; i < count; ++i) sum += ::pow(q + i, -s);
-  const double w = q + count, power = ::pow(w, -s);
+  double sum = 0.0, w = q;
+  for (; w < 12.0 + 2.0 * s; w += 1.0) {
+    const double term = ::pow(w, -s);
+    sum += term;
+    if (::fabs(term) <= 1e-18 * ::fabs(sum) && w > 0.0) return sum;
+  }
+  const double power = ::pow(w, -s);
   sum += power * w / (s - 1.0) + 0.5 * power;
   double factor = s, scale = power / w;
   for (int k = 0; k < 8; ++k) {
@@ -167,38 +174,6 @@ FS_HD inline double polygamma_number(int n, double x) {
     return kPi * kPi / (s * s) - zeta_number(2.0, 1.0 - x);
   }
   return (n % 2 ? 1.0 : -1.0) * ::tgamma(n + 1.0) * zeta_number(n + 1.0, x);
-}
-// Modified Bessel functions of order 0 and 1: power series up to 30, asymptotic beyond.
-FS_HD inline double bessel_i_number(int order, double x) {
-  const double a = ::fabs(x), sign = order == 1 && x < 0.0 ? -1.0 : 1.0;
-  double sum = 1.0, term = 1.0;
-  if (a <= 30.0) {
-    const double z = 0.25 * a * a;
-    for (int k = 1; k < 200; ++k) {
-      term *= z / (static_cast<double>(k) * (k + order));
-      sum += term;
-      if (term < sum * 1e-17) break;
-    }
-    return sign * (order == 1 ? 0.5 * a * sum : sum);
-  }
-  if (a > 1e300) return sign * a;
-  const double mu = 4.0 * order * order;
-  for (int k = 1; k < 30; ++k) {
-    const double odd = 2.0 * k - 1.0;
-    term *= -(mu - odd * odd) / (8.0 * k * a);
-    sum += term;
-    if (::fabs(term) < 1e-17) break;
-  }
-  const double half = ::exp(0.5 * a);
-  return sign * half * (half / ::sqrt(6.28318530717958647693 * a)) * sum;
-}
-FS_HD inline double lgamma_number(double x) {
-#if defined(__CUDA_ARCH__) || !defined(__GLIBC__)
-  return ::lgamma(x);
-#else
-  int sign;  // the re-entrant form: lgamma writes a global
-  return ::lgamma_r(x, &sign);
-#endif
 }
 }  // namespace detail
 
@@ -224,11 +199,11 @@ FS_FN V polygamma(int n, V x) {
 }
 template <Lanes V>
 FS_FN V i0(V x) {
-  return detail::map_lanes(x, [](double v) { return detail::bessel_i_number(0, v); });
+  return detail::map_lanes(x, [](double v) { return detail::i0_number(v); });
 }
 template <Lanes V>
 FS_FN V i1(V x) {
-  return detail::map_lanes(x, [](double v) { return detail::bessel_i_number(1, v); });
+  return detail::map_lanes(x, [](double v) { return detail::i1_number(v); });
 }
 
 }  // namespace FS_MATH_NAMESPACE

@@ -2,7 +2,7 @@
 import numpy as np
 from scipy import special as sp
 
-from .core import INT, NUM, S, b, binary, row, t, unary
+from .core import INT, NUM, E, S, b, binary, row, t, unary
 
 # ---- fireseed.special
 unary("special.ndtr", sp.ndtr, method=False, out="float", dtypes=NUM, tol=4)
@@ -71,7 +71,138 @@ row(
     dtypes=("float64", "float32"),
     tol=4,
 )
-row("special.entr", sp.entr, [S(t(3, 4, lo=0.2, hi=2))], dtypes=("float64", "float32"), tol=4)
+
+# The kernel `special`: name, reference, range, and the highest derivative that has a rule.
+for _name, _ref, _lo, _hi, _grad in [
+    ("i0e", sp.i0e, -12, 12, 2),
+    ("i1e", sp.i1e, -12, 12, 2),
+    ("erfcx", sp.erfcx, -2, 4, 2),
+    ("entr", sp.entr, 0.2, 2, 2),
+    ("log_ndtr", sp.log_ndtr, -5, 3, 2),
+    ("ndtri", sp.ndtri, 0.05, 0.95, 2),
+    ("airy_ai", lambda x: sp.airy(x)[0], -6, 5, 0),
+    ("bessel_j0", sp.j0, -12, 12, 0),
+    ("bessel_j1", sp.j1, -12, 12, 0),
+    ("bessel_y0", sp.y0, 0.5, 12, 0),
+    ("bessel_y1", sp.y1, 0.5, 12, 0),
+    ("modified_bessel_i0", sp.i0, -12, 12, 0),
+    ("modified_bessel_i1", sp.i1, -12, 12, 0),
+    ("modified_bessel_k0", sp.k0, 0.1, 12, 0),
+    ("modified_bessel_k1", sp.k1, 0.1, 12, 0),
+    ("scaled_modified_bessel_k0", sp.k0e, 0.1, 12, 0),
+    ("scaled_modified_bessel_k1", sp.k1e, 0.1, 12, 0),
+    ("spherical_bessel_j0", lambda x: sp.spherical_jn(0, x), -12, 12, 0),
+]:
+    unary(
+        "special." + _name,
+        _ref,
+        _lo,
+        _hi,
+        kinks=(0,) if _lo < 0 and _grad else (),
+        method=False,
+        dtypes=("float64", "float32", "bfloat16"),
+        out="float",
+        tol=8,
+        gtol=8,
+        grad=_grad,
+        special=(np.nan, 0.5, 1.0),
+        covers="special",
+    )
+
+
+# The kernel `special_pair`: the polynomials of a degree …
+def polynomial(ref):
+    return lambda x, n: np.vectorize(ref, otypes=[float])(np.trunc(n).astype(int), x)
+
+
+def shifted(ref):
+    return lambda n, x: ref(n, 2 * x - 1)
+
+
+def third(n, x):
+    """Chebyshev polynomial of the third kind; the fourth kind is (-1)^n of it at -x."""
+    t = np.arccos(x)
+    return np.cos((n + 0.5) * t) / np.cos(0.5 * t)
+
+
+def fourth(n, x):
+    return (-1) ** n * third(n, -x)
+
+
+for _name, _ref in [
+    ("chebyshev_polynomial_t", sp.eval_chebyt),
+    ("chebyshev_polynomial_u", sp.eval_chebyu),
+    ("chebyshev_polynomial_v", third),
+    ("chebyshev_polynomial_w", fourth),
+    ("shifted_chebyshev_polynomial_t", shifted(sp.eval_chebyt)),
+    ("shifted_chebyshev_polynomial_u", shifted(sp.eval_chebyu)),
+    ("shifted_chebyshev_polynomial_v", shifted(third)),
+    ("shifted_chebyshev_polynomial_w", shifted(fourth)),
+    ("hermite_polynomial_h", sp.eval_hermite),
+    ("hermite_polynomial_he", sp.eval_hermitenorm),
+    ("laguerre_polynomial_l", sp.eval_laguerre),
+    ("legendre_polynomial_p", sp.eval_legendre),
+]:
+    _lo = 0.05 if _name.startswith("shifted") else -0.95
+    binary(
+        "special." + _name,
+        polynomial(_ref),
+        a={"lo": _lo, "hi": 0.95},
+        b={"lo": 0, "hi": 14},
+        method=False,
+        dtypes=("float64", "float32"),
+        grad=0,
+        tol=50,
+        nan=False,
+        why="degrees are cut to integers",
+        covers="special_pair",
+    )
+# … and the incomplete gamma functions (differentiable in x alone) and zeta (in q).
+for _name, _ref in [("igamma", sp.gammainc), ("igammac", sp.gammaincc)]:
+    row(
+        _name,
+        _ref,
+        [
+            S(t(3, 5, lo=0.2, hi=6), t(3, 5, lo=0.1, hi=9)),
+            S(t(lo=20, hi=30), t(4, lo=15, hi=40)),
+            S(t(2, 1, lo=0.01, hi=0.1), t(3, lo=0.01, hi=2)),
+            S(t(1, fill=[1e5]), t(3, fill=[99500.0, 100010.0, 100700.0])),
+        ],
+        method=True,
+        inplace=False,
+        also="special.gammainc" + "c" * (_name == "igammac"),
+        dtypes=("float64", "float32"),
+        grad=0,
+        tol=50,
+        why="the derivative with respect to the first argument is not implemented",
+        covers="special_pair",
+        errors=[E(RuntimeError, (_name, "3", "4"), t(2, 3), t(2, 4))],
+    )
+    row(
+        "Tensor." + _name,
+        lambda a, x, ref=_ref: ref(a, x),
+        [S(t(3, 4, lo=0.5, hi=4, grad=False), t(3, 4, lo=0.5, hi=6)), S(t(lo=1, hi=3, grad=False), t(5, lo=1, hi=4))],
+        dtypes=("float64", "float32"),
+        tol=8,
+        gtol=8,
+    )
+row(
+    "special.zeta",
+    sp.zeta,
+    [S(t(3, 5, lo=1.3, hi=8), t(3, 5, lo=0.2, hi=9)), S(t(4, lo=2, hi=30), t(lo=1, hi=40)), S(3.0, t(5, lo=1, hi=3))],
+    dtypes=("float64", "float32"),
+    grad=0,
+    tol=8,
+    why="the derivative with respect to the first argument is not implemented",
+)
+row(
+    "special.zeta",
+    sp.zeta,
+    [S(2.5, t(5, lo=1, hi=3)), S(t(5, lo=2, hi=6, grad=False), t(5, lo=1, hi=3))],
+    dtypes=("float64", "float32"),
+    tol=8,
+    gtol=8,
+)
 row(
     "mvlgamma",
     lambda x, p: sp.multigammaln(x, p)
