@@ -258,8 +258,6 @@ FS_BINDINGS(reduce) {
       "normalize(Tensor input, float p=2.0, int dim=1, float eps=1e-12)", kNN,
       [](Args& a) { return normalize(a.tensor(0), a.f64(1), a.i64(2), a.f64(3)); },
       "x / max(norm of order p along dim, eps).");
-  def("cov(Tensor input, *, int correction=1)", kBoth, [](Args& a) { return cov(a.tensor(0), a.i64(1)); });
-  def("corrcoef(Tensor input)", kBoth, [](Args& a) { return corrcoef(a.tensor(0)); });
 
   def("quantile(Tensor input, float q, int? dim=None, bool keepdim=False, *, str interpolation='linear')", kBoth,
       [](Args& a) { return quantile_of(a, as_tensor(a.object(1)) ? a.tensor(1) : fraction(a), false); });
@@ -289,6 +287,7 @@ FS_BINDINGS(scan) {
   def(
       "diff(Tensor input, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None)", kBoth,
       [](Args& a) {
+        if (a.i64(1) == 0) return clone(a.tensor(0));  // as PyTorch: nothing is joined on
         std::vector<Tensor> parts;
         for (int i : {3, 0, 4})
           if (a.given(i)) parts.push_back(a.tensor(i));

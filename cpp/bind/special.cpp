@@ -69,6 +69,13 @@ FS_BINDINGS(special) {
       [](Args& a) { return special(SpecialPair::kIgamma, a.tensor(0), a.tensor(1)); });
   def("gammaincc(Tensor input, Tensor other)", kSpecial,
       [](Args& a) { return special(SpecialPair::kIgammac, a.tensor(0), a.tensor(1)); });
+  def(
+      "frexp(Tensor input)", kFunction | kMethod,
+      [](Args& a) {
+        const auto r = frexp(a.tensor(0));
+        return named("frexp", {"mantissa", "exponent"}, {r.first, r.second});
+      },
+      "input = mantissa 2^exponent, 1/2 <= |mantissa| < 1.");
 }
 
 }  // namespace fireseed::bind

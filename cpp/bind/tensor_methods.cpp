@@ -336,6 +336,17 @@ FS_BINDINGS(tensor_methods) {
       [](Args& a) { return chunk(a.tensor(0), a.i64(1), a.i64(2)); });
   def("tensor_split(Tensor input, int indices_or_sections, int dim=0)", kFunction | kMethod,
       [](Args& a) { return tensor_split(a.tensor(0), a.i64(1), a.i64(2)); });
+  def("tensor_split(Tensor input, Tensor tensor_indices_or_sections, int dim=0)", kFunction | kMethod, [](Args& a) {
+    const Tensor& at = a.tensor(1);
+    FS_CHECK(at.dtype() == DType::kInt64 && at.dim() <= 1,
+             "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional int64 "
+             "tensor, got ",
+             dtype_name(at.dtype()), " of shape ", at.sizes());
+    if (at.dim() == 0) return tensor_split(a.tensor(0), item(at).to_int(), a.i64(2));
+    const Tensor list = contiguous(at);
+    return tensor_split(a.tensor(0), std::vector<int64_t>(list.data<int64_t>(), list.data<int64_t>() + list.numel()),
+                        a.i64(2));
+  });
   def("tensor_split(Tensor input, int[] indices_or_sections, int dim=0)", kFunction | kMethod, [](Args& a) {
     const Dims d = a.dims(1);
     return tensor_split(a.tensor(0), std::vector<int64_t>(d.begin(), d.end()), a.i64(2));

@@ -1,4 +1,5 @@
 // Special functions that are used rarely: numbers one by one, in double.
+#include "cpu/contiguous.h"
 #include "cpu/pointwise.h"
 #include "math/special.h"
 #include "math/special_polynomial.h"
@@ -80,6 +81,23 @@ void special(const KernelArgs& args) {
 void special_pair(const KernelArgs& args) {
   const bool wide = args.out[0].dtype == DType::kFloat64;
   run_pointwise(args, wide ? &special_pair_core<double> : &special_pair_core<float>, args.attrs_ptr);
+}
+
+// x = mantissa 2^exponent, 1/2 <= |mantissa| < 1.
+void frexp(const KernelArgs& args) {
+  const int64_t n = args.in[0].numel;
+  int32_t* exponent = args.out[1].ptr<int32_t>();
+  dispatch_float(args.in[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_type<T>;
+    const Contiguous<T> in(args.in[0]);
+    T* mantissa = args.out[0].ptr<T>();
+    for (int64_t i = 0; i < n; ++i) {
+      int e;
+      mantissa[i] = narrow_to<T>(::frexp(static_cast<double>(widen_from<C>(in.data()[i])), &e));
+      exponent[i] = e;
+    }
+  });
 }
 
 }  // namespace fireseed::cpu::FS_ISA

@@ -2,6 +2,7 @@
 #include "ops/pool.h"
 
 #include "engine/mode.h"
+#include "ops/activation.h"
 #include "ops/copy.h"
 #include "ops/creation.h"
 #include "ops/index.h"
@@ -368,7 +369,7 @@ Tensor lp_pool(const Tensor& x, int64_t spatial, double norm_type, const Dims& k
   int64_t count = 1;
   for (int64_t i = 0; i < spatial; ++i) count *= kernel.n == 1 ? kernel[0] : kernel[i];
   const Tensor mean = avg_pool(pow(x, norm_type), spatial, kernel, stride, Dims{0}, ceil_mode);
-  const Tensor positive = clamp(abs(mean), Scalar(0), {});
+  const Tensor positive = relu(abs(mean));  // NaN passes, with its gradient
   return pow(sign(mean) * positive * static_cast<double>(count), 1.0 / norm_type);
 }
 

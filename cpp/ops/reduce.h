@@ -55,8 +55,6 @@ Tensor quantile(const Tensor& x, const Tensor& q, std::optional<int64_t> dim = {
 Tensor normalize(const Tensor& x, double p = 2, int64_t dim = 1, double eps = 1e-12);
 // Every slice along dim scaled down to norm at most maxnorm.
 Tensor renorm(const Tensor& x, double p, int64_t dim, double maxnorm);
-Tensor cov(const Tensor& x, int64_t correction = 1);
-Tensor corrcoef(const Tensor& x);
 
 Tensor cumsum(const Tensor& x, int64_t dim, DType dtype = DType::kUndefined);
 Tensor cumprod(const Tensor& x, int64_t dim, DType dtype = DType::kUndefined);

@@ -1,4 +1,4 @@
-// Records of var, std, norm and logsumexp; quantile, cov and the other statistics made of them.
+// Records of var, std, norm and logsumexp; quantile and the other statistics made of them.
 #include <cmath>
 #include <limits>
 
@@ -260,26 +260,6 @@ Tensor renorm(const Tensor& x, double p, int64_t dim, double maxnorm) {
     if (d != keep) dims.push_back(d);
   const Tensor n = vector_norm(x, p, dims, true);
   return x * where(gt(n, wrapped_number(Scalar(maxnorm))), maxnorm / (n + 1e-7), ones_like(n));
-}
-
-Tensor cov(const Tensor& x, int64_t correction) {
-  FS_CHECK(x.dim() <= 2, "cov(): expected input to have two or fewer dimensions but got an input with ", x.dim(),
-           " dimensions");
-  FS_CHECK(x.dtype() != DType::kBool, "cov(): bool dtype is not supported for input");
-  const Tensor rows = as_float(x.dim() == 2 ? x : reshape(x, Dims{1, -1}));
-  const double n = static_cast<double>(rows.size(1));
-  const Tensor centered = rows - mean(rows, Dims{1}, true);
-  const double left = n - static_cast<double>(correction);
-  const Tensor product = matmul(centered, transpose(centered, 0, 1));
-  const Tensor r = product / (left > 0 ? left : 0.0);
-  return x.dim() == 2 ? r : reshape(r, Dims{});
-}
-
-Tensor corrcoef(const Tensor& x) {
-  const Tensor c = cov(x);
-  if (c.dim() == 0) return c / c;
-  const Tensor d = sqrt(diagonal(c));
-  return clamp(c / unsqueeze(d, 1) / unsqueeze(d, 0), Scalar(-1.0), Scalar(1.0));
 }
 
 }  // namespace fireseed

@@ -1,6 +1,7 @@
 // Records, gradients and functions of the special functions; formulas in math/special_*.h.
 #include "ops/special.h"
 
+#include "ops/copy.h"
 #include "ops/pointwise_rules.h"
 
 namespace fireseed {
@@ -78,8 +79,18 @@ void special_pair_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   gx[1] = f == SpecialPair::kIgamma ? g[0] * weight : neg(g[0]) * weight;
 }
 
+void frexp_infer(Inputs in, const void*, Tensor* out) {
+  out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device());
+  out[1] = make_shell(in[0].sizes(), DType::kInt32, in[0].device());
+}
+void frexp_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
+  if (g[0].defined()) gx[0] = g[0] / exp2(to(c.output(1), g[0].dtype()));
+}
+
 }  // namespace
 
+constinit Op op::frexp{
+    .name = "frexp", .saves = save_output(1), .num_outputs = 2, .infer = frexp_infer, .vjp = frexp_vjp};
 constinit Op op::special{.name = "special",
                          .flags = kPointwiseFlags,
                          .saves = save_input(0) | save_output(0),
@@ -100,6 +111,13 @@ Tensor special(SpecialPair function, const Tensor& x, const Tensor& y) {
   DType t = result_type(x, y);
   if (!is_floating(t)) t = default_dtype();
   return apply1(op::special_pair, {cast_operand(x, t), cast_operand(y, t)}, SpecialPairAttrs{function});
+}
+
+std::pair<Tensor, Tensor> frexp(const Tensor& x) {
+  FS_CHECK(x.is_floating(), "torch.frexp() only supports floating-point dtypes, got ", dtype_name(x.dtype()));
+  Tensor out[2];
+  apply(op::frexp, Inputs(&x, 1), nullptr, out);
+  return {out[0], out[1]};
 }
 
 }  // namespace fireseed

@@ -1,6 +1,8 @@
 // Special functions beyond those of ops/pointwise.h; integers are promoted to the default float dtype.
 #pragma once
 
+#include <utility>
+
 #include "tensor/attrs/special.h"
 #include "tensor/tensor.h"
 
@@ -11,5 +13,7 @@ namespace fireseed {
 Tensor special(SpecialFunction function, const Tensor& x);
 // Broadcasts. Differentiable: igamma and igammac in their second argument, zeta in its second.
 Tensor special(SpecialPair function, const Tensor& x, const Tensor& y);
+// x = mantissa 2^exponent with 1/2 <= |mantissa| < 1; the exponents are int32.
+std::pair<Tensor, Tensor> frexp(const Tensor& x);
 
 }  // namespace fireseed

@@ -36,6 +36,7 @@ _LAZY = {
     "broadcast_shapes": "_python_api",
     "Node": "_python_api", "get_file_path": "_python_api",
     "meshgrid": "_varargs", "broadcast_tensors": "_varargs", "block_diag": "_varargs", "cartesian_prod": "_varargs",
+    "unravel_index": "_varargs", "histogramdd": "_varargs",
     "atleast_1d": "_varargs", "atleast_2d": "_varargs", "atleast_3d": "_varargs",
     "_rebuild_tensor": "_pickle", "_rebuild_parameter": "_pickle",
 }
@@ -79,9 +80,10 @@ def __getattr__(name):
         value = getattr(_C._nn, name)
         globals()[name] = value
         return value
-    if name.startswith(("complex", "sparse", "quantize", "qint", "quint", "view_as_complex", "view_as_real")):
-        raise NotImplementedError(f"fireseed.{name}: complex, sparse and quantised tensors are not part of fireseed; "
-                                  "use dense real tensors")
+    if name.startswith(("complex", "sparse", "quantize", "qint", "quint", "view_as_complex", "view_as_real", "polar",
+                        "cdouble", "cfloat", "chalf", "hash_tensor")):
+        raise NotImplementedError(f"fireseed.{name}: complex, sparse, quantised and uint64 tensors are not part of "
+                                  "fireseed; use dense real tensors")
     raise AttributeError(f"module 'fireseed' has no attribute '{name}'")
 
 

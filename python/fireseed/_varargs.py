@@ -1,4 +1,6 @@
 """Functions of several tensors given one by one (or as one list), as torch.meshgrid takes them."""
+from collections import namedtuple
+
 from . import _C
 
 
@@ -51,3 +53,21 @@ def atleast_3d(*tensors):
             return t.unsqueeze(0).unsqueeze(-1)
         return t.unsqueeze(-1) if t.dim() == 2 else t
     return _at_least(tensors, grow)
+
+
+def unravel_index(indices, shape):
+    """Coordinates in an array of `shape` of row-major positions: a tuple of int64 tensors, one a dimension."""
+    if not isinstance(indices, _C.Tensor):
+        raise TypeError(f"unravel_index(): argument 'indices' must be a Tensor, not {type(indices).__name__}")
+    if isinstance(shape, _C.Tensor):
+        shape = shape.tolist()
+    return _C._unravel_index(indices, (shape,) if isinstance(shape, int) else tuple(shape))
+
+
+_Histogramdd = namedtuple("histogramdd", ("hist", "bin_edges"))
+
+
+def histogramdd(input, bins, range=None, weight=None, density=False):
+    """Histogram of points (..., D): (hist, bin_edges). bins: a number, one a dimension, or tensors of edges."""
+    hist, *edges = _C._histogramdd(input, bins, range, weight, density)
+    return _Histogramdd(hist, tuple(edges))

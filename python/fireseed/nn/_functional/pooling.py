@@ -1,4 +1,6 @@
 """Fractional max pooling (Graham 2014), composed of gather and max."""
+import math
+
 from ... import _C
 
 
@@ -33,6 +35,8 @@ def _fractional_max_pool(input, kernel_size, output_size, output_ratio, return_i
     n, c = x.shape[:2]
     if samples is None:
         samples = _C.rand(n, c, dims, dtype=x.dtype, device=x.device)
+    elif input.dim() == dims + 1:
+        samples = samples[:1]  # PyTorch reads the first entry, and takes more
     offset = _C.zeros((n, c) + (1,) * (2 * dims), dtype=_C.int64)  # (N, C, out..., window...)
     for d in range(dims):
         which = dims - 1 - d if dims == 2 else d  # PyTorch's order of the samples: width first in 2-d
@@ -40,11 +44,9 @@ def _fractional_max_pool(input, kernel_size, output_size, output_ratio, return_i
         shape = [n, c] + [1] * (2 * dims)
         shape[2 + d], shape[2 + dims + d] = out[d], kernel[d]
         offset = offset * sizes[d] + at.reshape(shape)
-    area = 1
-    for m in out:
-        area *= m
-    offset = offset.reshape(n, c, area, -1)
-    windows = x.reshape(n, c, -1).gather(2, offset.reshape(n, c, -1)).reshape(offset.shape)
+    area, window = math.prod(out), math.prod(kernel)
+    offset = offset.reshape(n, c, area, window)
+    windows = x.reshape(n, c, math.prod(sizes)).gather(2, offset.reshape(n, c, area * window)).reshape(offset.shape)
     values, at = windows.max(-1)
     places = offset.gather(-1, at.unsqueeze(-1)).squeeze(-1)
     values, places = values.reshape(n, c, *out), places.reshape(n, c, *out)
