@@ -1,5 +1,6 @@
 """The layers, by PyTorch's import paths."""
 # ruff: noqa: F401, F403, F405
+from .._functional.linear_cross_entropy import LinearCrossEntropyOptions
 from .activation import (
     CELU,
     ELU,
@@ -70,6 +71,7 @@ from .loss import (
     HuberLoss,
     KLDivLoss,
     L1Loss,
+    LinearCrossEntropyLoss,
     MarginRankingLoss,
     MSELoss,
     MultiLabelMarginLoss,
