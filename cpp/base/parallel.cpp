@@ -23,15 +23,19 @@ namespace {
 
 // Note [Thread pool]
 // There is one job slot. A caller takes it with `busy` (who finds it taken runs alone), writes the job, and publishes
-// it by setting `remaining` to the number of chunks. Whoever decrements `remaining` from r > 0 owns chunk
-// num_chunks - r; the slot cannot be reused before that chunk is done, so its fields are stable for the owner and a
-// late helper cannot hold a stale job: it either owns a chunk of the present job or nothing. The caller takes chunks
-// like everyone else and afterwards waits only for chunks that someone else has claimed.
+// it by setting the counters of its lanes. A lane is a contiguous run of chunks with a counter of those nobody has
+// claimed; whoever decrements a counter from r > 0 owns chunk lane_end - r. The slot cannot be reused before that
+// chunk is done, so its fields are stable for the owner and a late helper cannot hold a stale job: it either owns a
+// chunk of the present job or nothing. Each thread empties its own lane first and then takes from the others: no
+// cache line goes to and fro while all are busy, and in op after op a thread meets the same part of the tensors, which
+// its caches still hold. The caller works like everyone else and afterwards waits only for chunks that someone else
+// has claimed.
 //
 // All state is trivially destructible and helpers are detached, so nothing happens at exit. After fork the child
 // starts without helpers and creates new ones when it first needs them.
 
 constexpr int kMaxThreads = 256;
+constexpr int kMaxLanes = 8;  // with more threads several share one
 constexpr int64_t kSpinNanoseconds = 50'000;   // a helper looks for work this long before it parks
 constexpr int64_t kYieldAfterPauses = 20'000;  // a caller waits this long for claimed chunks before it yields
 
@@ -50,14 +54,16 @@ int64_t now_nanoseconds() {
 }
 
 struct Pool {
-  // The job, on one cache line with the counter that hands out its chunks.
-  struct alignas(64) {
+  struct alignas(64) Lane {
     std::atomic<int64_t> remaining{0};  // chunks nobody has claimed; <= 0: none
+  } lanes[kMaxLanes];
+  struct alignas(64) {
     detail::ChunkFn fn = nullptr;
     void* context = nullptr;
     int64_t n = 0;
     int64_t chunk = 0;
     int64_t num_chunks = 0;
+    int64_t num_lanes = 1;
   } job;
   alignas(64) std::atomic<int64_t> pending{0};  // chunks not finished
   alignas(64) std::atomic<bool> busy{false};
@@ -78,18 +84,29 @@ long futex(std::atomic<uint32_t>* word, int op, uint32_t value) {
   return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), op | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
 }
 
-// Claims and runs chunks until none is left; returns how many it ran.
-int64_t run_chunks() {
+// Claims and runs chunks until none is left, from lane `home` on; returns how many it ran.
+int64_t run_chunks(int home) {
   int64_t done = 0;
-  while (pool.job.remaining.load(std::memory_order_relaxed) > 0) {
-    const int64_t r = pool.job.remaining.fetch_sub(1, std::memory_order_acq_rel);
-    if (r <= 0) break;
-    const int64_t begin = (pool.job.num_chunks - r) * pool.job.chunk;
-    const int64_t end = r == 1 ? pool.job.n : begin + pool.job.chunk;
-    pool.job.fn(pool.job.context, begin, end);
-    ++done;
+  for (int i = 0; i < kMaxLanes; ++i) {
+    const int lane = (home + i) % kMaxLanes;
+    std::atomic<int64_t>& remaining = pool.lanes[lane].remaining;
+    while (remaining.load(std::memory_order_relaxed) > 0) {
+      const int64_t r = remaining.fetch_sub(1, std::memory_order_acq_rel);
+      if (r <= 0) break;
+      const int64_t chunk = pool.job.num_chunks * (lane + 1) / pool.job.num_lanes - r;
+      const int64_t begin = chunk * pool.job.chunk, end = begin + pool.job.chunk;
+      pool.job.fn(pool.job.context, begin, end < pool.job.n ? end : pool.job.n);
+      ++done;
+    }
   }
   return done;
+}
+
+// Some lane has unclaimed chunks.
+bool has_work(std::memory_order order) {
+  for (const auto& lane : pool.lanes)
+    if (lane.remaining.load(order) > 0) return true;
+  return false;
 }
 
 void wake_helpers(int count) {
@@ -103,14 +120,14 @@ void wait_for_work() {
     const int64_t until = now_nanoseconds() + kSpinNanoseconds;
     do {
       for (int i = 0; i < 32; ++i) {
-        if (pool.job.remaining.load(std::memory_order_relaxed) > 0) return;
+        if (has_work(std::memory_order_relaxed)) return;
         cpu_pause();
       }
     } while (now_nanoseconds() < until);
   }
   const uint32_t seen = pool.wake.load(std::memory_order_seq_cst);
   pool.sleepers.fetch_add(1, std::memory_order_seq_cst);
-  if (pool.job.remaining.load(std::memory_order_seq_cst) <= 0) futex(&pool.wake, FUTEX_WAIT, seen);
+  if (!has_work(std::memory_order_seq_cst)) futex(&pool.wake, FUTEX_WAIT, seen);
   pool.sleepers.fetch_sub(1, std::memory_order_seq_cst);
 }
 
@@ -119,7 +136,7 @@ bool surplus(int id) { return id + 1 >= pool.threads.load(std::memory_order_seq_
 void* helper_main(void* arg) {
   const int id = static_cast<int>(reinterpret_cast<intptr_t>(arg));
   for (;;) {
-    const int64_t done = surplus(id) ? 0 : run_chunks();
+    const int64_t done = surplus(id) ? 0 : run_chunks((id + 1) % kMaxLanes);
     if (done > 0) {
       pool.pending.fetch_sub(done, std::memory_order_acq_rel);
     } else if (surplus(id)) {
@@ -144,7 +161,7 @@ void after_fork_in_child() {  // the only thread here is the one that forked
   std::memset(pool.alive, 0, sizeof pool.alive);
   pool.helpers.store(0);
   pool.sleepers.store(0);
-  pool.job.remaining.store(0);
+  for (auto& lane : pool.lanes) lane.remaining.store(0);
   pool.pending.store(0);
   pool.busy.store(false);
 }
@@ -319,12 +336,17 @@ void parallel_run(int64_t n, int64_t chunk, ChunkFn fn, void* context) {
   pool.job.n = n;
   pool.job.chunk = chunk;
   pool.job.num_chunks = num_chunks;
+  const int lanes = threads < kMaxLanes ? threads : kMaxLanes;
+  pool.job.num_lanes = lanes;
   pool.pending.store(num_chunks, std::memory_order_relaxed);
-  pool.job.remaining.exchange(num_chunks, std::memory_order_seq_cst);  // publishes the job; ordered before `sleepers`
+  for (int i = lanes; i-- > 0;) {  // publishes the job; ordered before the look at `sleepers`
+    const int64_t count = num_chunks * (i + 1) / lanes - num_chunks * i / lanes;
+    pool.lanes[i].remaining.exchange(count, std::memory_order_seq_cst);
+  }
   if (pool.sleepers.load(std::memory_order_seq_cst) > 0) {
     wake_helpers(static_cast<int>(num_chunks - 1 < threads - 1 ? num_chunks - 1 : threads - 1));
   }
-  const int64_t done = run_chunks();
+  const int64_t done = run_chunks(0);
   if (pool.pending.fetch_sub(done, std::memory_order_acq_rel) != done) {
     for (int64_t pauses = 0; pool.pending.load(std::memory_order_acquire) != 0; ++pauses) {
       if (pauses < kYieldAfterPauses && pool.spin.load(std::memory_order_relaxed)) {
