@@ -27,15 +27,15 @@ namespace {
 // claimed; whoever decrements a counter from r > 0 owns chunk lane_end - r. The slot cannot be reused before that
 // chunk is done, so its fields are stable for the owner and a late helper cannot hold a stale job: it either owns a
 // chunk of the present job or nothing. Each thread empties its own lane first and then takes from the others: no
-// cache line goes to and fro while all are busy, and in op after op a thread meets the same part of the tensors, which
-// its caches still hold. The caller works like everyone else and afterwards waits only for chunks that someone else
-// has claimed.
+// cache line goes to and fro while all are busy, and in op after op a thread meets the same part of the tensors,
+// which its caches still hold. The caller works like everyone else and afterwards waits only for chunks that someone
+// else has claimed.
 //
 // All state is trivially destructible and helpers are detached, so nothing happens at exit. After fork the child
 // starts without helpers and creates new ones when it first needs them.
 
 constexpr int kMaxThreads = 256;
-constexpr int kMaxLanes = 8;  // with more threads several share one
+constexpr int kMaxLanes = 8;                   // with more threads several share one
 constexpr int64_t kSpinNanoseconds = 50'000;   // a helper looks for work this long before it parks
 constexpr int64_t kYieldAfterPauses = 20'000;  // a caller waits this long for claimed chunks before it yields
 

@@ -1,6 +1,7 @@
 // Kernels that move and convert elements: copy, copy_into, fill; any strides, any dtypes.
 #include "cpu/copy.h"
 
+#include "base/cache.h"
 #include "base/parallel.h"
 #include "cpu/strided_loop.h"
 #include "cpu/vec.h"
@@ -11,7 +12,6 @@ namespace fireseed::cpu::FS_ISA {
 namespace {
 
 constexpr int64_t kChunkBytes = 1 << 17;
-constexpr int64_t kStreamBytes = 16 << 20;
 
 // ---- conversion of one element ----
 
@@ -78,6 +78,7 @@ ConvertRow converter(DType to, DType from) {
 
 // ---- same dtype: bytes ----
 
+// Ends without a fence.
 void stream_bytes(char* to, const char* from, int64_t bytes) {
   int64_t head = static_cast<int64_t>((0 - reinterpret_cast<uintptr_t>(to)) & 63);
   if (head > bytes) head = bytes;
@@ -90,17 +91,20 @@ void stream_bytes(char* to, const char* from, int64_t bytes) {
   for (; i + kVecBytes <= bytes; i += kVecBytes)
     Bytes::load(reinterpret_cast<const uint8_t*>(from + i)).stream(reinterpret_cast<uint8_t*>(to + i));
   __builtin_memcpy(to + i, from + i, static_cast<size_t>(bytes - i));
-  stream_fence();
 }
 void copy_bytes(char* to, const char* from, int64_t bytes) {
   if (bytes <= 4096) {
     __builtin_memcpy(to, from, static_cast<size_t>(bytes));
     return;
   }
-  const bool stream = bytes >= kStreamBytes;
+  const bool stream = bypasses_caches(2 * bytes);
   parallel_for(bytes, kChunkBytes, [&](int64_t b, int64_t e) {
-    if (stream) stream_bytes(to + b, from + b, e - b);
-    else __builtin_memcpy(to + b, from + b, static_cast<size_t>(e - b));
+    if (!stream) {
+      __builtin_memcpy(to + b, from + b, static_cast<size_t>(e - b));
+      return;
+    }
+    stream_bytes(to + b, from + b, e - b);
+    stream_fence();
   });
 }
 
@@ -244,7 +248,7 @@ void copy_transposed(const StridedLoop& loop, int outer_dim, int64_t size) {
   const int64_t blocks = outer * row_blocks * col_blocks;
   const int64_t block_elements = (rows < kRows ? rows : kRows) * (cols < kCols ? cols : kCols);
   // Only tiles that write whole lines gain from passing the caches.
-  bool stream = size == 4 && kTile * size == 64 && loop.numel * size >= kStreamBytes &&
+  bool stream = size == 4 && kTile * size == 64 && bypasses_caches(2 * loop.numel * size) &&
                 (reinterpret_cast<uintptr_t>(loop.base[0]) & 63) == 0;
   for (int i = 0; i < last; ++i) stream &= (loop.strides[0][i] & 63) == 0;
   const int64_t per_chunk = 16384 / (block_elements ? block_elements : 1);
@@ -291,7 +295,7 @@ void copy_view(const TensorView& out, const TensorView& in) {
     if (same) return copy_bytes(to, from, out.numel * size);
     const int64_t from_size = static_cast<int64_t>(dtype_size(in.dtype));
     const ConvertRow row = converter(out.dtype, in.dtype);
-    const bool stream = out.numel * size >= kStreamBytes;
+    const bool stream = bypasses_caches(out.numel * (size + from_size));
     return parallel_for(out.numel, 16384, [&](int64_t b, int64_t e) {
       if (!stream) return row(from + b * from_size, from_size, to + b * size, size, e - b);
       alignas(64) char block[4096];  // converted in L1, then written past the caches
@@ -301,6 +305,7 @@ void copy_view(const TensorView& out, const TensorView& in) {
         row(from + i * from_size, from_size, block, size, n);
         stream_bytes(to + i * size, block, n * size);
       }
+      stream_fence();
     });
   }
   StridedLoop loop;
@@ -344,7 +349,14 @@ void fill(const KernelArgs& args) {
     char* to = static_cast<char*>(out.data);
     const int64_t bytes = out.numel * size;
     const Vec<uint8_t> pattern = Vec<uint8_t>::load(reinterpret_cast<const uint8_t*>(value));
-    const bool stream = bytes >= kStreamBytes && (reinterpret_cast<uintptr_t>(to) & 63) == 0;
+    bool one_byte = true;  // such as zeros: the library's memset knows how to fill lines without reading them
+    for (int i = 1; i < size; ++i) one_byte &= value[i] == value[0];
+    if (one_byte && bytes > 4096) {
+      return parallel_for(bytes, kChunkBytes, [&](int64_t b, int64_t e) {
+        __builtin_memset(to + b, value[0], static_cast<size_t>(e - b));
+      });
+    }
+    const bool stream = bypasses_caches(bytes) && (reinterpret_cast<uintptr_t>(to) & 63) == 0;
     return parallel_for(bytes, kChunkBytes, [&](int64_t b, int64_t e) {
       int64_t i = b;
       for (; i + kVecBytes <= e; i += kVecBytes) {

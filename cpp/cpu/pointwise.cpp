@@ -1,6 +1,7 @@
 // The pointwise driver: see cpu/pointwise.h.
 #include "cpu/pointwise.h"
 
+#include "base/cache.h"
 #include "base/parallel.h"
 #include "cpu/copy.h"
 #include "cpu/scratch.h"
@@ -10,9 +11,8 @@ namespace fireseed::cpu::FS_ISA {
 
 namespace {
 
-constexpr int64_t kChunk = 16384;           // elements a thread claims at once
-constexpr int64_t kBlock = 512;             // elements converted or gathered at once: stays in L1
-constexpr int64_t kStreamBytes = 16 << 20;  // results this large bypass the caches
+constexpr int64_t kChunk = 16384;  // elements a thread claims at once
+constexpr int64_t kBlock = 512;    // elements converted or gathered at once: stays in L1
 constexpr int kMaxOperands = kMaxPointwiseInputs + 1;
 
 // How the core sees one operand.
@@ -264,6 +264,14 @@ bool is_transposed(const TensorView& v) {
   return false;
 }
 
+// Memory that a walk through v touches: broadcast dimensions count once.
+int64_t spanned_bytes(const TensorView& v) {
+  int64_t n = static_cast<int64_t>(dtype_size(v.dtype));
+  for (int i = 0; i < v.ndim; ++i)
+    if (v.strides[i] != 0) n *= v.sizes[i];
+  return n;
+}
+
 bool is_uniform(const TensorView& v) {
   for (int i = 0; i < v.ndim; ++i)
     if (v.strides[i] != 0 && v.sizes[i] != 1) return false;
@@ -282,6 +290,7 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
     alignas(64) char values[kMaxPointwiseInputs][kVecBytes];
     p[0] = static_cast<char*>(out.data);
     size[0] = static_cast<int64_t>(dtype_size(out.dtype));
+    int64_t bytes = size[0];  // moved per element
     bool simple = true, in_place = false;
     for (int k = 0; k < args.num_in; ++k) {
       const TensorView& v = args.in[k];
@@ -300,10 +309,11 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
           p[k + 1] = values[k];
         }
       }
+      bytes += size[k + 1] * step[k + 1];
     }
     if (simple) {
       if (n <= kChunk) return core(p, step, n, attrs, false);
-      const bool stream = n * size[0] >= kStreamBytes && !in_place;
+      const bool stream = !in_place && bypasses_caches(n * bytes);
       parallel_for(n, kChunk, [&](int64_t begin, int64_t end) {
         char* q[kMaxOperands];
         q[0] = p[0] + begin * size[0];
@@ -318,10 +328,12 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
   plan.core = core;
   plan.attrs = attrs;
   plan.num = args.num_in + 1;
-  plan.stream = n * static_cast<int64_t>(dtype_size(out.dtype)) >= kStreamBytes;
+  int64_t bytes = n * static_cast<int64_t>(dtype_size(out.dtype));
+  bool in_place = false;
   for (int k = 0; k < plan.num; ++k) {
     const TensorView& v = k ? args.in[k - 1] : out;
-    plan.stream &= k == 0 || v.data != out.data;
+    in_place |= k > 0 && v.data == out.data;
+    if (k > 0) bytes += spanned_bytes(v);
     Operand& o = plan.operand[k];
     o.size = o.core_size = static_cast<int64_t>(dtype_size(v.dtype));
     if (is_half(v.dtype)) {
@@ -329,6 +341,7 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
       o.core_size = 4;
     }
   }
+  plan.stream = !in_place && bypasses_caches(bytes);
   // Transposed operands are laid out like the result first: blocked transposition is much faster than strided rows.
   TensorView in[kMaxPointwiseInputs];
   Scratch<char> laid_out[kMaxPointwiseInputs];
