@@ -9,11 +9,12 @@ namespace {
 
 // Note [Blocked product]
 // C is cut into tiles of up to kMaxRows x kTileCols, each the work of one micro-kernel call, and K into blocks of
-// about kBlockK. For each K block, what does not already lie well is packed: B into panels of kTileCols columns,
-// A into panels of kMaxRows rows with short strides. Then tasks (a group of row panels x a block of column panels)
-// are claimed by the threads. A row panel stays in L1 while it meets the column panels of the block, which stay in
-// L2. The cut depends on m, n, k and the strides alone, and each element of C is summed in order by one thread at a
-// time: the bits do not depend on the number of threads.
+// about kBlockK. Tasks (a group of row panels x a block of column panels) are claimed by the threads; consecutive
+// ones share their columns, so that a thread keeps its part of B in its L2, and a row panel of A stays in L1 while it
+// meets the column panels of the block. What does not already lie well is packed: a row panel of A by the task that
+// is about to use it, the columns of B by their task where one task has all the rows, else by all threads before the
+// tasks of a K block. The cut depends on m, n, k and the strides alone, and each element of C is summed in order by
+// one thread at a time: the bits do not depend on the number of threads.
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -72,6 +73,13 @@ bool bad_step(int64_t step) {
   return (step * static_cast<int64_t>(sizeof(T))) % 1024 == 0;
 }
 
+constexpr int64_t kTaskProducts = 128 << 10;  // least work of a task: about 2 us
+constexpr int64_t kMaxTasks = 256;
+constexpr int64_t kOwnRows = 16 * kMaxRows;  // up to here one task takes all rows of its columns and packs them
+
+template <class T>
+constexpr int64_t kMaxDepth = kBlockK<T> * 7 / 4;  // of a block of K
+
 template <class S>
 void gemm_blocked(const GemmCall<S>& g) {
   using T = compute_type<S>;
@@ -80,7 +88,7 @@ void gemm_blocked(const GemmCall<S>& g) {
   const RowPanels panels(g.m);
   const int64_t col_panels = ceil_div(g.n, kW);
   const int64_t k_blocks = most(1, (g.k + kBlockK<T> / 4) / kBlockK<T>);
-  const int64_t kc = ceil_div(ceil_div(g.k, k_blocks), 8) * 8;
+  const int64_t kc = ceil_div(ceil_div(g.k, k_blocks), 8) * 8;  // at most kMaxDepth<T>
 
   // What needs packing. A panel of B is read once per row panel, one of A once per column panel.
   const bool row_a = g.a_col == 1 || g.a_row != 1;
@@ -88,76 +96,87 @@ void gemm_blocked(const GemmCall<S>& g) {
                       (row_a ? g.n > 4 * kW && (bad_step<S>(g.a_row) || g.a_row * kMaxRows > (1 << 14))
                              : g.n > 4 * kW && (bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16)));
   const bool packs_b = !kSame || g.b_col != 1 || (g.m > 4 * kMaxRows && g.b_row * kc > (1 << 16));
+  const bool own_b = packs_b && g.m <= kOwnRows && col_panels >= 4, shared_b = packs_b && !own_b;
   const bool tail_b = !packs_b && g.n % kV != 0;  // the last panel must hold whole vectors
-  const int64_t a_step = pack_a ? kc + 16 : g.a_row;
 
-  // Tasks: about half a million products each, at most 64 of them in each direction, all of the same size.
-  const int64_t want = least(256, most(1, g.m * g.n * least(g.k, kc) / 400000));
-  int64_t col_blocks = ceil_div(col_panels * kW, kBlockCols);
-  const int64_t row_groups = least(panels.count, ceil_div(want, col_blocks));
-  if (row_groups * col_blocks < want) col_blocks = least(col_panels, ceil_div(want, row_groups));
+  // The grid of tasks. Turning A is worth it for some columns only.
+  const int64_t want = least(kMaxTasks, most(1, g.m * g.n * (shared_b ? least(g.k, kc) : g.k) / kTaskProducts));
+  int64_t row_groups = 1, col_blocks = least(col_panels, want);
+  if (!own_b) {
+    col_blocks = ceil_div(col_panels * kW, kBlockCols);
+    row_groups = least(panels.count, ceil_div(want, col_blocks));
+    if (row_groups * col_blocks < want)
+      col_blocks = most(col_blocks, least(pack_a ? g.n / 128 : col_panels, ceil_div(want, row_groups)));
+  }
 
-  Scratch<T> a_pack(pack_a ? (row_a ? g.m * a_step : g.m * kc) : 0);
-  Scratch<T> b_pack(packs_b ? col_panels * kW * kc : tail_b ? kW * kc : 0);
+  Scratch<T> b_pack(packs_b ? col_panels * kW * kc : tail_b ? kW * g.k : 0);
+  const auto pack_panel = [&](int64_t q, int64_t k0, int64_t kn) {
+    const int64_t j = q * kW;
+    pack_b<T>(b_pack.data() + q * kW * kc, g.b + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col, kn,
+              static_cast<int>(least(kW, g.n - j)));
+  };
+  if (tail_b) {
+    const int64_t j = (col_panels - 1) * kW;
+    pack_b<T>(b_pack.data(), g.b + j, g.b_row, g.b_col, g.k, static_cast<int>(g.n - j));
+  }
 
-  for (int64_t k0 = 0; k0 < g.k; k0 += kc) {
-    const int64_t kn = least(kc, g.k - k0);
+  // Block [k0, k0 + kn) of one task.
+  const auto run = [&](int64_t task, int64_t k0, int64_t kn) {
+    const int64_t rg = task % row_groups, cb = task / row_groups;
+    const int64_t p_end = piece_begin(panels.count, row_groups, rg + 1);
+    const int64_t q_begin = piece_begin(col_panels, col_blocks, cb),
+                  q_end = piece_begin(col_panels, col_blocks, cb + 1);
     const bool first = k0 == 0, last = k0 + kn == g.k;
-    const int64_t jobs_b = packs_b ? col_panels : tail_b ? 1 : 0, jobs_a = pack_a ? panels.count : 0;
-    if (jobs_a + jobs_b > 0) {
-      parallel_for(jobs_a + jobs_b, most(1, 16384 / (kn * kW)), [&](int64_t begin, int64_t end) {
-        for (int64_t job = begin; job < end; ++job) {
-          if (job < jobs_b) {
-            const int64_t p = packs_b ? job : col_panels - 1, j = p * kW;
-            pack_b<T>(b_pack.data() + (packs_b ? p * kW * kc : 0), g.b + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col,
-                      kn, static_cast<int>(least(kW, g.n - j)));
-          } else {
-            const int64_t p = job - jobs_b, i = panels.begin(p);
-            const S* src = g.a + i * g.a_row + k0 * g.a_col;
-            if (row_a) pack_a_rows<T>(a_pack.data() + i * a_step, a_step, src, g.a_row, g.a_col, panels.rows(p), kn);
-            else pack_a_cols<T>(a_pack.data() + i * kc, src, g.a_col, panels.rows(p), kn);
-          }
-        }
+    if (own_b)
+      for (int64_t q = q_begin; q < q_end; ++q) pack_panel(q, k0, kn);
+    alignas(64) T a_pack[kMaxRows * (kMaxDepth<T> + 16)];
+    for (int64_t p = piece_begin(panels.count, row_groups, rg); p < p_end; ++p) {
+      const int64_t i = panels.begin(p);
+      const int rows = panels.rows(p);
+      const S* src = g.a + i * g.a_row + k0 * g.a_col;
+      const T* a = reinterpret_cast<const T*>(src);
+      int64_t step = row_a ? g.a_row : g.a_col;
+      if (pack_a) {
+        a = a_pack;
+        step = row_a ? kc + 16 : rows;
+        if (row_a) pack_a_rows<T>(a_pack, step, src, g.a_row, g.a_col, rows, kn);
+        else pack_a_cols<T>(a_pack, src, g.a_col, rows, kn);
+      }
+      for (int64_t q = q_begin; q < q_end; ++q) {
+        const int64_t j = q * kW;
+        const int cols = static_cast<int>(least(kW, g.n - j));
+        const int width = panel_width<T>(cols);
+        const bool packed = packs_b || (tail_b && q == col_panels - 1);
+        const T* b = packs_b  ? b_pack.data() + q * kW * kc
+                     : packed ? b_pack.data() + k0 * width
+                              : reinterpret_cast<const T*>(g.b) + k0 * g.b_row + j;
+        const TileStore<T> store = {g.c + i * g.c_row + j,
+                                    g.c_row,
+                                    g.alpha,
+                                    first ? g.beta : T(1),
+                                    last && g.bias_col ? g.bias_col + j : nullptr,
+                                    last && g.bias_row ? g.bias_row + i : nullptr,
+                                    last && g.relu,
+                                    cols};
+        tile_kernel_for<T>(rows, width / kV, row_a)(kn, a, step, b, packed ? width : g.b_row, store);
+      }
+    }
+  };
+  const int64_t tasks = row_groups * col_blocks;
+  if (shared_b) {
+    for (int64_t k0 = 0; k0 < g.k; k0 += kc) {
+      const int64_t kn = least(kc, g.k - k0);
+      parallel_for(col_panels, most(1, 16384 / (kn * kW)), [&](int64_t begin, int64_t end) {
+        for (int64_t q = begin; q < end; ++q) pack_panel(q, k0, kn);
+      });
+      parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) run(task, k0, kn);
       });
     }
-    parallel_for(row_groups * col_blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t rg = task % row_groups, cb = task / row_groups;
-        const int64_t p_end = piece_begin(panels.count, row_groups, rg + 1);
-        const int64_t q_begin = piece_begin(col_panels, col_blocks, cb),
-                      q_end = piece_begin(col_panels, col_blocks, cb + 1);
-        for (int64_t p = piece_begin(panels.count, row_groups, rg); p < p_end; ++p) {
-          const int64_t i = panels.begin(p);
-          const int rows = panels.rows(p);
-          const T* a;
-          int64_t step;
-          if (pack_a) {
-            a = a_pack.data() + (row_a ? i * a_step : i * kc);
-            step = row_a ? a_step : rows;
-          } else {
-            a = reinterpret_cast<const T*>(g.a) + i * g.a_row + k0 * g.a_col;
-            step = row_a ? g.a_row : g.a_col;
-          }
-          for (int64_t q = q_begin; q < q_end; ++q) {
-            const int64_t j = q * kW;
-            const int cols = static_cast<int>(least(kW, g.n - j));
-            const int width = panel_width<T>(cols);
-            const bool packed = packs_b || (tail_b && q == col_panels - 1);
-            const T* b = packs_b  ? b_pack.data() + q * kW * kc
-                         : packed ? b_pack.data()
-                                  : reinterpret_cast<const T*>(g.b) + k0 * g.b_row + j;
-            const TileStore<T> store = {g.c + i * g.c_row + j,
-                                        g.c_row,
-                                        g.alpha,
-                                        first ? g.beta : T(1),
-                                        last && g.bias_col ? g.bias_col + j : nullptr,
-                                        last && g.bias_row ? g.bias_row + i : nullptr,
-                                        last && g.relu,
-                                        cols};
-            tile_kernel_for<T>(rows, width / kV, row_a)(kn, a, step, b, packed ? width : g.b_row, store);
-          }
-        }
-      }
+  } else {
+    parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task)
+        for (int64_t k0 = 0; k0 < g.k; k0 += kc) run(task, k0, least(kc, g.k - k0));
     });
   }
 }
