@@ -22,14 +22,16 @@ namespace fireseed {
 namespace {
 
 // Note [Thread pool]
-// There is one job slot. A caller takes it with `busy` (who finds it taken runs alone), writes the job, and publishes
-// it by setting the counters of its lanes. A lane is a contiguous run of chunks with a counter of those nobody has
-// claimed; whoever decrements a counter from r > 0 owns chunk lane_end - r. The slot cannot be reused before that
-// chunk is done, so its fields are stable for the owner and a late helper cannot hold a stale job: it either owns a
-// chunk of the present job or nothing. Each thread empties its own lane first and then takes from the others: no
-// cache line goes to and fro while all are busy, and in op after op a thread meets the same part of the tensors,
-// which its caches still hold. The caller works like everyone else and afterwards waits only for chunks that someone
-// else has claimed.
+// There is one job slot. A caller takes it with `busy` (who finds it taken runs alone), cuts the job into lanes, each
+// a contiguous run of chunks, and publishes a lane by setting its counter of chunks that nobody has claimed. Whoever
+// decrements a counter from r > 0 owns chunk end - r. The slot cannot be reused before that chunk is reported as
+// finished, so the lane's fields are stable for the owner and a late helper cannot hold a stale job: it either owns a
+// chunk of the present job or nothing. Each thread empties its own lane first and then takes from the others; the
+// caller works like everyone else and afterwards waits only for chunks that someone else has claimed.
+//
+// Cores exchange cache lines slowly (0.1 to 0.5 us each), so there are few of them: all that a helper needs to know
+// is in its lane's line, and while all are busy no line goes to and fro. And in op after op a thread meets the same
+// part of the tensors, which its caches still hold.
 //
 // All state is trivially destructible and helpers are detached, so nothing happens at exit. After fork the child
 // starts without helpers and creates new ones when it first needs them.
@@ -53,19 +55,22 @@ int64_t now_nanoseconds() {
   return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
 }
 
+// One line (of a pair that is prefetched together).
+struct alignas(128) Lane {
+  std::atomic<int64_t> remaining{0};  // chunks nobody has claimed; <= 0: none
+  std::atomic<int64_t> finished{0};   // chunks done
+  detail::ChunkFn fn = nullptr;
+  void* context = nullptr;
+  int64_t n = 0;
+  int64_t chunk = 0;
+  int64_t end = 0;    // the chunk after the lane's last
+  int64_t count = 0;  // its chunks
+
+  bool has_work(std::memory_order order) const { return remaining.load(order) > 0; }
+};
+
 struct Pool {
-  struct alignas(64) Lane {
-    std::atomic<int64_t> remaining{0};  // chunks nobody has claimed; <= 0: none
-  } lanes[kMaxLanes];
-  struct alignas(64) {
-    detail::ChunkFn fn = nullptr;
-    void* context = nullptr;
-    int64_t n = 0;
-    int64_t chunk = 0;
-    int64_t num_chunks = 0;
-    int64_t num_lanes = 1;
-  } job;
-  alignas(64) std::atomic<int64_t> pending{0};  // chunks not finished
+  Lane lanes[kMaxLanes];
   alignas(64) std::atomic<bool> busy{false};
   std::atomic<int> helpers{0};               // helpers that exist
   alignas(64) std::atomic<int> sleepers{0};  // helpers parked or about to
@@ -84,28 +89,30 @@ long futex(std::atomic<uint32_t>* word, int op, uint32_t value) {
   return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), op | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
 }
 
-// Claims and runs chunks until none is left, from lane `home` on; returns how many it ran.
-int64_t run_chunks(int home) {
-  int64_t done = 0;
+// Claims and runs chunks until none is left, from lane `home` on; returns whether it ran any.
+bool run_chunks(int home) {
+  bool any = false;
   for (int i = 0; i < kMaxLanes; ++i) {
-    const int lane = (home + i) % kMaxLanes;
-    std::atomic<int64_t>& remaining = pool.lanes[lane].remaining;
-    while (remaining.load(std::memory_order_relaxed) > 0) {
-      const int64_t r = remaining.fetch_sub(1, std::memory_order_acq_rel);
+    Lane& lane = pool.lanes[(home + i) % kMaxLanes];
+    int64_t done = 0;
+    while (lane.has_work(std::memory_order_relaxed)) {
+      const int64_t r = lane.remaining.fetch_sub(1, std::memory_order_acq_rel);
       if (r <= 0) break;
-      const int64_t chunk = pool.job.num_chunks * (lane + 1) / pool.job.num_lanes - r;
-      const int64_t begin = chunk * pool.job.chunk, end = begin + pool.job.chunk;
-      pool.job.fn(pool.job.context, begin, end < pool.job.n ? end : pool.job.n);
+      const int64_t begin = (lane.end - r) * lane.chunk, end = begin + lane.chunk;
+      lane.fn(lane.context, begin, end < lane.n ? end : lane.n);
       ++done;
     }
+    if (done == 0) continue;
+    lane.finished.fetch_add(done, std::memory_order_acq_rel);
+    any = true;
   }
-  return done;
+  return any;
 }
 
 // Some lane has unclaimed chunks.
 bool has_work(std::memory_order order) {
-  for (const auto& lane : pool.lanes)
-    if (lane.remaining.load(order) > 0) return true;
+  for (const Lane& lane : pool.lanes)
+    if (lane.has_work(order)) return true;
   return false;
 }
 
@@ -115,12 +122,13 @@ void wake_helpers(int count) {
 }
 
 // Spins for work, then parks. Returns when there may be work, or the number of threads may have changed.
-void wait_for_work() {
+void wait_for_work(const Lane& home) {
   if (pool.spin.load(std::memory_order_relaxed)) {
     const int64_t until = now_nanoseconds() + kSpinNanoseconds;
     do {
+      if (has_work(std::memory_order_relaxed)) return;
       for (int i = 0; i < 32; ++i) {
-        if (has_work(std::memory_order_relaxed)) return;
+        if (home.has_work(std::memory_order_relaxed)) return;
         cpu_pause();
       }
     } while (now_nanoseconds() < until);
@@ -134,12 +142,11 @@ void wait_for_work() {
 bool surplus(int id) { return id + 1 >= pool.threads.load(std::memory_order_seq_cst); }
 
 void* helper_main(void* arg) {
-  const int id = static_cast<int>(reinterpret_cast<intptr_t>(arg));
+  const int id = static_cast<int>(reinterpret_cast<intptr_t>(arg)), home = (id + 1) % kMaxLanes;
   for (;;) {
-    const int64_t done = surplus(id) ? 0 : run_chunks((id + 1) % kMaxLanes);
-    if (done > 0) {
-      pool.pending.fetch_sub(done, std::memory_order_acq_rel);
-    } else if (surplus(id)) {
+    if (!surplus(id)) {
+      run_chunks(home);
+    } else {
       pthread_mutex_lock(&pool.mutex);
       const bool leave = surplus(id);
       if (leave) {
@@ -149,7 +156,7 @@ void* helper_main(void* arg) {
       pthread_mutex_unlock(&pool.mutex);
       if (leave) return nullptr;
     }
-    wait_for_work();
+    wait_for_work(pool.lanes[home]);
   }
 }
 
@@ -162,7 +169,6 @@ void after_fork_in_child() {  // the only thread here is the one that forked
   pool.helpers.store(0);
   pool.sleepers.store(0);
   for (auto& lane : pool.lanes) lane.remaining.store(0);
-  pool.pending.store(0);
   pool.busy.store(false);
 }
 
@@ -331,24 +337,27 @@ void parallel_run(int64_t n, int64_t chunk, ChunkFn fn, void* context) {
   }
   if (pool.helpers.load(std::memory_order_relaxed) < threads - 1) create_helpers();
   const int64_t num_chunks = (n + chunk - 1) / chunk;
-  pool.job.fn = fn;
-  pool.job.context = context;
-  pool.job.n = n;
-  pool.job.chunk = chunk;
-  pool.job.num_chunks = num_chunks;
-  const int lanes = threads < kMaxLanes ? threads : kMaxLanes;
-  pool.job.num_lanes = lanes;
-  pool.pending.store(num_chunks, std::memory_order_relaxed);
-  for (int i = lanes; i-- > 0;) {  // publishes the job; ordered before the look at `sleepers`
-    const int64_t count = num_chunks * (i + 1) / lanes - num_chunks * i / lanes;
-    pool.lanes[i].remaining.exchange(count, std::memory_order_seq_cst);
+  int lanes = threads < kMaxLanes ? threads : kMaxLanes;
+  if (num_chunks < lanes) lanes = static_cast<int>(num_chunks);
+  for (int i = lanes; i-- > 0;) {
+    Lane& lane = pool.lanes[i];
+    lane.finished.store(0, std::memory_order_relaxed);
+    lane.fn = fn;
+    lane.context = context;
+    lane.n = n;
+    lane.chunk = chunk;
+    lane.end = num_chunks * (i + 1) / lanes;
+    lane.count = lane.end - num_chunks * i / lanes;
+    lane.remaining.exchange(lane.count,
+                            std::memory_order_seq_cst);  // publishes; ordered before the look at `sleepers`
   }
   if (pool.sleepers.load(std::memory_order_seq_cst) > 0) {
     wake_helpers(static_cast<int>(num_chunks - 1 < threads - 1 ? num_chunks - 1 : threads - 1));
   }
-  const int64_t done = run_chunks(0);
-  if (pool.pending.fetch_sub(done, std::memory_order_acq_rel) != done) {
-    for (int64_t pauses = 0; pool.pending.load(std::memory_order_acquire) != 0; ++pauses) {
+  run_chunks(0);
+  for (int i = 0; i < lanes; ++i) {
+    const Lane& lane = pool.lanes[i];
+    for (int64_t pauses = 0; lane.finished.load(std::memory_order_acquire) != lane.count; ++pauses) {
       if (pauses < kYieldAfterPauses && pool.spin.load(std::memory_order_relaxed)) {
         cpu_pause();
       } else {
