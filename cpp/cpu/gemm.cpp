@@ -67,10 +67,10 @@ void gemm_small(const GemmCall<T>& g) {
   }
 }
 
-// Bytes between rows that fall onto few cache sets.
+// Bytes between rows that put all of them into the same sets of L1.
 template <class T>
 bool bad_step(int64_t step) {
-  return (step * static_cast<int64_t>(sizeof(T))) % 1024 == 0;
+  return (step * static_cast<int64_t>(sizeof(T))) % 4096 == 0;
 }
 
 constexpr int64_t kTaskProducts = 128 << 10;  // least work of a task: about 2 us
@@ -101,12 +101,13 @@ void gemm_blocked(const GemmCall<S>& g) {
 
   // The grid of tasks. Turning A is worth it for some columns only.
   const int64_t want = least(kMaxTasks, most(1, g.m * g.n * (shared_b ? least(g.k, kc) : g.k) / kTaskProducts));
-  int64_t row_groups = 1, col_blocks = least(col_panels, want);
-  if (!own_b) {
-    col_blocks = ceil_div(col_panels * kW, kBlockCols);
+  const int64_t max_blocks = pack_a ? most(1, g.n / 128) : col_panels;
+  int64_t row_groups = 1, col_blocks = ceil_div(col_panels * kW, kBlockCols);
+  if (own_b) {
+    col_blocks = most(col_blocks, least(max_blocks, want));
+  } else {
     row_groups = least(panels.count, ceil_div(want, col_blocks));
-    if (row_groups * col_blocks < want)
-      col_blocks = most(col_blocks, least(pack_a ? g.n / 128 : col_panels, ceil_div(want, row_groups)));
+    if (row_groups * col_blocks < want) col_blocks = most(col_blocks, least(max_blocks, ceil_div(want, row_groups)));
   }
 
   Scratch<T> b_pack(packs_b ? col_panels * kW * kc : tail_b ? kW * g.k : 0);
