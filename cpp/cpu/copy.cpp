@@ -97,7 +97,7 @@ void copy_bytes(char* to, const char* from, int64_t bytes) {
     __builtin_memcpy(to, from, static_cast<size_t>(bytes));
     return;
   }
-  const bool stream = bypasses_caches(2 * bytes);
+  const bool stream = bypasses_caches(bytes, bytes);
   parallel_for(bytes, kChunkBytes, [&](int64_t b, int64_t e) {
     if (!stream) {
       __builtin_memcpy(to + b, from + b, static_cast<size_t>(e - b));
@@ -247,8 +247,8 @@ void copy_transposed(const StridedLoop& loop, int outer_dim, int64_t size) {
     if (i != outer_dim) outer *= loop.sizes[i];
   const int64_t blocks = outer * row_blocks * col_blocks;
   const int64_t block_elements = (rows < kRows ? rows : kRows) * (cols < kCols ? cols : kCols);
-  // Only tiles that write whole lines gain from passing the caches.
-  bool stream = size == 4 && kTile * size == 64 && bypasses_caches(2 * loop.numel * size) &&
+  // Lines come back several times to caches that do not hold everything: then whole lines written past them pay early.
+  bool stream = size == 4 && kTile * size == 64 && 2 * loop.numel * size > last_cache_bytes() / 4 * 5 &&
                 (reinterpret_cast<uintptr_t>(loop.base[0]) & 63) == 0;
   for (int i = 0; i < last; ++i) stream &= (loop.strides[0][i] & 63) == 0;
   const int64_t per_chunk = 16384 / (block_elements ? block_elements : 1);
@@ -295,7 +295,7 @@ void copy_view(const TensorView& out, const TensorView& in) {
     if (same) return copy_bytes(to, from, out.numel * size);
     const int64_t from_size = static_cast<int64_t>(dtype_size(in.dtype));
     const ConvertRow row = converter(out.dtype, in.dtype);
-    const bool stream = bypasses_caches(out.numel * (size + from_size));
+    const bool stream = bypasses_caches(out.numel * from_size, out.numel * size);
     return parallel_for(out.numel, 16384, [&](int64_t b, int64_t e) {
       if (!stream) return row(from + b * from_size, from_size, to + b * size, size, e - b);
       alignas(64) char block[4096];  // converted in L1, then written past the caches
@@ -356,7 +356,7 @@ void fill(const KernelArgs& args) {
         __builtin_memset(to + b, value[0], static_cast<size_t>(e - b));
       });
     }
-    const bool stream = bypasses_caches(bytes) && (reinterpret_cast<uintptr_t>(to) & 63) == 0;
+    const bool stream = bypasses_caches(0, bytes) && (reinterpret_cast<uintptr_t>(to) & 63) == 0;
     return parallel_for(bytes, kChunkBytes, [&](int64_t b, int64_t e) {
       int64_t i = b;
       for (; i + kVecBytes <= e; i += kVecBytes) {

@@ -290,7 +290,7 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
     alignas(64) char values[kMaxPointwiseInputs][kVecBytes];
     p[0] = static_cast<char*>(out.data);
     size[0] = static_cast<int64_t>(dtype_size(out.dtype));
-    int64_t bytes = size[0];  // moved per element
+    int64_t read = 0;  // bytes per element
     bool simple = true, in_place = false;
     for (int k = 0; k < args.num_in; ++k) {
       const TensorView& v = args.in[k];
@@ -309,11 +309,11 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
           p[k + 1] = values[k];
         }
       }
-      bytes += size[k + 1] * step[k + 1];
+      read += size[k + 1] * step[k + 1];
     }
     if (simple) {
       if (n <= kChunk) return core(p, step, n, attrs, false);
-      const bool stream = !in_place && bypasses_caches(n * bytes);
+      const bool stream = !in_place && bypasses_caches(n * read, n * size[0]);
       parallel_for(n, kChunk, [&](int64_t begin, int64_t end) {
         char* q[kMaxOperands];
         q[0] = p[0] + begin * size[0];
@@ -328,12 +328,12 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
   plan.core = core;
   plan.attrs = attrs;
   plan.num = args.num_in + 1;
-  int64_t bytes = n * static_cast<int64_t>(dtype_size(out.dtype));
+  int64_t read = 0;
   bool in_place = false;
   for (int k = 0; k < plan.num; ++k) {
     const TensorView& v = k ? args.in[k - 1] : out;
     in_place |= k > 0 && v.data == out.data;
-    if (k > 0) bytes += spanned_bytes(v);
+    if (k > 0) read += spanned_bytes(v);
     Operand& o = plan.operand[k];
     o.size = o.core_size = static_cast<int64_t>(dtype_size(v.dtype));
     if (is_half(v.dtype)) {
@@ -341,7 +341,7 @@ void run_pointwise(const KernelArgs& args, PointwiseCore core, const void* attrs
       o.core_size = 4;
     }
   }
-  plan.stream = !in_place && bypasses_caches(bytes);
+  plan.stream = !in_place && bypasses_caches(read, n * plan.operand[0].size);
   // Transposed operands are laid out like the result first: blocked transposition is much faster than strided rows.
   TensorView in[kMaxPointwiseInputs];
   Scratch<char> laid_out[kMaxPointwiseInputs];
