@@ -130,6 +130,38 @@ ConvertRow mover(int64_t size) {
   }
 }
 
+// Bytes of one row as whole registers and, for the rest, a last one that overlaps them (or a part of one).
+FS_INLINE void copy_row(char* to, const char* from, int64_t bytes) {
+  using Bytes = Vec<uint8_t>;
+  const auto move = [&](int64_t i) {
+    Bytes::load(reinterpret_cast<const uint8_t*>(from + i)).store(reinterpret_cast<uint8_t*>(to + i));
+  };
+  int64_t i = 0;
+  for (; i + kVecBytes <= bytes; i += kVecBytes) move(i);
+  if (i == bytes) return;
+  if (bytes > kVecBytes) return move(bytes - kVecBytes);
+  __builtin_memcpy(to, from, static_cast<size_t>(bytes));
+}
+
+// Dense rows too short to be worth a call each, in any arrangement.
+void copy_short_rows(const StridedLoop& loop, int64_t size) {
+  const int64_t row = loop.row_size(), rows = loop.numel / row, bytes = row * size;
+  const int d = loop.ndim - 2;
+  const int64_t from_step = loop.strides[1][d], to_step = loop.strides[0][d];
+  const int64_t chunk = 16384 / row;
+  parallel_for(rows, chunk > 1 ? chunk : 1, [&](int64_t begin, int64_t end) {
+    StridedLoop::Cursor c(loop, begin * row);
+    while (begin < end) {
+      const int64_t left = loop.sizes[d] - c.index[d], n = left < end - begin ? left : end - begin;
+      const char* from = c.p[1];
+      char* to = c.p[0];
+      for (int64_t i = 0; i < n; ++i) copy_row(to + i * to_step, from + i * from_step, bytes);
+      begin += n;
+      c.skip_rows(n);
+    }
+  });
+}
+
 // ---- transposition ----
 
 // to[i][j] = from[j][i] for a kTile x kTile tile of 4-byte elements; strides in bytes. In registers, by interleaving
@@ -247,7 +279,8 @@ void copy_transposed(const StridedLoop& loop, int outer_dim, int64_t size) {
     if (i != outer_dim) outer *= loop.sizes[i];
   const int64_t blocks = outer * row_blocks * col_blocks;
   const int64_t block_elements = (rows < kRows ? rows : kRows) * (cols < kCols ? cols : kCols);
-  // Lines come back several times to caches that do not hold everything: then whole lines written past them pay early.
+  // Lines come back several times to caches that do not hold everything: then whole lines written past them pay
+  // early.
   bool stream = size == 4 && kTile * size == 64 && 2 * loop.numel * size > last_cache_bytes() / 4 * 5 &&
                 (reinterpret_cast<uintptr_t>(loop.base[0]) & 63) == 0;
   for (int i = 0; i < last; ++i) stream &= (loop.strides[0][i] & 63) == 0;
@@ -284,7 +317,6 @@ void copy_transposed(const StridedLoop& loop, int outer_dim, int64_t size) {
   });
 }
 
-// Rows of a few elements: an odometer inside the row's function costs less than a call each.
 void copy_view(const TensorView& out, const TensorView& in) {
   const int64_t size = static_cast<int64_t>(dtype_size(out.dtype));
   const bool same = in.dtype == out.dtype;
@@ -317,6 +349,9 @@ void copy_view(const TensorView& out, const TensorView& in) {
     for (int d = loop.ndim - 2; d >= 0; --d)
       if (loop.strides[1][d] == size && loop.sizes[d] >= 4) return copy_transposed(loop, d, size);
   }
+  if (same && loop.ndim >= 2 && loop.row_stride(0) == size && loop.row_stride(1) == size &&
+      loop.row_size() * size <= 2048)
+    return copy_short_rows(loop, size);
   const ConvertRow row = same ? mover(size) : converter(out.dtype, in.dtype);
   const int64_t from_stride = loop.row_stride(1), to_stride = loop.row_stride(0);
   parallel_for(loop.numel, 16384, [&](int64_t b, int64_t e) {

@@ -31,8 +31,20 @@ struct Plan {
   Operand operand[kMaxOperands];
 };
 
+// `value` in every lane of a register's worth of memory.
+template <class U>
+FS_INLINE void splat_as(char* to, const char* value) {
+  U x;
+  __builtin_memcpy(&x, value, sizeof x);
+  Vec<U>(x).store(reinterpret_cast<U*>(to));
+}
 void splat(char* to, const char* value, int64_t size) {
-  for (int64_t i = 0; i < kVecBytes; i += size) __builtin_memcpy(to + i, value, static_cast<size_t>(size));
+  switch (size) {
+    case 1: return splat_as<int8_t>(to, value);
+    case 2: return splat_as<int16_t>(to, value);
+    case 4: return splat_as<int32_t>(to, value);
+    default: return splat_as<int64_t>(to, value);
+  }
 }
 
 template <class S>

@@ -97,6 +97,13 @@ struct StridedLoop {
         for (int k = 0; k < l.num; ++k) p[k] += index[i] * l.strides[k][i];
       }
     }
+    // Past n rows, at most to the end of the dimension around them.
+    void skip_rows(int64_t n) {
+      const int i = loop.ndim - 2;
+      index[i] += n - 1;
+      for (int k = 0; k < loop.num; ++k) p[k] += (n - 1) * loop.strides[k][i];
+      next_row();
+    }
     void next_row() {
       position = 0;
       for (int i = loop.ndim - 2; i >= 0; --i) {
