@@ -133,6 +133,7 @@ Node* make_node(const Op& op, Inputs in, const void* attrs, const Tensor* out, c
       s->tensor = t.impl();
       ref_inc(s->tensor);
     } else {
+      if (!out[bit - 16].defined()) continue;
       // A handle of its own: the output owns the node, so the node must not own the output.
       s->tensor = detached_alias(out[bit - 16]).release();
     }

@@ -3,32 +3,12 @@ import math
 import warnings
 
 from ... import _C
-from .. import functional as F
 from .. import init
 from ..parameter import Parameter
 from ..utils.rnn import PackedSequence
 from .module import Module
 
-_linear = F.linear
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
-
-
-def _lstm_step(gates, h, c, w_hr):
-    """gates (B, 4H) in the order i, f, g, o; returns the new h and c."""
-    i, f, g, o = gates.chunk(4, 1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    h = o.sigmoid() * c.tanh()
-    return (h if w_hr is None else _linear(h, w_hr)), c
-
-
-def _gru_step(gi, gh, h):
-    """gi, gh (B, 3H) in the order r, z, n; returns the new h."""
-    i_r, i_z, i_n = gi.chunk(3, 1)
-    h_r, h_z, h_n = gh.chunk(3, 1)
-    r = (i_r + h_r).sigmoid()
-    z = (i_z + h_z).sigmoid()
-    n = (i_n + r * h_n).tanh()
-    return n + z * (h - n)
 
 
 class RNNBase(Module):
@@ -132,88 +112,16 @@ class RNNBase(Module):
         if tuple(h.shape) != want:
             raise RuntimeError(f"Expected {what} size {want}, got {list(h.shape)}")
 
-    # ---- the loops ------------------------------------------------------------------------------------------------
-    def _weights(self, k):
-        names = self._all_weights[k]
-        w = [getattr(self, name) for name in names]
-        b_ih, b_hh = (w[2], w[3]) if self.bias else (None, None)
-        return w[0], w[1], b_ih, b_hh, (w[-1] if self.proj_size else None)
-
-    def _run(self, gates_in, h, c, weights, sizes, reverse):
-        """One layer in one direction.
-
-        gates_in: input gates of each step, (batch_t, gates); h, c: (batch, H); sizes: the batch of each step.
-        Returns the outputs of each step and the final h and c.
-        """
-        _, w_hh, _, b_hh, w_hr = weights
-        lstm, gru = self.mode == "LSTM", self.mode == "GRU"
-        tanh = self.mode == "RNN_TANH"
-        steps = range(len(sizes) - 1, -1, -1) if reverse else range(len(sizes))
-        outs = [None] * len(sizes)
-        full_h, full_c, tails_h, tails_c = h, c, [], []
-        n = sizes[steps[0]] if len(sizes) else 0
-        h = h if n == h.shape[0] else h[:n]
-        c = c if c is None or n == c.shape[0] else c[:n]
-        for t in steps:
-            if sizes[t] != n:
-                if reverse:  # sequences join: they start from their own initial state
-                    h = _C.cat([h, full_h[n:sizes[t]]])
-                    c = None if c is None else _C.cat([c, full_c[n:sizes[t]]])
-                else:  # sequences end: their states are final
-                    tails_h.append(h[sizes[t]:])
-                    h = h[:sizes[t]]
-                    if c is not None:
-                        tails_c.append(c[sizes[t]:])
-                        c = c[:sizes[t]]
-                n = sizes[t]
-            gh = _linear(h, w_hh, b_hh)
-            if lstm:
-                h, c = _lstm_step(gates_in[t] + gh, h, c, w_hr)
-            elif gru:
-                h = _gru_step(gates_in[t], gh, h)
-            else:
-                h = gates_in[t] + gh
-                h = h.tanh() if tanh else h.relu()
-            outs[t] = h
-        if tails_h:
-            h = _C.cat([h] + tails_h[::-1])
-            c = None if c is None else _C.cat([c] + tails_c[::-1])
-        return outs, h, c
-
-    def _forward(self, x, sizes, h0, c0):
-        """x: (T, B, I) with sizes None, or packed (sum of sizes, I). h0, c0: (layers * directions, B, H)."""
-        directions = 2 if self.bidirectional else 1
-        packed = sizes is not None
-        steps = sizes if packed else [x.shape[1]] * x.shape[0]
-        final_h, final_c = [], []
-        for layer in range(self.num_layers):
-            sides = []
-            for d in range(directions):
-                k = layer * directions + d
-                weights = self._weights(k)
-                gates = _linear(x, weights[0], weights[2])
-                gates = gates.split(steps) if packed else gates.unbind(0)
-                outs, h, c = self._run(gates, h0[k], None if c0 is None else c0[k], weights, steps, d == 1)
-                sides.append(_C.cat(outs) if packed else _C.stack(outs))
-                final_h.append(h)
-                final_c.append(c)
-            x = sides[0] if directions == 1 else _C.cat(sides, -1)
-            if self.dropout and self.training and layer < self.num_layers - 1:
-                x = F.dropout(x, self.dropout, True)
-        return x, _C.stack(final_h), (None if c0 is None else _C.stack(final_c))
-
     def _call(self, input, hx):
         """Input and state in all the forms PyTorch takes; returns output, h, c in the same form."""
         lstm = self.mode == "LSTM"
         name = self.mode.split("_")[0]
-        directions = 2 if self.bidirectional else 1
         packed = isinstance(input, PackedSequence)
-        order = back = sizes = None
+        batch_sizes = order = back = None
         batched = True
         if packed:
             x, batch_sizes, order, back = input
-            sizes = batch_sizes.tolist()
-            batch = sizes[0]
+            batch = int(batch_sizes[0])
             self._check_input(x, 2)
         else:
             if input.dim() not in (2, 3):
@@ -222,19 +130,13 @@ class RNNBase(Module):
             x = input
             if not batched:
                 x = x.unsqueeze(1)
-            elif self.batch_first:
-                x = x.transpose(0, 1)
             self._check_input(x, 3)
-            batch = x.shape[1]
-            if x.shape[0] == 0:
+            first = batched and self.batch_first
+            batch = x.shape[0 if first else 1]
+            if x.shape[1 if first else 0] == 0:
                 raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         h = c = None
-        if hx is None:
-            count = self.num_layers * directions
-            h = _C.zeros(count, batch, self.proj_size or self.hidden_size, dtype=x.dtype, device=x.device)
-            if lstm:
-                c = _C.zeros(count, batch, self.hidden_size, dtype=x.dtype, device=x.device)
-        else:
+        if hx is not None:
             if lstm:
                 if not isinstance(hx, (tuple, list)) or len(hx) != 2:
                     raise RuntimeError("LSTM: Expected hx to be a tuple (h_0, c_0) of two tensors")
@@ -257,7 +159,8 @@ class RNNBase(Module):
             self._check_hidden(h, batch, self.proj_size or self.hidden_size, "hidden[0]" if lstm else "hidden")
             if lstm:
                 self._check_hidden(c, batch, self.hidden_size, "hidden[1]")
-        out, h, c = self._forward(x, sizes, h, c)
+        out, h, c = _C._rnn(self.mode, x, batch_sizes, h, c, self._flat_weights, self.bias, self.num_layers,
+                            self.dropout, self.training, self.bidirectional, batched and self.batch_first)
         if packed:
             out = PackedSequence(out, batch_sizes, order, back)
             if back is not None:
@@ -266,8 +169,6 @@ class RNNBase(Module):
         elif not batched:
             out, h = out.squeeze(1), h.squeeze(1)
             c = None if c is None else c.squeeze(1)
-        elif self.batch_first:
-            out = out.transpose(0, 1)
         return out, h, c
 
 
@@ -348,28 +249,24 @@ class RNNCellBase(Module):
             s += f", nonlinearity={self.nonlinearity}"
         return s
 
-    def _prepare(self, input, states):
-        """Checks and adds the batch dimension; returns input, states and whether there was a batch."""
+    def _step(self, mode, input, states):
+        """Checks the shapes; returns the new h and c (None but for the LSTM)."""
         name = type(self).__name__
         if input.dim() not in (1, 2):
             raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
         if input.shape[-1] != self.input_size:
             raise RuntimeError(f"input has inconsistent input_size: got {input.shape[-1]} expected {self.input_size}")
-        batched = input.dim() == 2
-        x = input if batched else input.unsqueeze(0)
-        out = []
-        for state in states:
+        h, c = states
+        batch = input.shape[0] if input.dim() == 2 else 1
+        for state in (h, c):
             if state is None:
-                state = _C.zeros(x.shape[0], self.hidden_size, dtype=x.dtype, device=x.device)
-            elif state.dim() not in (1, 2):
+                continue
+            if state.dim() not in (1, 2):
                 raise ValueError(f"{name}: Expected hidden to be 1D or 2D, got {state.dim()}D instead")
-            elif state.dim() == 1:
-                state = state.unsqueeze(0)
-            if tuple(state.shape) != (x.shape[0], self.hidden_size):
+            if (state.shape[0] if state.dim() == 2 else 1) != batch or state.shape[-1] != self.hidden_size:
                 raise RuntimeError(f"{name}: hidden has shape {tuple(state.shape)}, expected "
-                                   f"{(x.shape[0], self.hidden_size)} for input of shape {tuple(input.shape)}")
-            out.append(state)
-        return x, out, batched
+                                   f"{(batch, self.hidden_size)} for input of shape {tuple(input.shape)}")
+        return _C._rnn_cell(mode, input, h, c, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
 
 class RNNCell(RNNCellBase):
@@ -380,15 +277,9 @@ class RNNCell(RNNCellBase):
         self.nonlinearity = nonlinearity
 
     def forward(self, input, hx=None):
-        x, (h,), batched = self._prepare(input, (hx,))
-        h = _linear(x, self.weight_ih, self.bias_ih) + _linear(h, self.weight_hh, self.bias_hh)
-        if self.nonlinearity == "tanh":
-            h = h.tanh()
-        elif self.nonlinearity == "relu":
-            h = h.relu()
-        else:
+        if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        return h if batched else h.squeeze(0)
+        return self._step("RNN_TANH" if self.nonlinearity == "tanh" else "RNN_RELU", input, (hx, None))[0]
 
 
 class LSTMCell(RNNCellBase):
@@ -398,10 +289,7 @@ class LSTMCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def forward(self, input, hx=None):
-        x, (h, c), batched = self._prepare(input, (None, None) if hx is None else hx)
-        gates = _linear(x, self.weight_ih, self.bias_ih) + _linear(h, self.weight_hh, self.bias_hh)
-        h, c = _lstm_step(gates, h, c, None)
-        return (h, c) if batched else (h.squeeze(0), c.squeeze(0))
+        return self._step("LSTM", input, (None, None) if hx is None else hx)
 
 
 class GRUCell(RNNCellBase):
@@ -411,6 +299,4 @@ class GRUCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
 
     def forward(self, input, hx=None):
-        x, (h,), batched = self._prepare(input, (hx,))
-        h = _gru_step(_linear(x, self.weight_ih, self.bias_ih), _linear(h, self.weight_hh, self.bias_hh), h)
-        return h if batched else h.squeeze(0)
+        return self._step("GRU", input, (hx, None))[0]
