@@ -3,8 +3,7 @@
 
 #include "base/parallel.h"
 #include "cpu/copy.h"
-#include "cpu/gemm.h"
-#include "cpu/gemm_pack.h"
+#include "cpu/gemm_panel.h"
 #include "math/scalar.h"
 #include "tensor/attrs/rnn.h"
 #include "tensor/view.h"
@@ -132,14 +131,7 @@ class RnnPanels {
 template <class T>
 void rnn_product(int64_t k, const T* a, int64_t a_step, int64_t rows, const T* panel, T* c, int64_t c_step, int cols,
                  T beta, const T* bias) {
-  const int width = panel_width<T>(cols);
-  const int64_t parts = rnn_ceil_div(rows, kMaxRows);
-  for (int64_t p = 0; p < parts; ++p) {
-    const int64_t i = piece_begin(rows, parts, p), n = piece_begin(rows, parts, p + 1) - i;
-    const TileStore<T> store = {c + i * c_step, c_step, T(1), beta, bias, nullptr, false, cols};
-    tile_kernel_for<T>(static_cast<int>(n), width / Vec<T>::kSize, true)(k, a + i * a_step, a_step, panel, width,
-                                                                         store);
-  }
+  panel_product(k, a, a_step, rows, panel, panel_width<T>(cols), c, c_step, cols, T(1), beta, bias);
 }
 
 // n <= kSize elements.

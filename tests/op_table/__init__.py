@@ -27,7 +27,8 @@ from importlib import import_module
 from .core import ROWS, E, Row, S, b, i, t
 
 FAMILIES = (
-    "pointwise activation compare reduce softmax shape index linalg conv pool norm loss creation rnn special numeric"
+    "pointwise activation compare reduce softmax shape index linalg conv pool norm loss creation rnn attention "
+    "special numeric"
 ).split()
 for _family in FAMILIES:
     import_module("." + _family, __name__)

@@ -2,7 +2,7 @@
 # ruff: noqa: F401, F403, F405
 from .. import _C
 from ._functional.activation import gumbel_softmax, rrelu, rrelu_
-from ._functional.attention import multi_head_attention_forward, scaled_dot_product_attention
+from ._functional.attention import multi_head_attention_forward
 from ._functional.geometry import affine_grid, bilinear, pdist
 from ._functional.linear_cross_entropy import linear_cross_entropy
 from ._functional.loss import triplet_margin_with_distance_loss

@@ -1,50 +1,8 @@
-"""Attention composed of matrix products and softmax."""
+"""Multi-head attention composed of projections and scaled dot product attention."""
 import math
 
 from ... import _C
 from . import _nn
-
-
-def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None,
-                                 enable_gqa=False):
-    """softmax(q k^T * scale + mask) v: (*, L, E), (*, S, E), (*, S, V) -> (*, L, V) (Vaswani et al. 2017).
-
-    attn_mask: bool (True takes part) or float added to the scores; is_causal: position i sees j <= i;
-    scale: 1 / sqrt(E) by default; enable_gqa: key and value heads are repeated to the query's. Rows that see nothing
-    give zeros.
-    """
-    if query.dim() < 2 or key.dim() < 2 or value.dim() < 2:
-        raise ValueError("scaled_dot_product_attention: query, key and value must be at least 2-dimensional, got "
-                         f"{query.dim()}, {key.dim()} and {value.dim()} dimensions")
-    if is_causal and attn_mask is not None:
-        raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
-    if enable_gqa:
-        if query.shape[-3] % key.shape[-3] or query.shape[-3] % value.shape[-3]:
-            raise RuntimeError("scaled_dot_product_attention: the number of query heads must be a multiple of "
-                               "the number of "
-                               f"key and value heads, got {query.shape[-3]}, {key.shape[-3]} and {value.shape[-3]}")
-        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
-        value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
-    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
-    root = math.sqrt(abs(scale))
-    scores = (query * math.copysign(root, scale)) @ (key * root).transpose(-2, -1)  # (*, L, S)
-    hidden = None
-    if is_causal:
-        ones = _C.ones(query.shape[-2], key.shape[-2], dtype=_C.bool, device=query.device)
-        hidden = ~ones.tril()
-    elif attn_mask is not None:
-        if attn_mask.dtype == _C.bool:
-            hidden = ~attn_mask
-        else:
-            scores = scores + attn_mask
-    if hidden is not None:
-        scores = scores.masked_fill(hidden, -math.inf)
-    weights = _nn.softmax(scores, -1)
-    if attn_mask is not None:  # a row of -inf only: softmax gives NaN, attention gives nothing
-        weights = weights.masked_fill((scores == -math.inf).all(-1, keepdim=True), 0.0)
-    if dropout_p > 0.0:
-        weights = _nn.dropout(weights, dropout_p, True)
-    return weights @ value
 
 
 def _merge_masks(attn_mask, key_padding_mask, batch, heads, length, source, dtype):
@@ -159,7 +117,7 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
             mask = mask.unsqueeze(0) if mask.shape[0] == 1 else mask.reshape(batch, num_heads, -1, source)
         def four(x):
             return x.reshape(batch, num_heads, x.shape[1], head)
-        out = scaled_dot_product_attention(four(q), four(k), four(v), mask, dropout_p)
+        out = _nn.scaled_dot_product_attention(four(q), four(k), four(v), mask, dropout_p)
         out = out.reshape(batch * num_heads, length, head)
     out = out.transpose(0, 1).reshape(length * batch, embed)
     out = _nn.linear(out, out_proj_weight, out_proj_bias).reshape(length, batch, -1)
