@@ -3,8 +3,11 @@ _WHERE = {
     "clip_grad": ("clip_grad_norm_", "clip_grad_norm", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"),
     "convert_parameters": ("parameters_to_vector", "vector_to_parameters"),
     "fusion": ("fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"),
-    "_weight_norm": ("remove_weight_norm", "spectral_norm"),
-    "rnn": (), "parametrize": (), "parametrizations": (),
+    "_weight_norm": ("remove_weight_norm",),
+    "_spectral_norm": ("spectral_norm", "remove_spectral_norm"),
+    "memory_format": ("convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format"),
+    "init": ("skip_init",),
+    "rnn": (), "parametrize": (), "parametrizations": (), "prune": (), "stateless": (),
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 

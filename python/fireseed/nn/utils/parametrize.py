@@ -207,3 +207,19 @@ def remove_parametrizations(module, tensor_name, leave_parametrized=True):
 def type_before_parametrizations(module):
     """The class the module had before it was parametrized."""
     return type(module)._base_class if is_parametrized(module) else type(module)
+
+
+def transfer_parametrizations_and_params(from_module, to_module, tensor_name=None):
+    """Gives to_module from_module's parametrizations (of one tensor or all) and the originals they start from."""
+    if not is_parametrized(from_module):
+        return to_module
+    for name in [*from_module.parametrizations] if tensor_name is None else [tensor_name]:
+        source = from_module.parametrizations[name]
+        if not hasattr(to_module, name):
+            setattr(to_module, name, Parameter(getattr(from_module, name).detach()))
+        for function in source:
+            register_parametrization(to_module, name, function)
+        target = to_module.parametrizations[name]
+        for key in [*source._parameters, *source._buffers]:
+            setattr(target, key, getattr(source, key))
+    return to_module
