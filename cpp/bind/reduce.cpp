@@ -37,9 +37,9 @@ Tensor singular_value_norm(const Tensor& x, std::optional<double> ord, int64_t r
   PyObject* module = PyImport_ImportModule("fireseed.linalg._svd");
   if (!module) throw PythonError{};
   PyObject* order = ord ? PyFloat_FromDouble(*ord) : PyUnicode_FromString("nuc");
-  PyObject* r = PyObject_CallMethod(module, "singular_value_norm", "NN(LL)O", wrap(x), order,
-                                    static_cast<long long>(rows), static_cast<long long>(cols),
-                                    keepdim ? Py_True : Py_False);
+  PyObject* r =
+      PyObject_CallMethod(module, "singular_value_norm", "NN(LL)O", wrap(x), order, static_cast<long long>(rows),
+                          static_cast<long long>(cols), keepdim ? Py_True : Py_False);
   Py_DECREF(module);
   const Tensor* value = as_tensor(r);
   if (!value) throw PythonError{};

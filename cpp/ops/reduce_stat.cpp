@@ -68,7 +68,7 @@ void norm_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   } else if (a.p == 1) {
     gx[0] = sign(x) * ge;
   } else if (a.p == 2) {
-    gx[0] = where(eq(y, zero), 0.0, ge * x / y);
+    gx[0] = ge * where(eq(y, zero), 0.0, x / y);
   } else if (std::isinf(a.p)) {
     const Tensor hit = to(eq(abs(x), y), x.dtype());
     Dims dims;
