@@ -1,4 +1,6 @@
 # Rows of matrix products of every rank and small linear algebra.
+import math
+
 import numpy as np
 
 from .core import E, S, row, t
@@ -232,6 +234,79 @@ row(
     grad=1,
 )
 row("linalg.cholesky", np.linalg.cholesky, [S(t(3, 3, grad=False, **SPD))], dtypes=WIDE, tol=10, grad=0)
+row("logdet", lambda a: np.linalg.slogdet(a)[1], [S(t(3, 3, **SPD))], dtypes=WIDE, tol=10, method=True)
+row("linalg.matrix_power", np.linalg.matrix_power, [S(t(2, 3, 3), 3), S(t(3, 3), 0)], dtypes=WIDE, tol=10, also="matrix_power")
+row(
+    "linalg.pinv",
+    np.linalg.pinv,
+    [S(t(4, 2)), S(t(2, 2, 4)), S(t(0, 3))],
+    dtypes=WIDE,
+    tol=20,
+    gtol=20,
+    errors=[E(RuntimeError, ("linalg.pinv", "2 dimensions"), t(3))],
+)
+row(
+    "linalg.svdvals",
+    lambda a: np.linalg.svd(a, compute_uv=False),
+    [S(t(4, 2)), S(t(2, 2, 4)), S(t(3, 0))],
+    dtypes=WIDE,
+    tol=10,
+    gtol=10,
+    errors=[E(RuntimeError, ("linalg.svdvals", "2 dimensions"), t(3))],
+)
+row(
+    "linalg.matrix_norm",
+    lambda a, order="fro", dim=(-2, -1), keepdim=False: np.linalg.norm(a, order, tuple(dim), keepdim),
+    [S(t(3, 4), p, keepdim=keep) for p in ("nuc", 2, -2, 1, -np.inf) for keep in (False, True)]
+    + [S(t(3, 4)), S(t(2, 3, 4), "nuc", dim=(0, 2))],
+    dtypes=WIDE,
+    tol=10,
+    gtol=10,
+    errors=[
+        E(RuntimeError, ("linalg.matrix_norm", "2 dimensions"), t(3)),
+        E(RuntimeError, ("linalg.matrix_norm", "Order 3"), t(3, 3), 3),
+    ],
+)
+row(
+    "linalg.solve_triangular",
+    lambda a, y, upper: np.linalg.solve(np.triu(a) if upper else np.tril(a), y),
+    [S(t(3, 3, **SPD), t(3, 2), upper=u) for u in (True, False)],
+    dtypes=WIDE,
+    tol=10,
+    errors=[E(RuntimeError, ("solve_triangular", "square"), t(2, 3), t(3, 2), upper=True)],
+)
+row(
+    "linalg.matrix_exp",
+    lambda a: sum(np.linalg.matrix_power(a, k) / math.factorial(k) for k in range(60)),
+    [S(t(3, 3)), S(t(2, 2, 2))],
+    dtypes=WIDE,
+    tol=10,
+    gtol=10,
+    also="matrix_exp",
+)
+row(
+    "linalg.vecdot",
+    lambda x, y, dim=-1: (x * y).sum(dim),
+    [S(t(2, 3), t(3)), S(t(2, 3), t(2, 3), dim=0)],
+    dtypes=WIDE,
+    tol=2,
+)
+row(
+    "linalg.vander",
+    lambda x, N=None: x[..., None] ** np.arange(N or x.shape[-1]),
+    [S(t(3)), S(t(2, 3), N=5)],
+    dtypes=("float64", "float32", "int64"),
+    tol=4,
+    gtol=4,
+    errors=[E(RuntimeError, "N must be greater than 1", t(3), N=1)],
+)
+row(
+    "linalg.multi_dot",
+    np.linalg.multi_dot,
+    [S([t(2, 3), t(3, 4), t(4, 2)]), S([t(3), t(3, 2)])],
+    dtypes=WIDE,
+    tol=4,
+)
 row(
     "nn.functional.cosine_similarity",
     lambda x, y, dim=1, eps=1e-8: (x * y).sum(dim)
