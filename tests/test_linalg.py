@@ -1,4 +1,7 @@
 # linalg and the top-level matrix functions: what defines each result, numpy's values, gradients to second order, errors.
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from finite_difference import check_first_order, check_second_order
@@ -352,6 +355,8 @@ def test_methods_and_named_results():
     assert x.qr().Q.shape == x.svd().V.shape == (3, 3)
     assert x.slogdet().logabsdet.shape == ()
     assert linalg.lu_factor(x)._fields == ("LU", "pivots") if IS_FIRESEED else True
+    for r in (copy.deepcopy(x.qr()), pickle.loads(pickle.dumps(x.qr())) if IS_FIRESEED else x.qr()):
+        close(r.Q @ r.R, x)
     close(x.matrix_power(2), x @ x)
     close(x.triangular_solve(x)[0], lib.triangular_solve(x, x).solution)
     close(x.lu()[0], linalg.lu_factor(x).LU)

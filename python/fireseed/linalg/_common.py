@@ -12,9 +12,18 @@ class LinAlgError(RuntimeError):
     __module__ = "fireseed.linalg"
 
 
+@functools.cache
 def result(name, fields):
     """The named tuple that an operation of several results returns, such as linalg.qr's (Q, R)."""
-    return namedtuple(name, fields, module="fireseed.return_types")
+    kind = namedtuple(name, fields, module="fireseed.return_types")
+    plain = kind.__repr__
+    kind.__repr__ = lambda self: "fireseed.return_types." + plain(self)
+    kind.__reduce__ = lambda self: (_restore, (name, fields, tuple(self)))
+    return kind
+
+
+def _restore(name, fields, values):
+    return result(name, fields)(*values)
 
 
 def takes_out(function):
