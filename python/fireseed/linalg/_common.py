@@ -1,6 +1,6 @@
 """What the modules of fireseed.linalg share: checks, numpy's LAPACK, named results, out=."""
 import functools
-from collections import namedtuple
+import operator
 
 from .. import _C
 from .._python_api import broadcast_shapes
@@ -12,14 +12,28 @@ class LinAlgError(RuntimeError):
     __module__ = "fireseed.linalg"
 
 
+class _Result(tuple):
+    """A tuple whose items have names, as torch.return_types has them."""
+
+    __slots__ = ()
+    _fields = ()
+
+    def __new__(cls, *values):
+        return tuple.__new__(cls, values)
+
+    def __repr__(self):
+        items = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self))
+        return f"fireseed.return_types.{type(self).__name__}({items})"
+
+    def __reduce__(self):
+        return _restore, (type(self).__name__, self._fields, tuple(self))
+
+
 @functools.cache
 def result(name, fields):
-    """The named tuple that an operation of several results returns, such as linalg.qr's (Q, R)."""
-    kind = namedtuple(name, fields, module="fireseed.return_types")
-    plain = kind.__repr__
-    kind.__repr__ = lambda self: "fireseed.return_types." + plain(self)
-    kind.__reduce__ = lambda self: (_restore, (name, fields, tuple(self)))
-    return kind
+    """The type of what an operation of several results returns, such as linalg.qr's (Q, R); fields: a tuple of names."""
+    members = {field: property(operator.itemgetter(i)) for i, field in enumerate(fields)}
+    return type(name, (_Result,), {**members, "_fields": fields, "__slots__": (), "__module__": "fireseed.return_types"})
 
 
 def _restore(name, fields, values):

@@ -5,13 +5,13 @@ from . import _common as c
 from ._solve import batch_element
 from ._triangular import tri_solve
 
-LU = c.result("linalg_lu", "P L U")
-LUFactor = c.result("linalg_lu_factor", "LU pivots")
-LUFactorEx = c.result("linalg_lu_factor_ex", "LU pivots info")
-LUWithInfo = c.result("lu_with_info", "LU pivots info")
-LUUnpack = c.result("lu_unpack", "P L U")
-LDLFactor = c.result("linalg_ldl_factor", "LD pivots")
-LDLFactorEx = c.result("linalg_ldl_factor_ex", "LD pivots info")
+LU = c.result("linalg_lu", ("P", "L", "U"))
+LUFactor = c.result("linalg_lu_factor", ("LU", "pivots"))
+LUFactorEx = c.result("linalg_lu_factor_ex", ("LU", "pivots", "info"))
+LUWithInfo = c.result("lu_with_info", ("LU", "pivots", "info"))
+LUUnpack = c.result("lu_unpack", ("P", "L", "U"))
+LDLFactor = c.result("linalg_ldl_factor", ("LD", "pivots"))
+LDLFactorEx = c.result("linalg_ldl_factor_ex", ("LD", "pivots", "info"))
 
 
 def _permutation_matrix(pivots, m, like):

@@ -4,9 +4,9 @@ from ..autograd.function import Function
 from . import _common as c
 from ._triangular import tri_solve
 
-LinalgQR = c.result("linalg_qr", "Q R")
-QR = c.result("qr", "Q R")
-Geqrf = c.result("geqrf", "a tau")
+LinalgQR = c.result("linalg_qr", ("Q", "R"))
+QR = c.result("qr", ("Q", "R"))
+Geqrf = c.result("geqrf", ("a", "tau"))
 
 
 class _QR(Function):

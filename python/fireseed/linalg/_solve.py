@@ -5,9 +5,9 @@ from .. import _C
 from ..autograd.function import Function
 from . import _common as c
 
-InvEx = c.result("linalg_inv_ex", "inverse info")
-SolveEx = c.result("linalg_solve_ex", "result info")
-SlogDet = c.result("linalg_slogdet", "sign logabsdet")
+InvEx = c.result("linalg_inv_ex", ("inverse", "info"))
+SolveEx = c.result("linalg_solve_ex", ("result", "info"))
+SlogDet = c.result("linalg_slogdet", ("sign", "logabsdet"))
 
 
 def solve_arrays(a, b):

@@ -4,10 +4,10 @@ from ..autograd.function import Function
 from . import _common as c
 from ._solve import inv_ex
 
-LinalgSVD = c.result("linalg_svd", "U S Vh")
-SVD = c.result("svd", "U S V")
-Eigh = c.result("linalg_eigh", "eigenvalues eigenvectors")
-Lstsq = c.result("linalg_lstsq", "solution residuals rank singular_values")
+LinalgSVD = c.result("linalg_svd", ("U", "S", "Vh"))
+SVD = c.result("svd", ("U", "S", "V"))
+Eigh = c.result("linalg_eigh", ("eigenvalues", "eigenvectors"))
+Lstsq = c.result("linalg_lstsq", ("solution", "residuals", "rank", "singular_values"))
 
 
 class _SVD(Function):

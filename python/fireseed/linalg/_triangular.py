@@ -4,8 +4,8 @@ from ..autograd.function import Function
 from . import _common as c
 from ._solve import batch_element
 
-CholeskyEx = c.result("linalg_cholesky_ex", "L info")
-TriangularSolve = c.result("triangular_solve", "solution cloned_coefficient")
+CholeskyEx = c.result("linalg_cholesky_ex", ("L", "info"))
+TriangularSolve = c.result("triangular_solve", ("solution", "cloned_coefficient"))
 
 
 def triangle(x, upper, diagonal=0):
