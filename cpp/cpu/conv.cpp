@@ -131,6 +131,9 @@ void run_job(ConvJob<T> job) {
                  });
     return;
   }
+  if constexpr (same_type<T, float>) {
+    if (conv_winograd(job)) return;
+  }
   conv_gemm(job);
 }
 

@@ -221,6 +221,11 @@ void conv_gemm(const ConvJob<T>& job);
 template <class T>
 void conv_direct(const ConvJob<T>& job);
 
+// conv_winograd.cpp: handles jobs of three taps and unit steps along the last axis or two, and returns true, where
+// that is the faster way. FIRESEED_WINOGRAD=0 turns it off.
+bool conv_winograd(const ConvJob<float>& job);
+bool winograd_enabled();
+
 // The gradient to the weight: dw(m, c, t) = sum over images and pixels of g(n, m, p) src(n, c, p * step + off(t)). g
 // has the job's out_image and out_channel strides, dw its w_* strides; out and weight are not used. conv_weight.cpp:
 // any job; conv_direct.cpp: one channel a group.

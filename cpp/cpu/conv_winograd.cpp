@@ -1,0 +1,230 @@
+// Convolutions of 3 x 3 (and 3) taps through Winograd's transform: forward and gradient to the input.
+#include <cstdlib>
+
+#include "base/parallel.h"
+#include "cpu/winograd.h"
+
+namespace fireseed::cpu::FS_ISA {
+namespace {
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+constexpr int64_t kW = kTileCols<float>;
+constexpr int64_t kL2 = 3 << 18;  // bytes of L2 to plan with
+
+// The points of the weights of output channels [m, m + width) and summed elements [k0, k1), as the panel
+// u[point * point_step + (k - k0) * width + i].
+template <int kAxes>
+void weight_panel(const WinogradJob& w, int64_t group, int64_t m, int64_t width, int64_t k0, int64_t k1, float* u,
+                  int64_t point_step) {
+  using W = Winograd<kAxes>;
+  const ConvJob<float>& job = w.job;
+  const ConvAxis& az = job.axis[0];
+  for (int64_t v = 0; v < width; v += kLanes) {
+    const int64_t left = job.rows - m - v;
+    const int n = left < kLanes ? static_cast<int>(most(left, 0)) : kLanes;
+    for (int64_t k = k0; k < k1; ++k) {
+      const int64_t tz = k / job.channels, c = k % job.channels;
+      const float* s = job.weight + group * job.w_group + (m + v) * job.w_row + c * job.w_channel +
+                       (az.ker0 + tz * az.dker) * job.w_tap[0];
+      WVec g[W::kTaps + kLanes];
+#pragma GCC unroll 3
+      for (int t0 = 0; t0 < W::kTaps; t0 += kLanes) {  // kLanes rows of taps, turned
+        const int taps = W::kTaps - t0 < kLanes ? W::kTaps - t0 : kLanes;
+        WVec r[kLanes];
+        if (n == kLanes) {
+#pragma GCC unroll 16
+          for (int j = 0; j < kLanes; ++j) r[j] = WVec::load(s + j * job.w_row + t0, taps);
+        } else {
+          for (int j = 0; j < kLanes; ++j) r[j] = j < n ? WVec::load(s + j * job.w_row + t0, taps) : WVec(0.0f);
+        }
+        transpose_registers(r);
+#pragma GCC unroll 16
+        for (int t = 0; t < taps; ++t) g[w.turned ? W::kTaps - 1 - t0 - t : t0 + t] = r[t];
+      }
+      WVec t[W::kInY][3];
+#pragma GCC unroll 3
+      for (int x = 0; x < 3; ++x) {
+        if constexpr (kAxes == 2) weight_points(g + x, 3, &t[0][x], 3);
+        else t[0][x] = g[x];
+      }
+      float* d = u + (k - k0) * width + v;
+#pragma GCC unroll 6
+      for (int y = 0; y < W::kInY; ++y) {
+        WVec p[6];
+        weight_points(t[y], 1, p, 1);
+#pragma GCC unroll 6
+        for (int x = 0; x < 6; ++x) p[x].store(d + (y * 6 + x) * point_step);
+      }
+    }
+  }
+}
+
+// m(point) (+)= v(point) u(point): (tiles, k) x (k, width) for each point.
+void point_products(int points, int64_t tiles, int64_t k, const float* v, int64_t tile_step, int64_t v_step,
+                    const float* u, int64_t width, int64_t u_step, float* m, int64_t m_step, bool add) {
+  const int64_t panels = ceil_div(tiles, kMaxRows);
+  for (int p = 0; p < points; ++p)
+    for (int64_t q = 0; q < panels; ++q) {
+      const int64_t t = piece_begin(tiles, panels, q);
+      const int rows = static_cast<int>(piece_begin(tiles, panels, q + 1) - t);
+      const TileStore<float> store = {
+          m + p * m_step + t * width, width, 1.0f, add ? 1.0f : 0.0f, nullptr, nullptr, false,
+          static_cast<int>(width)};
+      tile_kernel_for<float>(rows, static_cast<int>(width / kLanes), true)(k, v + p * v_step + t * tile_step,
+                                                                           tile_step, u + p * u_step, width, store);
+    }
+}
+
+// The outputs of one block for channels [m, m + width) from src[point * point_step + tile * width + i].
+template <int kAxes>
+void output_block(const WinogradJob& w, const TileBlock& b, int64_t group, int64_t m, int64_t width, const float* src,
+                  int64_t point_step, PixelPatch& patch) {
+  using W = Winograd<kAxes>;
+  const ConvJob<float>& job = w.job;
+  const int64_t rows = b.y1 - b.y0, cols = b.x1 - b.x0;
+  patch.build(b.y0 * W::kOutY, b.x0 * 4, rows * W::kOutY, cols * 4, job.axis[1].out, job.axis[2].out);
+  for (int64_t plane = b.plane0; plane < b.plane1; ++plane, src += rows * cols * width) {
+    const int64_t n = plane / job.axis[0].out, z = plane % job.axis[0].out;
+    for (int64_t v = 0; v < width && m + v < job.rows; v += kLanes) {
+      const int left = job.rows - m - v < kLanes ? static_cast<int>(job.rows - m - v) : kLanes;
+      const int64_t channel = group * job.rows + m + v;
+      const WVec bias = job.bias ? WVec::load(job.bias + channel, left) : WVec(0.0f);
+      const float* s = src + v;
+      for (int64_t y = 0; y < rows; ++y)
+        for (int64_t x = 0; x < cols; ++x, s += width)
+          output_tile<kAxes>(s, point_step, patch.data() + y * W::kOutY * patch.pitch() + x * 4 * kLanes,
+                             patch.pitch(), bias);
+      patch.store(job.out + n * job.out_image + z * job.out_step[0] + channel * job.out_channel, job.out_channel,
+                  left);
+    }
+  }
+}
+
+int64_t panel_columns(int64_t rows, int64_t q) { return panel_width<float>(least(kW, rows - q * kW)); }
+
+// Few channels: the weights' points fit into the caches and are made once; a task takes a block of tiles through all
+// three steps.
+template <int kAxes>
+void few_channels(const WinogradJob& w, int64_t group) {
+  using W = Winograd<kAxes>;
+  const ConvJob<float>& job = w.job;
+  const int64_t panels = ceil_div(job.rows, kW), depth = w.depth;
+  const int64_t panel_size = W::kPoints * depth * kW;
+  Scratch<float> points(panels * panel_size);
+  const int64_t cut = most(1, 2048 / kW), cuts = ceil_div(depth, cut);
+  parallel_for(panels * cuts, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t q = i / cuts, k0 = i % cuts * cut, width = panel_columns(job.rows, q);
+      weight_panel<kAxes>(w, group, q * kW, width, k0, least(depth, k0 + cut),
+                          points.data() + q * panel_size + k0 * width, depth * width);
+    }
+  });
+  // A block's points of source and outputs take up to 2/3 of L2, but there are 16 blocks or more.
+  const int64_t planes = job.batch * job.axis[0].out;
+  const int64_t tiles = planes * ceil_div(job.axis[1].out, W::kOutY) * ceil_div(job.axis[2].out, 4);
+  int64_t target = kL2 * 2 / 3 / static_cast<int64_t>(sizeof(float)) / (W::kPoints * (depth + kW));
+  target = least(most(target, kMaxRows), most(kMaxRows / 2, ceil_div(tiles, 16)));
+  const TileGrid grid(planes, job.axis[1].out, job.axis[2].out, W::kOutY, target);
+  parallel_for(grid.blocks, 1, [&](int64_t begin, int64_t end) {
+    const int64_t tile_step = depth + 16, v_step = grid.largest * tile_step + 16, m_step = grid.largest * kW + 16;
+    Scratch<float> v(W::kPoints * v_step + kLanes), m(W::kPoints * m_step);
+    PixelPatch source, output;
+    for (int64_t i = begin; i < end; ++i) {
+      const TileBlock b = grid.block(i);
+      source_block<kAxes>(w, b, group, v.data(), tile_step, v_step, source);
+      for (int64_t q = 0; q < panels; ++q) {
+        const int64_t width = panel_columns(job.rows, q);
+        point_products(W::kPoints, b.count, depth, v.data(), tile_step, v_step, points.data() + q * panel_size, width,
+                       depth * width, m.data(), m_step, false);
+        output_block<kAxes>(w, b, group, q * kW, width, m.data(), m_step, output);
+      }
+    }
+  });
+}
+
+// Many channels: the weights' points would be several times the weights themselves. The sources' points of up to 128
+// tiles are made first; then a task takes one panel of output channels through the other steps, a part of the sum at
+// a time, so that the weights' points stay in L2.
+template <int kAxes>
+void many_channels(const WinogradJob& w, int64_t group) {
+  using W = Winograd<kAxes>;
+  const ConvJob<float>& job = w.job;
+  const int64_t panels = ceil_div(job.rows, kW), depth = w.depth;
+  const TileGrid grid(job.batch * job.axis[0].out, job.axis[1].out, job.axis[2].out, W::kOutY, 32);
+  const int64_t rounds = most(1, (grid.tiles + 63) / 128);
+  const int64_t tile_step = depth + 16;
+  const int64_t cuts = ceil_div(depth * W::kPoints * kW * static_cast<int64_t>(sizeof(float)), kL2 / 2);
+  Scratch<float> v;
+  for (int64_t r = 0; r < rounds; ++r) {
+    const int64_t b0 = piece_begin(grid.blocks, rounds, r), b1 = piece_begin(grid.blocks, rounds, r + 1);
+    if (b0 == b1) continue;
+    const TileBlock last = grid.block(b1 - 1);
+    const int64_t first = grid.block(b0).first, count = last.first + last.count - first;
+    const int64_t v_step = count * tile_step + 16;
+    if (!v) v.reset(W::kPoints * ((count + grid.largest) * tile_step + 16) + kLanes);
+    parallel_for(b1 - b0, 1, [&](int64_t begin, int64_t end) {
+      PixelPatch patch;
+      for (int64_t i = b0 + begin; i < b0 + end; ++i) {
+        const TileBlock b = grid.block(i);
+        source_block<kAxes>(w, b, group, v.data() + (b.first - first) * tile_step, tile_step, v_step, patch);
+      }
+    });
+    parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+      const int64_t m_step = count * kW + 16, largest_cut = ceil_div(depth, cuts);
+      Scratch<float> u(W::kPoints * largest_cut * kW), m(W::kPoints * m_step);
+      PixelPatch patch;
+      for (int64_t q = begin; q < end; ++q) {
+        const int64_t width = panel_columns(job.rows, q);
+        for (int64_t c = 0; c < cuts; ++c) {
+          const int64_t k0 = piece_begin(depth, cuts, c), k1 = piece_begin(depth, cuts, c + 1);
+          weight_panel<kAxes>(w, group, q * kW, width, k0, k1, u.data(), (k1 - k0) * width);
+          point_products(W::kPoints, count, k1 - k0, v.data() + k0, tile_step, v_step, u.data(), width,
+                         (k1 - k0) * width, m.data(), m_step, c > 0);
+        }
+        for (int64_t i = b0; i < b1; ++i) {
+          const TileBlock b = grid.block(i);
+          output_block<kAxes>(w, b, group, q * kW, width, m.data() + (b.first - first) * width, m_step, patch);
+        }
+      }
+    });
+  }
+}
+
+template <int kAxes>
+void winograd(const WinogradJob& w) {
+  const ConvJob<float>& job = w.job;
+  for (int64_t group = 0; group < job.groups; ++group) {
+    if (w.depth * job.rows * Winograd<kAxes>::kPoints * 4 > (3 << 20)) many_channels<kAxes>(w, group);
+    else few_channels<kAxes>(w, group);
+  }
+}
+
+bool three_taps(const ConvAxis& a) { return a.taps == 3 && a.step == 1 && (a.doff == 1 || a.doff == -1); }
+
+}  // namespace
+
+bool winograd_enabled() {
+  static const bool on = [] {
+    const char* text = std::getenv("FIRESEED_WINOGRAD");
+    return !text || text[0] != '0' || text[1] != 0;
+  }();
+  return on;
+}
+
+bool conv_winograd(const ConvJob<float>& job) {
+  const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
+  if (!winograd_enabled() || !three_taps(ax) || job.channels < 8 || job.rows < 8) return false;
+  if (job.out_step[2] != 1 || job.out_step[1] != ax.out || job.w_tap[2] != 1) return false;
+  const int axes = three_taps(ay) && ay.doff == ax.doff ? 2 : 1;
+  if (axes == 1 && (ay.taps != 1 || ay.step != 1)) return false;
+  if (axes == 2 && job.w_tap[1] != 3) return false;
+  const auto low = [](const ConvAxis& a) { return a.doff < 0 ? a.off0 - 2 : a.off0; };
+  const WinogradJob w = {job, ax.doff < 0, axes == 2 ? low(ay) : ay.off0, low(ax), az.taps * job.channels};
+  if (axes == 2) winograd<2>(w);
+  else winograd<1>(w);
+  return true;
+}
+
+}  // namespace fireseed::cpu::FS_ISA
