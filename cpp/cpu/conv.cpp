@@ -292,6 +292,9 @@ void conv_backward_weight(const KernelArgs& args) {
       conv_direct_weight(job, static_cast<const T*>(g.data), w.data);
     } else {
       flatten_pointwise(job);
+      if constexpr (same_type<T, float>) {
+        if (conv_winograd_weight(job, g.data, w.data)) return w.finish();
+      }
       conv_weight(job, static_cast<const T*>(g.data), w.data);
     }
     w.finish();

@@ -224,7 +224,8 @@ void conv_direct(const ConvJob<T>& job);
 // conv_winograd.cpp: handles jobs of three taps and unit steps along the last axis or two, and returns true, where
 // that is the faster way. FIRESEED_WINOGRAD=0 turns it off.
 bool conv_winograd(const ConvJob<float>& job);
-bool winograd_enabled();
+// conv_winograd_weight.cpp: likewise, the gradient to the weight.
+bool conv_winograd_weight(const ConvJob<float>& job, const float* g, float* dw);
 
 // The gradient to the weight: dw(m, c, t) = sum over images and pixels of g(n, m, p) src(n, c, p * step + off(t)). g
 // has the job's out_image and out_channel strides, dw its w_* strides; out and weight are not used. conv_weight.cpp:

@@ -205,23 +205,22 @@ bool three_taps(const ConvAxis& a) { return a.taps == 3 && a.step == 1 && (a.dof
 
 }  // namespace
 
-bool winograd_enabled() {
+int winograd_axes(const ConvJob<float>& job) {
   static const bool on = [] {
     const char* text = std::getenv("FIRESEED_WINOGRAD");
     return !text || text[0] != '0' || text[1] != 0;
   }();
-  return on;
+  const ConvAxis &ay = job.axis[1], &ax = job.axis[2];
+  if (!on || !three_taps(ax) || job.channels < 8 || job.rows < 8 || job.batch == 0) return 0;
+  if (job.out_step[2] != 1 || job.out_step[1] != ax.out || job.w_tap[2] != 1) return 0;
+  if (three_taps(ay) && ay.doff == ax.doff) return job.w_tap[1] == 3 ? 2 : 0;
+  return ay.taps == 1 && ay.step == 1 ? 1 : 0;
 }
 
 bool conv_winograd(const ConvJob<float>& job) {
-  const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
-  if (!winograd_enabled() || !three_taps(ax) || job.channels < 8 || job.rows < 8) return false;
-  if (job.out_step[2] != 1 || job.out_step[1] != ax.out || job.w_tap[2] != 1) return false;
-  const int axes = three_taps(ay) && ay.doff == ax.doff ? 2 : 1;
-  if (axes == 1 && (ay.taps != 1 || ay.step != 1)) return false;
-  if (axes == 2 && job.w_tap[1] != 3) return false;
-  const auto low = [](const ConvAxis& a) { return a.doff < 0 ? a.off0 - 2 : a.off0; };
-  const WinogradJob w = {job, ax.doff < 0, axes == 2 ? low(ay) : ay.off0, low(ax), az.taps * job.channels};
+  const int axes = winograd_axes(job);
+  if (axes == 0) return false;
+  const WinogradJob w(job, axes);
   if (axes == 2) winograd<2>(w);
   else winograd<1>(w);
   return true;

@@ -284,8 +284,17 @@ class PixelPatch {
   Scratch<int32_t> at_;  // where each pixel of the plane stands in the copy
 };
 
-// What the kernels know of a job of this kind beyond the job itself.
+// How many axes of a job can be transformed, 2, 1 or (no such job) 0.
+int winograd_axes(const ConvJob<float>& job);
+
+// What the kernels know of a job beyond the job itself.
 struct WinogradJob {
+  WinogradJob(const ConvJob<float>& j, int axes) : job(j), turned(j.axis[2].doff < 0) {
+    const ConvAxis &ay = job.axis[1], &ax = job.axis[2];
+    low_y = turned && axes == 2 ? ay.off0 - 2 : ay.off0;
+    low_x = turned ? ax.off0 - 2 : ax.off0;
+    depth = job.axis[0].taps * job.channels;
+  }
   const ConvJob<float>& job;
   bool turned;           // taps run backwards
   int64_t low_y, low_x;  // source position of the first tap of output 0
