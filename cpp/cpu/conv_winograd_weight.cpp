@@ -103,7 +103,7 @@ void winograd_weight(const WinogradJob& w, const float* g, float* dw, int64_t gr
   const TileGrid grid(job.batch * job.axis[0].out, job.axis[1].out, job.axis[2].out, W::kOutY, 32);
   // Rounds of tiles whose points stay in the last cache.
   const int64_t tile_bytes = W::kPoints * (v_row + g_row) * static_cast<int64_t>(sizeof(float));
-  const int64_t rounds = least(grid.blocks, ceil_div(grid.tiles, most(64, (8 << 20) / tile_bytes)));
+  const int64_t rounds = least(grid.blocks, ceil_div(grid.tiles, most(64, (4 << 20) / tile_bytes)));
   const int64_t room = least(grid.tiles, (ceil_div(grid.blocks, rounds)) * grid.largest);
   const int64_t v_step = room * v_row + 16, g_step = room * g_row + 16;
   // The sums of all points are `points / taps` times the weight. Where one round and one task can finish a block of
