@@ -29,6 +29,18 @@ void pack_weights(const ConvJob<T>& job, T* dst, int64_t step) {
   });
 }
 
+// Whether the weights already lie so: rows of (channel, tap), all taps forward.
+template <class T>
+bool rows_of_taps(const ConvJob<T>& job) {
+  int64_t step = 1;
+  for (int i = 2; i >= 0; --i) {
+    const ConvAxis& a = job.axis[i];
+    if (a.ker0 != 0 || (a.taps > 1 && (a.dker != 1 || job.w_tap[i] != step))) return false;
+    step *= a.taps;
+  }
+  return job.channels == 1 || job.w_channel == step;
+}
+
 // Offsets into `out` of the columns of a panel: directly storable, or lane by lane.
 template <class T>
 struct PanelTarget {
@@ -65,16 +77,15 @@ PanelTarget<T> panel_target(const ConvJob<T>& job, T* out, int64_t p, int cols, 
 
 }  // namespace
 
+// Note [Gathered product]
+// weight (rows, k) x B (k, pixels), k = (channel, tap). A task takes a block of panels of pixels: it gathers the part
+// of B for a block of k into panels and multiplies all rows with it. Where there are few pixels, blocks are too few
+// for the threads and the weights are what must be read: B is gathered first, once, and a task takes a group of rows.
 template <class T>
 void conv_gemm(const ConvJob<T>& job) {
   constexpr int kV = Vec<T>::kSize, kW = kTileCols<T>;
   const int64_t taps = job.taps(), k = job.channels * taps, pixels = job.batch * job.pixels();
   if (pixels == 0 || job.rows == 0) return;
-  int64_t step = ceil_div(k, 16) * 16 + 16;
-  if (step * static_cast<int64_t>(sizeof(T)) % 1024 == 0) step += 16;
-  Scratch<T> weights(job.groups * job.rows * step);
-  pack_weights(job, weights.data(), step);
-
   const int64_t k_blocks = most(1, (k + kBlockK<T> / 4) / kBlockK<T>);
   const int64_t kc = most(1, ceil_div(k, k_blocks));
   const int64_t row_panels = ceil_div(job.rows, kMaxRows);
@@ -86,12 +97,57 @@ void conv_gemm(const ConvJob<T>& job) {
   if (width > 48) width = 48;
   const int64_t blocks = ceil_div(panels, width);
   const int64_t row_groups = blocks * job.groups >= 16 ? 1 : least(row_panels, ceil_div(16, blocks * job.groups));
+  const bool ahead = row_groups > 1;
   const bool dense = job.out_step[2] == 1 && (job.axis[1].out == 1 || job.out_step[1] == job.axis[2].out) &&
                      (job.axis[0].out == 1 || job.out_step[0] == job.axis[1].out * job.axis[2].out);
 
+  // Rows whose distance falls onto few cache sets are packed, where they are read more than a few times.
+  int64_t step = job.w_row;
+  const T* weights = job.weight;
+  Scratch<T> packed_weights;
+  if (!rows_of_taps(job) || (panels > 4 && step * static_cast<int64_t>(sizeof(T)) % 1024 == 0)) {
+    step = ceil_div(k, 16) * 16 + 16;
+    if (step * static_cast<int64_t>(sizeof(T)) % 1024 == 0) step += 16;
+    packed_weights.reset(job.groups * job.rows * step);
+    pack_weights(job, packed_weights.data(), step);
+    weights = packed_weights.data();
+  }
+  const int64_t w_group = packed_weights ? job.rows * step : job.w_group;
+
+  // B of summed elements [k0, k0 + kn) for panels [0, here) of a block.
+  const auto gather = [&](PixelBlock& block, int64_t group, int64_t q_begin, int64_t q_end, int64_t k0, T* dst) {
+    const T* src = job.src + group * job.channels * job.src_channel;
+    const int64_t kn = least(kc, k - k0), c0 = taps ? k0 / taps : 0, t0 = taps ? k0 % taps : 0;
+    for (int64_t q = q_begin; q < q_end; ++q) {
+      const int64_t v0 = q * kTileVecs, vn = least(kTileVecs, block.vectors() - v0), w = vn * kV;
+      T* d = dst + q * kW * kc;
+      // Row i of the block is (channel, tap) = divmod(k0 + i, taps): tap by tap, as the pieces are all channels'
+      // alike.
+      for (int64_t t = 0; t < taps && t < kn + t0; ++t) {
+        const int64_t c = t < t0 ? c0 + 1 : c0, i0 = t < t0 ? t + taps - t0 : t - t0;
+        if (i0 >= kn) continue;
+        for (int64_t v = 0; v < vn; ++v)
+          gather_channels(src + c * job.src_channel, job.src_channel, block.begin(t, v0 + v), block.end(t, v0 + v),
+                          block.step(), d + i0 * w + v * kV, taps * w, ceil_div(kn - i0, taps));
+      }
+    }
+  };
+  const int64_t block_size = width * kW * kc;  // elements of B in a block, for one block of k
+  Scratch<T> all(ahead ? job.groups * blocks * k_blocks * block_size : 0);
+  if (ahead) {
+    parallel_for(job.groups * blocks * k_blocks, 1, [&](int64_t begin, int64_t end) {
+      PixelBlock block(taps, width * kTileVecs, kV);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t b = i / k_blocks % blocks, count = least(width * kW, pixels - b * width * kW);
+        block.build(job, b * width * kW, count);
+        gather(block, i / k_blocks / blocks, 0, ceil_div(count, kW), i % k_blocks * kc, all.data() + i * block_size);
+      }
+    });
+  }
+
   parallel_for(blocks * row_groups * job.groups, 1, [&](int64_t begin, int64_t end) {
-    PixelBlock block(taps, width * kTileVecs, kV);
-    Scratch<T> packed(width * kW * kc);
+    PixelBlock block(ahead ? 0 : taps, width * kTileVecs, kV);
+    Scratch<T> own(ahead ? 0 : block_size);
     Scratch<PanelTarget<T>> targets(width);
     int64_t built = -1;
     for (int64_t task = begin; task < end; ++task) {
@@ -100,37 +156,22 @@ void conv_gemm(const ConvJob<T>& job) {
       const int64_t p0 = b * width * kW, count = least(width * kW, pixels - p0), here = ceil_div(count, kW);
       T* out = job.out + group * job.rows * job.out_channel;
       if (built != b) {
-        block.build(job, p0, count);
+        if (!ahead) block.build(job, p0, count);
         for (int64_t q = 0; q < here; ++q)
           targets[q] = panel_target(job, job.out, p0 + q * kW, static_cast<int>(least(kW, count - q * kW)), dense);
         built = b;
       }
       const int64_t shift = out - job.out;
-      const T* src = job.src + group * job.channels * job.src_channel;
       const int64_t r_begin = piece_begin(row_panels, row_groups, rg),
                     r_end = piece_begin(row_panels, row_groups, rg + 1);
-      for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += kc) {
-        const int64_t kn = least(kc, k - k0);
-        const int64_t c0 = taps ? k0 / taps : 0, t0 = taps ? k0 % taps : 0;
-        for (int64_t q = 0; q < here; ++q) {  // gather B
-          const int64_t v0 = q * kTileVecs, vn = least(kTileVecs, block.vectors() - v0);
-          const int64_t w = vn * kV;
-          T* d = packed.data() + q * kW * kc;
-          // Row i of the block is (channel, tap) = divmod(k0 + i, taps): tap by tap, as the pieces are all channels'
-          // alike.
-          for (int64_t t = 0; t < taps && t < kn + t0; ++t) {
-            const int64_t c = t < t0 ? c0 + 1 : c0, i0 = t < t0 ? t + taps - t0 : t - t0;
-            if (i0 >= kn) continue;
-            for (int64_t v = 0; v < vn; ++v)
-              gather_channels(src + c * job.src_channel, job.src_channel, block.begin(t, v0 + v),
-                              block.end(t, v0 + v), block.step(), d + i0 * w + v * kV, taps * w,
-                              ceil_div(kn - i0, taps));
-          }
-        }
+      for (int64_t kb = 0; kb < k_blocks; ++kb) {
+        const int64_t k0 = kb * kc, kn = least(kc, k - k0);
+        T* panel = ahead ? all.data() + ((group * blocks + b) * k_blocks + kb) * block_size : own.data();
+        if (!ahead) gather(block, group, 0, here, k0, panel);
         for (int64_t r = r_begin; r < r_end; ++r) {
           const int64_t i = piece_begin(job.rows, row_panels, r);
           const int rows = static_cast<int>(piece_begin(job.rows, row_panels, r + 1) - i);
-          const T* a = weights.data() + (group * job.rows + i) * step + k0;
+          const T* a = weights + group * w_group + i * step + k0;
           for (int64_t q = 0; q < here; ++q) {
             const int cols = static_cast<int>(least(kW, count - q * kW));
             const int w = panel_width<T>(cols);
@@ -140,7 +181,7 @@ void conv_gemm(const ConvJob<T>& job) {
                                   false,   cols};
             const TileKernel<T> kernel = tile_kernel_for<T>(rows, w / kV, true);
             const PanelTarget<T>& target = targets[q];
-            const T* bp = packed.data() + q * kW * kc;
+            const T* bp = panel + q * kW * kc;
             if (target.contiguous) {
               store.c = target.base + shift + i * job.out_channel;
               store.c_step = job.out_channel;
