@@ -50,6 +50,9 @@ void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
     }
   });
 
+  const bool flat = (ax.taps == 1 || job.w_tap[2] == 1) && (ay.taps == 1 || job.w_tap[1] == ax.taps) &&
+                    (az.taps == 1 || job.w_tap[0] == ax.taps * ay.taps) &&
+                    (job.channels == 1 || job.w_channel == taps);
   const int64_t per_group = parts * rows * padded;
   Scratch<T> sums(job.groups * per_group);
   parallel_for(job.groups * parts * row_groups, 1, [&](int64_t begin, int64_t end) {
@@ -89,22 +92,38 @@ void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
     }
   });
 
-  // Sum of the parts, transposed into the weight's layout.
-  parallel_for(job.groups * cols, 16384 / (rows * parts) + 1, [&](int64_t begin, int64_t end) {
+  // Sum of the parts, transposed into the weight's layout: squares of kV channels and rows.
+  const int64_t row_squares = ceil_div(rows, kV);
+  parallel_for(job.groups * ceil_div(cols, kV), 16384 / (rows * kV * parts) + 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t group = i / cols, m = i % cols;
-      const T* s = sums.data() + group * per_group + m;
-      T* d = dw + group * job.w_group + m * job.w_row;
-      for (int64_t ch = 0; ch < job.channels; ++ch)
-        for (int64_t z = 0; z < az.taps; ++z)
-          for (int64_t y = 0; y < ay.taps; ++y)
-            for (int64_t x = 0; x < ax.taps; ++x) {
-              T sum = 0;
-              if (blocks > 0)
-                for (int64_t p = 0; p < parts; ++p) sum += s[p * rows * padded];
-              d[ch * job.w_channel + z * job.w_tap[0] + y * job.w_tap[1] + x * job.w_tap[2]] = sum;
-              s += padded;
-            }
+      const int64_t group = i / ceil_div(cols, kV), m = i % ceil_div(cols, kV) * kV;
+      const int lanes = static_cast<int>(least(kV, cols - m));
+      for (int64_t q = 0; q < row_squares; ++q) {
+        const int64_t k = q * kV;
+        const int n = static_cast<int>(least(kV, rows - k));
+        Vec<T> r[kV];
+        for (int j = 0; j < kV; ++j) {
+          r[j] = Vec<T>(T(0));
+          if (j >= n || blocks == 0) continue;
+          const T* s = sums.data() + group * per_group + (k + j) * padded + m;
+          for (int64_t p = 0; p < parts; ++p) r[j] += Vec<T>::load(s + p * rows * padded);
+        }
+        transpose_registers(r);
+        T* d = dw + group * job.w_group + m * job.w_row;
+        if (flat) {
+          for (int l = 0; l < lanes; ++l) r[l].store(d + l * job.w_row + k, n);
+          continue;
+        }
+        for (int l = 0; l < lanes; ++l) {
+          T values[kV];
+          r[l].store(values);
+          for (int j = 0; j < n; ++j) {
+            const int64_t t = (k + j) % taps, x = t % ax.taps, y = t / ax.taps % ay.taps, z = t / ax.taps / ay.taps;
+            d[l * job.w_row + (k + j) / taps * job.w_channel + z * job.w_tap[0] + y * job.w_tap[1] +
+              x * job.w_tap[2]] = values[j];
+          }
+        }
+      }
     }
   });
 }

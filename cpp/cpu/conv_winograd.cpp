@@ -221,6 +221,13 @@ bool conv_winograd(const ConvJob<float>& job) {
   const int axes = winograd_axes(job);
   if (axes == 0) return false;
   const WinogradJob w(job, axes);
+  // A pixel costs a product a tap, or each tile one a point; the weights' points cost about 8 more tiles, and turned
+  // weights cost the other way a packing.
+  const int64_t points = axes == 2 ? Winograd<2>::kPoints : Winograd<1>::kPoints;
+  const int64_t tiles =
+      job.batch * job.axis[0].out * ceil_div(job.axis[1].out, axes == 2 ? 4 : 1) * ceil_div(job.axis[2].out, 4);
+  const int64_t pixels = job.batch * job.pixels();
+  if ((axes == 2 ? 9 : 3) * pixels + (w.turned ? 512 : 0) < points * (tiles + 8)) return false;
   if (axes == 2) winograd<2>(w);
   else winograd<1>(w);
   return true;
