@@ -46,7 +46,8 @@ struct Band {
     if (rows < ay.out && rows > kUnroll) rows = rows / kUnroll * kUnroll;
     bands = ceil_div(ay.out, rows);
     source_rows = (rows - 1) * ay.step + reach(ay) + 1;
-    buffer.reset(az.taps * source_rows * row);
+    buffer.reset(az.taps * source_rows * row + kV);
+    __builtin_memset(buffer.data(), 0, static_cast<size_t>(az.taps * source_rows * row) * sizeof(T));
     offset.reset(az.taps * ay.taps * ax.taps);
     int64_t* o = offset.data();
     for (int64_t z = 0; z < az.taps; ++z)
@@ -57,43 +58,50 @@ struct Band {
         }
   }
 
-  // Rows of the output rows [y0, y0 + n) at depth z, from one plane.
+  // Rows of the output rows [y0, y0 + n) at depth z, from one plane. The margins left and right stay 0.
   void load(const T* plane, int64_t z, int64_t y0, int64_t n) {
-    const int64_t need = (n - 1) * ay.step + reach(ay) + 1;
-    const int64_t span = (ax.out - 1) * ax.step + reach(ax) + 1;
-    const int64_t x_begin = most(0, x_low), x_end = least(ax.src, x_low + span);
+    constexpr int kV = Vec<T>::kSize;
+    const int64_t need = (n - 1) * ay.step + reach(ay) + 1, first = y0 * ay.step + y_low;
+    const int64_t span = (ax.out - 1) * ax.step + reach(ax) + 1, width = ax.src, height = ay.src;
+    const int64_t x_begin = most(0, x_low), x_end = least(width, x_low + span), count = x_end - x_begin;
+    const int64_t lead = x_begin - x_low, pitch = row, half = sub;
+    const int64_t even_at = lead % 2 * half + lead / 2, odd_at = (lead + 1) % 2 * half + (lead + 1) / 2;
     for (int64_t tz = 0; tz < az.taps; ++tz) {
       const int64_t zz = z * az.step + az.off0 + tz * az.doff;
-      T* d = buffer.data() + tz * source_rows * row;
-      for (int64_t r = 0; r < need; ++r, d += row) {
-        const int64_t yy = y0 * ay.step + y_low + r;
-        __builtin_memset(d, 0, static_cast<size_t>(row) * sizeof(T));
-        if (zz < 0 || zz >= az.src || yy < 0 || yy >= ay.src || x_begin >= x_end) continue;
-        const T* s = plane + (zz * ay.src + yy) * ax.src;
-        if (phases == 1) {
-          __builtin_memcpy(d + x_begin - x_low, s + x_begin, static_cast<size_t>(x_end - x_begin) * sizeof(T));
+      T* d = buffer.data() + tz * source_rows * pitch;
+      const bool outside = zz < 0 || zz >= az.src || count <= 0;
+      const T* s = plane + (zz * height + first) * width + x_begin;
+      for (int64_t r = 0; r < need; ++r, d += pitch, s += width) {
+        if (outside || first + r < 0 || first + r >= height) {
+          for (int64_t x = 0; x < pitch; x += kV) Vec<T>(T(0)).store(d + x);
+          continue;
+        }
+        if (phases == 1) {  // whole vectors, zeros past the end: there is room for one more
+          int64_t x = 0;
+          for (; x + kV <= count; x += kV) Vec<T>::load(s + x).store(d + lead + x);
+          if (x < count) Vec<T>::load(s + x, static_cast<int>(count - x)).store(d + lead + x);
         } else if (phases == 2) {
-          constexpr int kV = Vec<T>::kSize;
-          const int64_t i = x_begin - x_low;
-          T *even = d + i % 2 * sub + i / 2, *odd = d + (i + 1) % 2 * sub + (i + 1) / 2;
-          for (int64_t x = x_begin; x < x_end; x += 2 * kV) {  // zeros past the end fall into the padding
-            const int64_t left = x_end - x;
-            Vec<T> a = left >= kV ? Vec<T>::load(s + x) : Vec<T>::load(s + x, static_cast<int>(left));
-            Vec<T> b = left >= 2 * kV ? Vec<T>::load(s + x + kV)
-                       : left > kV    ? Vec<T>::load(s + x + kV, static_cast<int>(left - kV))
-                                      : Vec<T>(T(0));
+          T *even = d + even_at, *odd = d + odd_at;
+          for (int64_t x = 0; x < count; x += 2 * kV, even += kV, odd += kV) {
+            const int64_t left = count - x;
+            Vec<T> a, b;
+            if (left >= 2 * kV) {
+              a = Vec<T>::load(s + x);
+              b = Vec<T>::load(s + x + kV);
+            } else {
+              const int na = static_cast<int>(least(left, kV));
+              a = Vec<T>::load(s + x, na);
+              b = Vec<T>::load(s + x + na, static_cast<int>(left) - na);
+            }
             split_pairs(a.v, b.v, std::make_index_sequence<kV>());
             a.store(even);
             b.store(odd);
-            even += kV;
-            odd += kV;
           }
         } else {
           for (int64_t p = 0; p < phases; ++p) {
-            int64_t i = x_begin - x_low;
-            i += ((p - i) % phases + phases) % phases;
-            T* to = d + p * sub + i / phases;
-            for (int64_t x = i + x_low; x < x_end; x += phases) *to++ = s[x];
+            int64_t i = lead + ((p - lead) % phases + phases) % phases;
+            T* to = d + p * half + i / phases;
+            for (; i < lead + count; i += phases) *to++ = s[i - lead];
           }
         }
       }
