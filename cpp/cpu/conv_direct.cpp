@@ -196,6 +196,9 @@ void direct_rows(const ConvJob<T>& job, const Band<T>& band, const T* buffer, co
     for (int64_t x = 0; x < width; x += kV)
       taps_sum<T, kR, kUnroll>(buffer + y * src_row + x, offset, w, taps, src_row, bias, out + y * out_y + x * out_x,
                                job.out_channel, out_y, out_x, static_cast<int>(least(kV, width - x)));
+  for (; width <= kV && y + 2 <= count; y += 2)
+    taps_sum<T, kR, 2>(buffer + y * src_row, offset, w, taps, src_row, bias, out + y * out_y, job.out_channel, out_y,
+                       out_x, static_cast<int>(width));
   for (; y < count; ++y) {
     int64_t x = 0;
     for (; x + kUnroll * kV <= width; x += kUnroll * kV)
