@@ -11,14 +11,15 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t kW = kTileCols<float>;
-constexpr int64_t kL2 = 3 << 18;  // bytes of L2 to plan with
+constexpr int64_t kL2 = 3 << 18;        // bytes of L2 to plan with
+constexpr int64_t kFewBytes = 3 << 20;  // of weights' points that are made once
+constexpr int64_t kLeastChannels = 6;   // with fewer the transforms cost more than they save
 
 // The points of the weights of output channels [m, m + width) and summed elements [k0, k1), as the panel
 // u[point * point_step + (k - k0) * width + i].
-template <int kAxes>
+template <class W>
 void weight_panel(const WinogradJob& w, int64_t group, int64_t m, int64_t width, int64_t k0, int64_t k1, float* u,
                   int64_t point_step) {
-  using W = Winograd<kAxes>;
   const ConvJob<float>& job = w.job;
   const ConvAxis& az = job.axis[0];
   for (int64_t v = 0; v < width; v += kLanes) {
@@ -43,17 +44,17 @@ void weight_panel(const WinogradJob& w, int64_t group, int64_t m, int64_t width,
 #pragma GCC unroll 16
         for (int t = 0; t < taps; ++t) g[w.turned ? W::kTaps - 1 - t0 - t : t0 + t] = r[t];
       }
-      WVec t[W::kInY][3];
-#pragma GCC unroll 3
-      for (int x = 0; x < 3; ++x) {
-        if constexpr (kAxes == 2) weight_points(g + x, 3, &t[0][x], 3);
+      WVec t[W::kInY][W::kTap];
+#pragma GCC unroll 5
+      for (int x = 0; x < W::kTap; ++x) {
+        if constexpr (W::kAxes == 2) weight_points<W::kTap>(g + x, W::kTap, &t[0][x], W::kTap);
         else t[0][x] = g[x];
       }
       float* d = u + (k - k0) * width + v;
 #pragma GCC unroll 6
       for (int y = 0; y < W::kInY; ++y) {
         WVec p[6];
-        weight_points(t[y], 1, p, 1);
+        weight_points<W::kTap>(t[y], 1, p, 1);
 #pragma GCC unroll 6
         for (int x = 0; x < 6; ++x) p[x].store(d + (y * 6 + x) * point_step);
       }
@@ -78,13 +79,12 @@ void point_products(int points, int64_t tiles, int64_t k, const float* v, int64_
 }
 
 // The outputs of one block for channels [m, m + width) from src[point * point_step + tile * width + i].
-template <int kAxes>
+template <class W>
 void output_block(const WinogradJob& w, const TileBlock& b, int64_t group, int64_t m, int64_t width, const float* src,
                   int64_t point_step, PixelPatch& patch) {
-  using W = Winograd<kAxes>;
   const ConvJob<float>& job = w.job;
   const int64_t rows = b.y1 - b.y0, cols = b.x1 - b.x0;
-  patch.build(b.y0 * W::kOutY, b.x0 * 4, rows * W::kOutY, cols * 4, job.axis[1].out, job.axis[2].out);
+  patch.build(b.y0 * W::kOutY, b.x0 * W::kOut, rows * W::kOutY, cols * W::kOut, job.axis[1].out, job.axis[2].out);
   for (int64_t plane = b.plane0; plane < b.plane1; ++plane, src += rows * cols * width) {
     const int64_t n = plane / job.axis[0].out, z = plane % job.axis[0].out;
     for (int64_t v = 0; v < width && m + v < job.rows; v += kLanes) {
@@ -94,8 +94,8 @@ void output_block(const WinogradJob& w, const TileBlock& b, int64_t group, int64
       const float* s = src + v;
       for (int64_t y = 0; y < rows; ++y)
         for (int64_t x = 0; x < cols; ++x, s += width)
-          output_tile<kAxes>(s, point_step, patch.data() + y * W::kOutY * patch.pitch() + x * 4 * kLanes,
-                             patch.pitch(), bias);
+          output_tile<W>(s, point_step, patch.data() + y * W::kOutY * patch.pitch() + x * W::kOut * kLanes,
+                         patch.pitch(), bias);
       patch.store(job.out + n * job.out_image + z * job.out_step[0] + channel * job.out_channel, job.out_channel,
                   left);
     }
@@ -106,9 +106,8 @@ int64_t panel_columns(int64_t rows, int64_t q) { return panel_width<float>(least
 
 // Few channels: the weights' points fit into the caches and are made once; a task takes a block of tiles through all
 // three steps.
-template <int kAxes>
+template <class W>
 void few_channels(const WinogradJob& w, int64_t group) {
-  using W = Winograd<kAxes>;
   const ConvJob<float>& job = w.job;
   const int64_t panels = ceil_div(job.rows, kW), depth = w.depth;
   const int64_t panel_size = W::kPoints * depth * kW;
@@ -117,28 +116,27 @@ void few_channels(const WinogradJob& w, int64_t group) {
   parallel_for(panels * cuts, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t q = i / cuts, k0 = i % cuts * cut, width = panel_columns(job.rows, q);
-      weight_panel<kAxes>(w, group, q * kW, width, k0, least(depth, k0 + cut),
-                          points.data() + q * panel_size + k0 * width, depth * width);
+      weight_panel<W>(w, group, q * kW, width, k0, least(depth, k0 + cut),
+                      points.data() + q * panel_size + k0 * width, depth * width);
     }
   });
   // A block's points of source and outputs take up to 2/3 of L2, but there are 16 blocks or more.
-  const int64_t planes = job.batch * job.axis[0].out;
-  const int64_t tiles = planes * ceil_div(job.axis[1].out, W::kOutY) * ceil_div(job.axis[2].out, 4);
+  const int64_t tiles = w.planes * ceil_div(job.axis[1].out, W::kOutY) * ceil_div(job.axis[2].out, W::kOut);
   int64_t target = kL2 * 2 / 3 / static_cast<int64_t>(sizeof(float)) / (W::kPoints * (depth + kW));
   target = least(most(target, kMaxRows), most(kMaxRows / 2, ceil_div(tiles, 16)));
-  const TileGrid grid(planes, job.axis[1].out, job.axis[2].out, W::kOutY, target);
+  const TileGrid grid(w.planes, job.axis[1].out, job.axis[2].out, W::kOutY, W::kOut, target);
   parallel_for(grid.blocks, 1, [&](int64_t begin, int64_t end) {
     const int64_t tile_step = depth + 16, v_step = grid.largest * tile_step + 16, m_step = grid.largest * kW + 16;
     Scratch<float> v(W::kPoints * v_step + kLanes), m(W::kPoints * m_step);
     PixelPatch source, output;
     for (int64_t i = begin; i < end; ++i) {
       const TileBlock b = grid.block(i);
-      source_block<kAxes>(w, b, group, v.data(), tile_step, v_step, source);
+      source_block<W>(w, b, group, v.data(), tile_step, v_step, source);
       for (int64_t q = 0; q < panels; ++q) {
         const int64_t width = panel_columns(job.rows, q);
         point_products(W::kPoints, b.count, depth, v.data(), tile_step, v_step, points.data() + q * panel_size, width,
                        depth * width, m.data(), m_step, false);
-        output_block<kAxes>(w, b, group, q * kW, width, m.data(), m_step, output);
+        output_block<W>(w, b, group, q * kW, width, m.data(), m_step, output);
       }
     }
   });
@@ -147,12 +145,11 @@ void few_channels(const WinogradJob& w, int64_t group) {
 // Many channels: the weights' points would be several times the weights themselves. The sources' points of up to 128
 // tiles are made first; then a task takes one panel of output channels through the other steps, a part of the sum at
 // a time, so that the weights' points stay in L2.
-template <int kAxes>
+template <class W>
 void many_channels(const WinogradJob& w, int64_t group) {
-  using W = Winograd<kAxes>;
   const ConvJob<float>& job = w.job;
   const int64_t panels = ceil_div(job.rows, kW), depth = w.depth;
-  const TileGrid grid(job.batch * job.axis[0].out, job.axis[1].out, job.axis[2].out, W::kOutY, 32);
+  const TileGrid grid(w.planes, job.axis[1].out, job.axis[2].out, W::kOutY, W::kOut, 32);
   const int64_t rounds = most(1, (grid.tiles + 63) / 128);
   const int64_t tile_step = depth + 16;
   const int64_t cuts = ceil_div(depth * W::kPoints * kW * static_cast<int64_t>(sizeof(float)), kL2 / 2);
@@ -168,7 +165,7 @@ void many_channels(const WinogradJob& w, int64_t group) {
       PixelPatch patch;
       for (int64_t i = b0 + begin; i < b0 + end; ++i) {
         const TileBlock b = grid.block(i);
-        source_block<kAxes>(w, b, group, v.data() + (b.first - first) * tile_step, tile_step, v_step, patch);
+        source_block<W>(w, b, group, v.data() + (b.first - first) * tile_step, tile_step, v_step, patch);
       }
     });
     parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
@@ -179,58 +176,56 @@ void many_channels(const WinogradJob& w, int64_t group) {
         const int64_t width = panel_columns(job.rows, q);
         for (int64_t c = 0; c < cuts; ++c) {
           const int64_t k0 = piece_begin(depth, cuts, c), k1 = piece_begin(depth, cuts, c + 1);
-          weight_panel<kAxes>(w, group, q * kW, width, k0, k1, u.data(), (k1 - k0) * width);
+          weight_panel<W>(w, group, q * kW, width, k0, k1, u.data(), (k1 - k0) * width);
           point_products(W::kPoints, count, k1 - k0, v.data() + k0, tile_step, v_step, u.data(), width,
                          (k1 - k0) * width, m.data(), m_step, c > 0);
         }
         for (int64_t i = b0; i < b1; ++i) {
           const TileBlock b = grid.block(i);
-          output_block<kAxes>(w, b, group, q * kW, width, m.data() + (b.first - first) * width, m_step, patch);
+          output_block<W>(w, b, group, q * kW, width, m.data() + (b.first - first) * width, m_step, patch);
         }
       }
     });
   }
 }
 
-template <int kAxes>
-void winograd(const WinogradJob& w) {
-  const ConvJob<float>& job = w.job;
-  for (int64_t group = 0; group < job.groups; ++group) {
-    if (w.depth * job.rows * Winograd<kAxes>::kPoints * 4 > (3 << 20)) many_channels<kAxes>(w, group);
-    else few_channels<kAxes>(w, group);
-  }
+// Taps one after the other, forwards or backwards, on every pixel.
+bool plain_taps(const ConvAxis& a, int taps) {
+  return a.taps == taps && a.step == 1 && (a.doff == 1 || a.doff == -1 || taps == 1);
 }
-
-bool three_taps(const ConvAxis& a) { return a.taps == 3 && a.step == 1 && (a.doff == 1 || a.doff == -1); }
 
 }  // namespace
 
-int winograd_axes(const ConvJob<float>& job) {
+bool winograd_fits(const ConvJob<float>& job, int axes, int taps) {
   static const bool on = [] {
     const char* text = std::getenv("FIRESEED_WINOGRAD");
     return !text || text[0] != '0' || text[1] != 0;
   }();
   const ConvAxis &ay = job.axis[1], &ax = job.axis[2];
-  if (!on || !three_taps(ax) || job.channels < 8 || job.rows < 8 || job.batch == 0) return 0;
-  if (job.out_step[2] != 1 || job.out_step[1] != ax.out || job.w_tap[2] != 1) return 0;
-  if (three_taps(ay) && ay.doff == ax.doff) return job.w_tap[1] == 3 ? 2 : 0;
-  return ay.taps == 1 && ay.step == 1 ? 1 : 0;
+  if (!on || job.batch == 0 || job.channels < kLeastChannels || job.rows < kLeastChannels) return false;
+  if (!plain_taps(ax, taps) || !plain_taps(ay, axes == 2 ? taps : 1)) return false;
+  if (axes == 2 && (ay.doff != ax.doff || job.w_tap[1] != taps)) return false;
+  return job.w_tap[2] == 1 && job.out_step[2] == 1 && job.out_step[1] == ax.out;
 }
 
 bool conv_winograd(const ConvJob<float>& job) {
-  const int axes = winograd_axes(job);
-  if (axes == 0) return false;
-  const WinogradJob w(job, axes);
-  // A pixel costs a product a tap, or each tile one a point; the weights' points cost about 8 more tiles, and turned
-  // weights cost the other way a packing.
-  const int64_t points = axes == 2 ? Winograd<2>::kPoints : Winograd<1>::kPoints;
-  const int64_t tiles =
-      job.batch * job.axis[0].out * ceil_div(job.axis[1].out, axes == 2 ? 4 : 1) * ceil_div(job.axis[2].out, 4);
-  const int64_t pixels = job.batch * job.pixels();
-  if ((axes == 2 ? 9 : 3) * pixels + (w.turned ? 512 : 0) < points * (tiles + 8)) return false;
-  if (axes == 2) winograd<2>(w);
-  else winograd<1>(w);
-  return true;
+  bool done = true;
+  const bool fits = with_winograd(job, [&](auto form) {
+    using W = decltype(form);
+    const WinogradJob w(job, form);
+    // A pixel costs a product a tap, a tile one a point; the weights' points cost as much as those of about 8 tiles,
+    // and without them turned weights would have to be packed.
+    const int64_t tiles = w.planes * ceil_div(job.axis[1].out, W::kOutY) * ceil_div(job.axis[2].out, W::kOut);
+    const int64_t direct = W::kTaps * job.batch * job.pixels() + (w.turned ? 512 : 0);
+    done = direct >= W::kPoints * (tiles + 8);
+    if (!done) return;
+    for (int64_t group = 0; group < job.groups; ++group) {
+      if (w.depth * job.rows * W::kPoints * static_cast<int64_t>(sizeof(float)) > kFewBytes)
+        many_channels<W>(w, group);
+      else few_channels<W>(w, group);
+    }
+  });
+  return fits && done;
 }
 
 }  // namespace fireseed::cpu::FS_ISA

@@ -11,13 +11,12 @@ constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t kW = kTileCols<float>;
 
 // The points of the output gradients of one block: dst[tile * tile_step + point * point_step + m].
-template <int kAxes>
+template <class W>
 void gradient_block(const WinogradJob& w, const float* g, const TileBlock& b, int64_t group, float* dst,
                     int64_t tile_step, int64_t point_step, PixelPatch& patch) {
-  using W = Winograd<kAxes>;
   const ConvJob<float>& job = w.job;
   const int64_t rows = b.y1 - b.y0, cols = b.x1 - b.x0;
-  patch.build(b.y0 * W::kOutY, b.x0 * 4, rows * W::kOutY, cols * 4, job.axis[1].out, job.axis[2].out);
+  patch.build(b.y0 * W::kOutY, b.x0 * W::kOut, rows * W::kOutY, cols * W::kOut, job.axis[1].out, job.axis[2].out);
   for (int64_t plane = b.plane0; plane < b.plane1; ++plane, dst += rows * cols * tile_step) {
     const int64_t n = plane / job.axis[0].out, z = plane % job.axis[0].out;
     for (int64_t m = 0; m < job.rows; m += kLanes) {
@@ -26,18 +25,17 @@ void gradient_block(const WinogradJob& w, const float* g, const TileBlock& b, in
       float* d = dst + m;
       for (int64_t y = 0; y < rows; ++y)
         for (int64_t x = 0; x < cols; ++x, d += tile_step)
-          gradient_tile<kAxes>(patch.data() + y * W::kOutY * patch.pitch() + x * 4 * kLanes, patch.pitch(), d,
-                               point_step, kLanes);
+          gradient_tile<W>(patch.data() + y * W::kOutY * patch.pitch() + x * W::kOut * kLanes, patch.pitch(), d,
+                           point_step, kLanes);
     }
   }
 }
 
 // dw of summed elements [k0, k1) and output channels [m, m + width) from sum[point * point_step + (k - k0) * row +
 // i].
-template <int kAxes>
+template <class W>
 void weight_block(const WinogradJob& w, int64_t group, int64_t k0, int64_t k1, int64_t m, int64_t width,
                   const float* sum, int64_t row, int64_t point_step, float* dw) {
-  using W = Winograd<kAxes>;
   const ConvJob<float>& job = w.job;
   const ConvAxis& az = job.axis[0];
   for (int64_t v = 0; v < width && m + v < job.rows; v += kLanes) {
@@ -50,11 +48,11 @@ void weight_block(const WinogradJob& w, int64_t group, int64_t k0, int64_t k1, i
         WVec c[W::kInY];
 #pragma GCC unroll 6
         for (int y = 0; y < W::kInY; ++y) c[y] = WVec::load(s + (y * 6 + x) * point_step);
-        if constexpr (kAxes == 2) weight_values(c, 1, &t[0][x], 6);
+        if constexpr (W::kAxes == 2) weight_values<W::kTap>(c, 1, &t[0][x], 6);
         else t[0][x] = c[0];
       }
-#pragma GCC unroll 3
-      for (int y = 0; y < W::kTapY; ++y) weight_values(t[y], 1, g + 3 * y, 1);
+#pragma GCC unroll 5
+      for (int y = 0; y < W::kTapY; ++y) weight_values<W::kTap>(t[y], 1, g + W::kTap * y, 1);
       float* d = dw + group * job.w_group + (m + v) * job.w_row + k % job.channels * job.w_channel +
                  (az.ker0 + k / job.channels * az.dker) * job.w_tap[0];
 #pragma GCC unroll 3
@@ -94,13 +92,12 @@ void tile_products(int64_t tiles, int64_t rows, int64_t cols, const float* v, in
   }
 }
 
-template <int kAxes>
+template <class W>
 void winograd_weight(const WinogradJob& w, const float* g, float* dw, int64_t group) {
-  using W = Winograd<kAxes>;
   const ConvJob<float>& job = w.job;
   const int64_t depth = w.depth, columns = ceil_div(job.rows, kLanes) * kLanes;
   const int64_t v_row = depth + 16, g_row = columns + 16;
-  const TileGrid grid(job.batch * job.axis[0].out, job.axis[1].out, job.axis[2].out, W::kOutY, 32);
+  const TileGrid grid(w.planes, job.axis[1].out, job.axis[2].out, W::kOutY, W::kOut, 32);
   // Rounds of tiles whose points stay in the last cache.
   const int64_t tile_bytes = W::kPoints * (v_row + g_row) * static_cast<int64_t>(sizeof(float));
   const int64_t rounds = least(grid.blocks, ceil_div(grid.tiles, most(64, (4 << 20) / tile_bytes)));
@@ -125,8 +122,8 @@ void winograd_weight(const WinogradJob& w, const float* g, float* dw, int64_t gr
       for (int64_t i = begin; i < end; ++i) {
         const TileBlock b = grid.block(b0 + i / 2);
         const int64_t t = b.first - first;
-        if (i % 2 == 0) source_block<kAxes>(w, b, group, v.data() + t * v_row, v_row, v_step, source);
-        else gradient_block<kAxes>(w, g, b, group, gp.data() + t * g_row, g_row, g_step, gradient);
+        if (i % 2 == 0) source_block<W>(w, b, group, v.data() + t * v_row, v_row, v_step, source);
+        else gradient_block<W>(w, g, b, group, gp.data() + t * g_row, g_row, g_step, gradient);
       }
     });
     parallel_for(point_tasks * row_cuts * col_cuts, 1, [&](int64_t begin, int64_t end) {
@@ -140,7 +137,7 @@ void winograd_weight(const WinogradJob& w, const float* g, float* dw, int64_t gr
           for (int p = 0; p < W::kPoints; ++p)
             tile_products(count, k1 - k0, width, v.data() + p * v_step + k0, v_row, gp.data() + p * g_step + m, g_row,
                           own.data() + p * step, width, false);
-          weight_block<kAxes>(w, group, k0, k1, m, width, own.data(), width, step, dw);
+          weight_block<W>(w, group, k0, k1, m, width, own.data(), width, step, dw);
         } else {
           tile_products(count, k1 - k0, width, v.data() + point * v_step + k0, v_row, gp.data() + point * g_step + m,
                         g_row, sums.data() + (point * depth + k0) * columns + m, columns, r > 0);
@@ -150,22 +147,17 @@ void winograd_weight(const WinogradJob& w, const float* g, float* dw, int64_t gr
   }
   if (whole) return;
   parallel_for(depth, 4096 / columns + 1, [&](int64_t begin, int64_t end) {
-    weight_block<kAxes>(w, group, begin, end, 0, columns, sums.data() + begin * columns, columns, depth * columns,
-                        dw);
+    weight_block<W>(w, group, begin, end, 0, columns, sums.data() + begin * columns, columns, depth * columns, dw);
   });
 }
 
 }  // namespace
 
 bool conv_winograd_weight(const ConvJob<float>& job, const float* g, float* dw) {
-  const int axes = winograd_axes(job);
-  if (axes == 0) return false;
-  const WinogradJob w(job, axes);
-  for (int64_t group = 0; group < job.groups; ++group) {
-    if (axes == 2) winograd_weight<2>(w, g, dw, group);
-    else winograd_weight<1>(w, g, dw, group);
-  }
-  return true;
+  return with_winograd(job, [&](auto form) {
+    const WinogradJob w(job, form);
+    for (int64_t group = 0; group < job.groups; ++group) winograd_weight<decltype(form)>(w, g, dw, group);
+  });
 }
 
 }  // namespace fireseed::cpu::FS_ISA

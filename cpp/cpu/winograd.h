@@ -19,14 +19,17 @@ namespace fireseed::cpu::FS_ISA {
 using WVec = Vec<float>;
 inline constexpr int kLanes = WVec::kSize;
 
-// One axis is transformed (a row of 4 outputs from 6 inputs), or two.
-template <int kAxes>
+// One axis is transformed or two; 3 taps make 4 outputs of 6 inputs, 5 taps 2.
+template <int kNumAxes, int kNumTaps>
 struct Winograd {
+  static constexpr int kAxes = kNumAxes;
+  static constexpr int kTap = kNumTaps;
+  static constexpr int kOut = 7 - kTap;
   static constexpr int kInY = kAxes == 2 ? 6 : 1;
-  static constexpr int kOutY = kAxes == 2 ? 4 : 1;
-  static constexpr int kTapY = kAxes == 2 ? 3 : 1;
+  static constexpr int kOutY = kAxes == 2 ? kOut : 1;
+  static constexpr int kTapY = kAxes == 2 ? kTap : 1;
   static constexpr int kPoints = kInY * 6;
-  static constexpr int kTaps = kTapY * 3;
+  static constexpr int kTaps = kTapY * kTap;
 };
 
 inline constexpr float kPointA = 0.70710678118654752f, kPointB = 1.41421356237309505f;
@@ -43,47 +46,73 @@ FS_INLINE void source_points(const WVec* d, int ds, WVec* v, int vs) {
   v[4 * vs] = fma(-b, odd_b, even_b);
   v[5 * vs] = fma(-s, d3, d1 + d5);
 }
-// y = A^T m: 6 -> 4.
+// y = A^T m: 6 -> kOut.
+template <int kOut>
 FS_INLINE void output_values(const WVec* m, int ms, WVec* y, int ys) {
   const WVec a(kPointA), b(kPointB), half(0.5f), two(2.0f), a3(0.5f * kPointA), b3(2.0f * kPointB);
   const WVec s1 = m[ms] + m[2 * ms], d1 = m[ms] - m[2 * ms], s2 = m[3 * ms] + m[4 * ms], d2 = m[3 * ms] - m[4 * ms];
   y[0] = m[0] + (s1 + s2);
-  y[ys] = fma(a, d1, b * d2);
-  y[2 * ys] = fma(half, s1, two * s2);
-  y[3 * ys] = fma(a3, d1, fma(b3, d2, m[5 * ms]));
+  if constexpr (kOut == 2) {
+    y[ys] = fma(a, d1, fma(b, d2, m[5 * ms]));
+  } else {
+    y[ys] = fma(a, d1, b * d2);
+    y[2 * ys] = fma(half, s1, two * s2);
+    y[3 * ys] = fma(a3, d1, fma(b3, d2, m[5 * ms]));
+  }
 }
-// p = A y: 4 -> 6.
+// p = A y: kOut -> 6.
+template <int kOut>
 FS_INLINE void output_points(const WVec* y, int ys, WVec* p, int ps) {
   const WVec a(kPointA), b(kPointB), half(0.5f), two(2.0f);
-  const WVec y0 = y[0], y1 = y[ys], y2 = y[2 * ys], y3 = y[3 * ys];
-  const WVec even_a = fma(half, y2, y0), odd_a = fma(half, y3, y1), even_b = fma(two, y2, y0),
-             odd_b = fma(two, y3, y1);
+  const WVec y0 = y[0], y1 = y[ys];
+  WVec even_a = y0, odd_a = y1, even_b = y0, odd_b = y1, last = y1;
+  if constexpr (kOut == 4) {
+    const WVec y2 = y[2 * ys];
+    last = y[3 * ys];
+    even_a = fma(half, y2, y0), odd_a = fma(half, last, y1);
+    even_b = fma(two, y2, y0), odd_b = fma(two, last, y1);
+  }
   p[0] = y0;
   p[ps] = fma(a, odd_a, even_a);
   p[2 * ps] = fma(-a, odd_a, even_a);
   p[3 * ps] = fma(b, odd_b, even_b);
   p[4 * ps] = fma(-b, odd_b, even_b);
-  p[5 * ps] = y3;
+  p[5 * ps] = last;
 }
-// u = G w: 3 -> 6.
+// u = G w: kTap -> 6.
+template <int kTap>
 FS_INLINE void weight_points(const WVec* w, int ws, WVec* u, int us) {
   const WVec na(-2.0f / 3.0f), nb(1.0f / 6.0f), half(0.5f), two(2.0f);
-  const WVec even_a = na * fma(half, w[2 * ws], w[0]), odd_a = WVec(-2.0f / 3.0f * kPointA) * w[ws];
-  const WVec even_b = nb * fma(two, w[2 * ws], w[0]), odd_b = WVec(1.0f / 6.0f * kPointB) * w[ws];
+  WVec high_a = w[2 * ws], high_b = w[2 * ws], odd_a = w[ws], odd_b = w[ws];
+  if constexpr (kTap == 5) {
+    high_a = fma(half, w[4 * ws], high_a), high_b = fma(two, w[4 * ws], high_b);
+    odd_a = fma(half, w[3 * ws], odd_a), odd_b = fma(two, w[3 * ws], odd_b);
+  }
+  const WVec even_a = na * fma(half, high_a, w[0]), even_b = nb * fma(two, high_b, w[0]);
+  odd_a *= WVec(-2.0f / 3.0f * kPointA), odd_b *= WVec(1.0f / 6.0f * kPointB);
   u[0] = w[0];
   u[us] = even_a + odd_a;
   u[2 * us] = even_a - odd_a;
   u[3 * us] = even_b + odd_b;
   u[4 * us] = even_b - odd_b;
-  u[5 * us] = w[2 * ws];
+  u[5 * us] = w[(kTap - 1) * ws];
 }
-// w = G^T u: 6 -> 3.
+// w = G^T u: 6 -> kTap.
+template <int kTap>
 FS_INLINE void weight_values(const WVec* u, int us, WVec* w, int ws) {
-  const WVec na(-2.0f / 3.0f), nb(1.0f / 6.0f), ha(-1.0f / 3.0f), hb(1.0f / 3.0f);
-  const WVec s1 = u[us] + u[2 * us], d1 = u[us] - u[2 * us], s2 = u[3 * us] + u[4 * us], d2 = u[3 * us] - u[4 * us];
-  w[0] = fma(na, s1, fma(nb, s2, u[0]));
-  w[ws] = fma(WVec(-2.0f / 3.0f * kPointA), d1, WVec(1.0f / 6.0f * kPointB) * d2);
-  w[2 * ws] = fma(ha, s1, fma(hb, s2, u[5 * us]));
+  const WVec na(-2.0f / 3.0f), nb(1.0f / 6.0f), half(0.5f), two(2.0f);
+  WVec s1 = na * (u[us] + u[2 * us]), s2 = nb * (u[3 * us] + u[4 * us]);
+  WVec d1 = WVec(-2.0f / 3.0f * kPointA) * (u[us] - u[2 * us]),
+       d2 = WVec(1.0f / 6.0f * kPointB) * (u[3 * us] - u[4 * us]);
+  w[0] = u[0] + (s1 + s2);
+  w[ws] = d1 + d2;
+  s1 *= half, s2 *= two;
+  if constexpr (kTap == 5) {
+    w[2 * ws] = s1 + s2;
+    w[3 * ws] = fma(half, d1, two * d2);
+    s1 *= half, s2 *= two;
+  }
+  w[(kTap - 1) * ws] = (s1 + s2) + u[5 * us];
 }
 
 FS_INLINE void store_lanes(WVec v, float* p, int n) {
@@ -93,16 +122,15 @@ FS_INLINE void store_lanes(WVec v, float* p, int n) {
 
 // One tile of pixels (kLanes channels each, rows `pitch` floats apart) to its points, `step` floats apart; the first
 // n channels are written.
-template <int kAxes>
+template <class W>
 FS_INLINE void source_tile(const float* src, int64_t pitch, float* dst, int64_t step, int n) {
-  using W = Winograd<kAxes>;
   WVec t[W::kInY][6];
 #pragma GCC unroll 6
   for (int x = 0; x < 6; ++x) {
     WVec c[W::kInY];
 #pragma GCC unroll 6
     for (int y = 0; y < W::kInY; ++y) c[y] = WVec::load(src + y * pitch + x * kLanes);
-    if constexpr (kAxes == 2) source_points(c, 1, &t[0][x], 6);
+    if constexpr (W::kAxes == 2) source_points(c, 1, &t[0][x], 6);
     else t[0][x] = c[0];
   }
 #pragma GCC unroll 6
@@ -115,46 +143,44 @@ FS_INLINE void source_tile(const float* src, int64_t pitch, float* dst, int64_t 
 }
 
 // A tile of output gradients to its points.
-template <int kAxes>
+template <class W>
 FS_INLINE void gradient_tile(const float* src, int64_t pitch, float* dst, int64_t step, int n) {
-  using W = Winograd<kAxes>;
-  WVec t[W::kInY][4];
+  WVec t[W::kInY][W::kOut];
 #pragma GCC unroll 4
-  for (int x = 0; x < 4; ++x) {
+  for (int x = 0; x < W::kOut; ++x) {
     WVec c[W::kOutY];
 #pragma GCC unroll 4
     for (int y = 0; y < W::kOutY; ++y) c[y] = WVec::load(src + y * pitch + x * kLanes);
-    if constexpr (kAxes == 2) output_points(c, 1, &t[0][x], 4);
+    if constexpr (W::kAxes == 2) output_points<W::kOut>(c, 1, &t[0][x], W::kOut);
     else t[0][x] = c[0];
   }
 #pragma GCC unroll 6
   for (int y = 0; y < W::kInY; ++y) {
     WVec r[6];
-    output_points(t[y], 1, r, 1);
+    output_points<W::kOut>(t[y], 1, r, 1);
 #pragma GCC unroll 6
     for (int x = 0; x < 6; ++x) store_lanes(r[x], dst + (y * 6 + x) * step, n);
   }
 }
 
 // Products of the points, `step` floats apart, to a tile of outputs.
-template <int kAxes>
+template <class W>
 FS_INLINE void output_tile(const float* src, int64_t step, float* dst, int64_t pitch, WVec bias) {
-  using W = Winograd<kAxes>;
   WVec t[W::kOutY][6];
 #pragma GCC unroll 6
   for (int x = 0; x < 6; ++x) {
     WVec c[W::kInY];
 #pragma GCC unroll 6
     for (int y = 0; y < W::kInY; ++y) c[y] = WVec::load(src + (y * 6 + x) * step);
-    if constexpr (kAxes == 2) output_values(c, 1, &t[0][x], 6);
+    if constexpr (W::kAxes == 2) output_values<W::kOut>(c, 1, &t[0][x], 6);
     else t[0][x] = c[0];
   }
 #pragma GCC unroll 4
   for (int y = 0; y < W::kOutY; ++y) {
-    WVec r[4];
-    output_values(t[y], 1, r, 1);
+    WVec r[W::kOut];
+    output_values<W::kOut>(t[y], 1, r, 1);
 #pragma GCC unroll 4
-    for (int x = 0; x < 4; ++x) (r[x] + bias).store(dst + y * pitch + x * kLanes);
+    for (int x = 0; x < W::kOut; ++x) (r[x] + bias).store(dst + y * pitch + x * kLanes);
   }
 }
 
@@ -168,8 +194,8 @@ struct TileBlock {
 };
 
 struct TileGrid {
-  TileGrid(int64_t plane_count, int64_t out_h, int64_t out_w, int64_t tile_h, int64_t target)
-      : planes(plane_count), ty((out_h + tile_h - 1) / tile_h), tx((out_w + 3) / 4) {
+  TileGrid(int64_t plane_count, int64_t out_h, int64_t out_w, int64_t tile_h, int64_t tile_w, int64_t target)
+      : planes(plane_count), ty((out_h + tile_h - 1) / tile_h), tx((out_w + tile_w - 1) / tile_w) {
     const int64_t per_plane = ty * tx;
     if (per_plane <= target) {
       plane_cuts = (planes + target / per_plane - 1) / (target / per_plane);
@@ -284,34 +310,43 @@ class PixelPatch {
   Scratch<int32_t> at_;  // where each pixel of the plane stands in the copy
 };
 
-// How many axes of a job can be transformed, 2, 1 or (no such job) 0.
-int winograd_axes(const ConvJob<float>& job);
+// Calls f(Winograd<axes, taps>()) with the form that fits the job; false: none does.
+bool winograd_fits(const ConvJob<float>& job, int axes, int taps);
+template <class F>
+bool with_winograd(const ConvJob<float>& job, F f) {
+  if (winograd_fits(job, 2, 3)) return f(Winograd<2, 3>()), true;
+  if (winograd_fits(job, 2, 5)) return f(Winograd<2, 5>()), true;
+  if (winograd_fits(job, 1, 3)) return f(Winograd<1, 3>()), true;
+  if (winograd_fits(job, 1, 5)) return f(Winograd<1, 5>()), true;
+  return false;
+}
 
 // What the kernels know of a job beyond the job itself.
 struct WinogradJob {
-  WinogradJob(const ConvJob<float>& j, int axes) : job(j), turned(j.axis[2].doff < 0) {
-    const ConvAxis &ay = job.axis[1], &ax = job.axis[2];
-    low_y = turned && axes == 2 ? ay.off0 - 2 : ay.off0;
-    low_x = turned ? ax.off0 - 2 : ax.off0;
+  template <class W>
+  WinogradJob(const ConvJob<float>& j, W) : job(j), turned(j.axis[2].doff < 0) {
+    low_y = turned ? job.axis[1].off0 - (W::kTapY - 1) : job.axis[1].off0;
+    low_x = turned ? job.axis[2].off0 - (W::kTap - 1) : job.axis[2].off0;
     depth = job.axis[0].taps * job.channels;
+    planes = job.batch * job.axis[0].out;
   }
   const ConvJob<float>& job;
   bool turned;           // taps run backwards
   int64_t low_y, low_x;  // source position of the first tap of output 0
   int64_t depth;         // summed elements: (tap along the first axis, channel)
+  int64_t planes;        // of outputs: (image, depth)
 };
 
 // The points of the sources of one block, for tap tz of the first axis and channels c0...: dst[tile * tile_step +
 // point * point_step + tz * channels + c].
-template <int kAxes>
+template <class W>
 void source_block(const WinogradJob& w, const TileBlock& b, int64_t group, float* dst, int64_t tile_step,
                   int64_t point_step, PixelPatch& patch) {
-  using W = Winograd<kAxes>;
   const ConvJob<float>& job = w.job;
   const ConvAxis& az = job.axis[0];
   const int64_t rows = b.y1 - b.y0, cols = b.x1 - b.x0;
-  patch.build(b.y0 * W::kOutY + w.low_y, b.x0 * 4 + w.low_x, rows * W::kOutY + W::kInY - W::kOutY, cols * 4 + 2,
-              job.axis[1].src, job.axis[2].src);
+  patch.build(b.y0 * W::kOutY + w.low_y, b.x0 * W::kOut + w.low_x, rows * W::kOutY + W::kTapY - 1,
+              cols * W::kOut + W::kTap - 1, job.axis[1].src, job.axis[2].src);
   for (int64_t plane = b.plane0; plane < b.plane1; ++plane, dst += rows * cols * tile_step) {
     const int64_t n = plane / az.out, z = plane % az.out;
     for (int64_t tz = 0; tz < az.taps; ++tz) {
@@ -331,10 +366,10 @@ void source_block(const WinogradJob& w, const TileBlock& b, int64_t group, float
           const float* s = patch.data() + y * W::kOutY * patch.pitch();
           if (left == kLanes) {
             for (int64_t x = 0; x < cols; ++x, d += tile_step)
-              source_tile<kAxes>(s + x * 4 * kLanes, patch.pitch(), d, point_step, kLanes);
+              source_tile<W>(s + x * W::kOut * kLanes, patch.pitch(), d, point_step, kLanes);
           } else {
             for (int64_t x = 0; x < cols; ++x, d += tile_step)
-              source_tile<kAxes>(s + x * 4 * kLanes, patch.pitch(), d, point_step, left);
+              source_tile<W>(s + x * W::kOut * kLanes, patch.pitch(), d, point_step, left);
           }
         }
       }
