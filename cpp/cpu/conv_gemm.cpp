@@ -101,6 +101,8 @@ void conv_gemm(const ConvJob<T>& job) {
   const bool dense = job.out_step[2] == 1 && (job.axis[1].out == 1 || job.out_step[1] == job.axis[2].out) &&
                      (job.axis[0].out == 1 || job.out_step[0] == job.axis[1].out * job.axis[2].out);
 
+  const bool scattered = !dense || job.pixels() % kW != 0;
+
   // Rows whose distance falls onto few cache sets are packed, where they are read more than a few times.
   int64_t step = job.w_row;
   const T* weights = job.weight;
@@ -148,6 +150,9 @@ void conv_gemm(const ConvJob<T>& job) {
   parallel_for(blocks * row_groups * job.groups, 1, [&](int64_t begin, int64_t end) {
     PixelBlock block(ahead ? 0 : taps, width * kTileVecs, kV);
     Scratch<T> own(ahead ? 0 : block_size);
+    // Tiles whose columns lie apart in the output are summed here.
+    Scratch<T> sums(k_blocks > 1 && scattered ? ceil_div(row_panels, row_groups) * kMaxRows * width * kW : 0);
+    alignas(64) T one_tile[kMaxRows * kW];
     Scratch<PanelTarget<T>> targets(width);
     int64_t built = -1;
     for (int64_t task = begin; task < end; ++task) {
@@ -164,6 +169,7 @@ void conv_gemm(const ConvJob<T>& job) {
       const int64_t shift = out - job.out;
       const int64_t r_begin = piece_begin(row_panels, row_groups, rg),
                     r_end = piece_begin(row_panels, row_groups, rg + 1);
+      const int64_t i_begin = piece_begin(job.rows, row_panels, r_begin);
       for (int64_t kb = 0; kb < k_blocks; ++kb) {
         const int64_t k0 = kb * kc, kn = least(kc, k - k0);
         T* panel = ahead ? all.data() + ((group * blocks + b) * k_blocks + kb) * block_size : own.data();
@@ -187,16 +193,12 @@ void conv_gemm(const ConvJob<T>& job) {
               store.c_step = job.out_channel;
               kernel(kn, a, step, bp, w, store);
             } else {
-              alignas(64) T tile[kMaxRows * kW];
+              T* tile = k_blocks > 1 ? sums.data() + ((i - i_begin) * here + q * rows) * kW : one_tile;
               store.c = tile;
               store.c_step = kW;
-              T* o = out + i * job.out_channel;
-              if (k0 > 0) {
-                for (int y = 0; y < rows; ++y)
-                  for (int l = 0; l < cols; ++l) tile[y * kW + l] = o[y * job.out_channel + target.at[l]];
-              }
               kernel(kn, a, step, bp, w, store);
-              for (int y = 0; y < rows; ++y)
+              T* o = out + i * job.out_channel;
+              for (int y = 0; kb + 1 == k_blocks && y < rows; ++y)
                 for (int l = 0; l < cols; ++l) o[y * job.out_channel + target.at[l]] = tile[y * kW + l];
             }
           }
