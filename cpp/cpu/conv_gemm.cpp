@@ -90,9 +90,10 @@ void conv_gemm(const ConvJob<T>& job) {
   const int64_t kc = most(1, ceil_div(k, k_blocks));
   const int64_t row_panels = ceil_div(job.rows, kMaxRows);
   const int64_t panels = ceil_div(pixels, kW);
-  // Panels of a task: about a 32nd of all, within what L2 holds and at least ~10 us of work.
+  // Panels of a task: about a 32nd of all, within what L2 holds, at least ~10 us of work and, as each is a reading of
+  // the weights, four.
   const int64_t work = most(1, job.rows * k * kW);
-  int64_t width = most(panels * job.groups / 32, ceil_div(200000, work));
+  int64_t width = most(most(4, panels * job.groups / 32), ceil_div(200000, work));
   width = most(1, least(width, least(panels, most(1, kBlockK<T> * kBlockCols / (kc * kW)))));
   if (width > 48) width = 48;
   const int64_t blocks = ceil_div(panels, width);
@@ -107,7 +108,7 @@ void conv_gemm(const ConvJob<T>& job) {
   int64_t step = job.w_row;
   const T* weights = job.weight;
   Scratch<T> packed_weights;
-  if (!rows_of_taps(job) || (panels > 4 && step * static_cast<int64_t>(sizeof(T)) % 1024 == 0)) {
+  if (!rows_of_taps(job) || (panels > 4 && step * static_cast<int64_t>(sizeof(T)) % 4096 == 0)) {
     step = ceil_div(k, 16) * 16 + 16;
     if (step * static_cast<int64_t>(sizeof(T)) % 1024 == 0) step += 16;
     packed_weights.reset(job.groups * job.rows * step);
