@@ -10,6 +10,13 @@
 
 namespace fireseed::cpu::FS_ISA {
 
+// float32 and float64; infer lets nothing else pass.
+template <class F>
+void dispatch_wide_float(DType t, F&& f) {
+  if (t == DType::kFloat64) f(TypeTag<double>{});
+  else f(TypeTag<float>{});
+}
+
 // Note [Recurrent steps]
 // A step is x_t W_ih^T + h W_hh^T and a few functions of the gates. There are two ways to share the steps out:
 //   by rows     a task takes some sequences of the batch through all steps; nothing is shared, so nobody waits. The
