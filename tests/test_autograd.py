@@ -400,3 +400,9 @@ def test_torch_names():
         "functional",
     ):
         assert hasattr(lib.autograd, name), name
+
+
+def test_batched_gradients():
+    x = lib.arange(1.0, 4.0, requires_grad=True)
+    (jacobian,) = lib.autograd.grad(x**2, x, lib.eye(3), is_grads_batched=True)
+    assert jacobian.tolist() == [[2, 0, 0], [0, 4, 0], [0, 0, 6]]

@@ -470,3 +470,17 @@ def test_contains():
     for odd in ("a", [1]):
         with raises_with(RuntimeError, "only supports Tensor or scalar"):
             odd in x  # noqa: B015
+
+
+def test_view_as_another_dtype():
+    x = lib.arange(8.0).view(2, 4)
+    wide, narrow = x.view(lib.float64), x.view(lib.int16)
+    assert wide.shape == (2, 2) and narrow.shape == (2, 8) and narrow.stride() == (8, 1)
+    assert wide.view(lib.float32).tolist() == x.tolist() and x.view(lib.int32).view(lib.float32).tolist() == x.tolist()
+    assert x[1:].view(lib.float64).storage_offset() == 2
+    np.testing.assert_array_equal(x.numpy().view(np.uint8), x.view(lib.uint8).numpy())
+    x.view(lib.int32)[0, 0] = 0x3F800000
+    assert x[0, 0] == 1
+    for bad in (lambda: x.t().view(lib.float64), lambda: x[:, :3].view(lib.float64), lambda: lib.ones(()).view(lib.int8)):
+        with raises_with(RuntimeError, "different element sizes"):
+            bad()

@@ -28,6 +28,7 @@ Tensor tensor_from_data(PyObject* data, DType dtype, bool copy);
 // Memory of an object with the buffer protocol (numpy arrays), shared.
 Tensor tensor_from_buffer(PyObject* o, bool require_writable);
 int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags);
+extern PyGetSetDef tensor_getset[];  // x.shape, x.grad, …
 void tensor_releasebuffer(PyObject* self, Py_buffer* view);
 PyObject* tensor_to_numpy(PyObject* self);
 PyObject* tensor_to_list(const Tensor& x);

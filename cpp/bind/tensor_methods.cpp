@@ -263,15 +263,9 @@ FS_BINDINGS(tensor_methods) {
       [](Args& a) { return static_cast<int64_t>(a.tensor(0).impl()->storage->nbytes); });
 
   // Views
-  def("view(Tensor self, dtype dtype)", kMethod, [](Args& a) -> PyObject* {
-    const Tensor& x = a.tensor(0);
-    const DType t = a.dtype(1);
-    FS_CHECK(dtype_size(t) == x.itemsize(), "view(dtype): element sizes must agree: ", dtype_name(x.dtype()), " to ",
-             dtype_name(t));
-    Tensor y = detached_alias(x);
-    y.impl()->dtype = t;
-    return wrap(y);
-  });
+  def(
+      "view(Tensor self, dtype dtype)", kMethod, [](Args& a) { return view_dtype(a.tensor(0), a.dtype(1)); },
+      "The same bytes read as another dtype.");
   def("view(Tensor self, int... size)", kMethod, [](Args& a) { return view(a.tensor(0), a.dims(1)); });
   def("view_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return view_as(a.tensor(0), a.tensor(1)); });
   def("reshape(Tensor input, int... shape)", kMethod, [](Args& a) { return reshape(a.tensor(0), a.dims(1)); });

@@ -536,88 +536,46 @@ Tensor detach(const Tensor& x) {
   return r;
 }
 
-namespace {
-// In-place writes to them are refused where a gradient flows, as PyTorch's rules for such views are.
-std::vector<Tensor> several_views(std::vector<Tensor> views) {
-  for (const Tensor& v : views) v.impl()->set(TensorImpl::kMultiView, true);
-  return views;
-}
-}  // namespace
-
-std::vector<Tensor> unbind(const Tensor& x, int64_t dim) {
-  FS_CHECK(x.dim() > 0, "unbind: Dimension specified as ", dim, " but tensor has no dimensions");
-  dim = wrap_dim(dim, x.dim(), "unbind");
-  std::vector<Tensor> r;
-  r.reserve(static_cast<size_t>(x.size(dim)));
-  for (int64_t i = 0; i < x.size(dim); ++i) r.push_back(apply1(op::select, {x}, SliceAttrs{dim, i, 1, 0}));
-  return several_views(std::move(r));
-}
-
-std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim) {
-  FS_CHECK(x.dim() > 0, "split expects at least a 1-dimensional tensor");
-  dim = wrap_dim(dim, x.dim(), "split");
-  const int64_t n = x.size(dim);
-  FS_CHECK(size >= 0, "split expects split_size be non-negative, but got split_size=", size);
-  FS_CHECK(size > 0 || n == 0, "split_size can only be 0 if dimension size is 0, but got dimension size of ", n);
-  std::vector<Tensor> r;
-  if (n == 0) return several_views({slice(x, dim, 0, 0)});
-  for (int64_t i = 0; i < n; i += size)
-    r.push_back(apply1(op::slice, {x}, SliceAttrs{dim, i, 1, std::min(size, n - i)}));
-  return several_views(std::move(r));
-}
-
-std::vector<Tensor> split_with_sizes(const Tensor& x, const std::vector<int64_t>& sizes, int64_t dim) {
-  FS_CHECK(x.dim() > 0, "split expects at least a 1-dimensional tensor");
-  dim = wrap_dim(dim, x.dim(), "split");
-  int64_t total = 0;
-  for (int64_t s : sizes) {
-    FS_CHECK(s >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got ", s);
-    total += s;
+Tensor view_dtype(const Tensor& x, DType dtype) {
+  const auto from = static_cast<int64_t>(x.itemsize()), to = static_cast<int64_t>(dtype_size(dtype));
+  Dims sizes = x.sizes(), strides = x.strides();
+  int64_t offset = x.impl()->offset;
+  if (from != to) {
+    const char *a = dtype_name(x.dtype()), *b = dtype_name(dtype);
+    FS_CHECK(x.dim() > 0, "view: self.dim() cannot be 0 to view ", a, " as ", b, " (different element sizes)");
+    FS_CHECK(x.stride(-1) == 1, "view: self.stride(-1) must be 1 to view ", a, " as ", b,
+             " (different element sizes), but got ", x.stride(-1));
+    const int64_t last = x.dim() - 1;
+    if (from > to) {
+      const int64_t k = from / to;
+      for (int64_t d = 0; d < last; ++d) strides[d] *= k;
+      sizes[last] *= k;
+      offset *= k;
+    } else {
+      const int64_t k = to / from;
+      FS_CHECK(sizes[last] % k == 0, "view: self.size(-1) must be divisible by ", k, " to view ", a, " as ", b,
+               " (different element sizes), but got ", sizes[last]);
+      FS_CHECK(offset % k == 0, "view: self.storage_offset() must be divisible by ", k, " to view ", a, " as ", b,
+               " (different element sizes), but got ", offset);
+      for (int64_t d = 0; d < last; ++d) {
+        FS_CHECK(strides[d] % k == 0, "view: self.stride(", d, ") must be divisible by ", k, " to view ", a, " as ",
+                 b, " (different element sizes), but got ", strides[d]);
+        strides[d] /= k;
+      }
+      sizes[last] /= k;
+      offset /= k;
+    }
   }
-  FS_CHECK(total == x.size(dim), "split_with_sizes expects split_sizes to sum exactly to ", x.size(dim),
-           " (input tensor's size at dimension ", dim, "), but got a sum of ", total);
-  std::vector<Tensor> r;
-  int64_t at = 0;
-  for (int64_t s : sizes) {
-    r.push_back(apply1(op::slice, {x}, SliceAttrs{dim, at, 1, s}));
-    at += s;
+  Tensor y = detached_alias(x);
+  TensorImpl* t = y.impl();
+  t->dtype = dtype;
+  t->offset = offset;
+  for (int64_t d = 0; d < sizes.n; ++d) {
+    t->sizes[d] = sizes[d];
+    t->strides[d] = strides[d];
   }
-  return several_views(std::move(r));
-}
-
-std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim) {
-  FS_CHECK(x.dim() > 0, "chunk expects at least a 1-dimensional tensor");
-  FS_CHECK(chunks > 0, "chunk expects `chunks` to be greater than 0, got: ", chunks);
-  const int64_t d = wrap_dim(dim, x.dim(), "chunk"), n = x.size(d);
-  const int64_t size = (n + chunks - 1) / chunks;
-  if (size == 0) return split_with_sizes(x, std::vector<int64_t>(static_cast<size_t>(chunks), 0), d);
-  return split(x, size, d);
-}
-
-std::vector<Tensor> tensor_split(const Tensor& x, int64_t sections, int64_t dim) {
-  FS_CHECK(x.dim() > 0, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims");
-  FS_CHECK(sections > 0, "number of sections must be larger than 0, got ", sections);
-  const int64_t d = wrap_dim(dim, x.dim(), "tensor_split"), n = x.size(d);
-  std::vector<Tensor> r;
-  int64_t at = 0;
-  for (int64_t i = 0; i < sections; ++i) {
-    const int64_t len = n / sections + (i < n % sections ? 1 : 0);
-    r.push_back(apply1(op::slice, {x}, SliceAttrs{d, at, 1, len}));
-    at += len;
-  }
-  return r;
-}
-std::vector<Tensor> tensor_split(const Tensor& x, const std::vector<int64_t>& at, int64_t dim) {
-  FS_CHECK(x.dim() > 0, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims");
-  const int64_t d = wrap_dim(dim, x.dim(), "tensor_split");
-  std::vector<Tensor> r;
-  int64_t start = 0;
-  for (int64_t end : at) {
-    r.push_back(slice(x, d, start, end));
-    start = end;
-  }
-  r.push_back(slice(x, d, start, std::nullopt));
-  return r;
+  t->refresh_contiguous();
+  return y;
 }
 
 }  // namespace fireseed

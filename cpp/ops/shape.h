@@ -14,6 +14,7 @@ Dims broadcast_shapes(const Dims& a, const Dims& b, const char* op);
 Tensor sum_to(const Tensor& x, const Dims& sizes);
 
 Tensor view(const Tensor& x, const Dims& sizes);     // one size may be -1; throws where strides do not allow it
+Tensor view_dtype(const Tensor& x, DType dtype);     // the same bytes; the last dimension grows or shrinks
 Tensor reshape(const Tensor& x, const Dims& sizes);  // view, or a copy
 Tensor flatten(const Tensor& x, int64_t start_dim = 0, int64_t end_dim = -1);
 Tensor unflatten(const Tensor& x, int64_t dim, const Dims& sizes);

@@ -33,16 +33,26 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     """Gradients of the sum of `outputs` with respect to `inputs`: a tuple; .grad is left alone.
 
     allow_unused: an input that outputs do not depend on gives None (materialize_grads: zeros) instead of an error.
+    is_grads_batched: grad_outputs have a leading dimension; so have the results, a row for each of its entries.
     """
     if allow_unused is False and materialize_grads:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
                          "allow_unused=False.")
+    inputs = (inputs,) if isinstance(inputs, _C.Tensor) else tuple(inputs)
     if is_grads_batched:
-        raise NotImplementedError("autograd.grad: is_grads_batched is not supported; loop over the batch")
-    single = isinstance(inputs, _C.Tensor)
-    inputs = (inputs,) if single else tuple(inputs)
+        return _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     result = _C._run_grad(outputs, inputs, grad_outputs, retain_graph, create_graph,
                           bool(allow_unused) or materialize_grads)
     if materialize_grads:
         result = tuple(_C.zeros_like(x) if g is None else g for g, x in zip(result, inputs))
     return result
+
+
+def _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads):
+    if isinstance(grad_outputs, _C.Tensor):
+        grad_outputs = (grad_outputs,)
+    count = len(grad_outputs[0])
+    keep = create_graph if retain_graph is None else retain_graph
+    rows = [grad(outputs, inputs, [g[i] for g in grad_outputs], keep or i + 1 < count, create_graph,
+                 allow_unused=allow_unused, materialize_grads=materialize_grads) for i in range(count)]
+    return tuple(None if column[0] is None else _C.stack(column) for column in zip(*rows))
