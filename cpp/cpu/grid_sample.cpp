@@ -9,15 +9,21 @@ namespace {
 // Note [Grid sampling]
 // A point reads taps[d] neighbours along each dimension d (1 nearest, 2 linear, 4 cubic), with weights that are
 // products over the dimensions. A block of points is turned into tables [corner][point] of offsets into a channel's
-// plane (-1: outside, reads zero) and weights; then every channel runs through the block with the same tables.
+// plane (-1: outside, reads zero) and weights; then every channel runs through the block with the same tables. The
+// tables come from passes over the block that the compiler vectorises, without branches on a point's values. All are
+// inlined: GCC 12 loses calls of functions whose stores it has vectorised under a mask (modref).
 constexpr int kMaxDims = 3, kMaxTaps = 4, kMaxCorners = 16;  // 2^3 or 4^2
-constexpr int64_t kBlock = 128;
+constexpr int kBlock = 128;
 
-// One dimension of one point; derivative: of the weight by the grid's coordinate.
+template <class C> struct index_type { using type = int32_t; };
+template <> struct index_type<double> { using type = int64_t; };
+template <class C> using Index = typename index_type<C>::type;
+
+// One dimension of a block's points; derivative: of the weight by the grid's coordinate.
 template <class C>
 struct Axis {
-  int64_t index[kMaxTaps];  // -1 outside
-  C weight[kMaxTaps], derivative[kMaxTaps];
+  Index<C> index[kMaxTaps][kBlock];  // -1 outside
+  C weight[kMaxTaps][kBlock], derivative[kMaxTaps][kBlock];
 };
 
 FS_INLINE float floor_of(float x) { return __builtin_floorf(x); }
@@ -25,94 +31,100 @@ FS_INLINE double floor_of(double x) { return __builtin_floor(x); }
 FS_INLINE float round_of(float x) { return __builtin_rintf(x); }
 FS_INLINE double round_of(double x) { return __builtin_rint(x); }
 
-// x brought into [0, size - 1] as the padding says; slope: d result / d x.
+// x brought into [0, size - 1] as the padding says; slope is multiplied with the derivative.
 template <class C>
-FS_INLINE C bring_inside(C x, int64_t size, const GridSampleAttrs& a, C& slope) {
-  slope = C(1);
-  if (a.padding == GridPadding::kZeros) return x;
+FS_INLINE void bring_inside(C* x, C* slope, int count, int64_t size, const GridSampleAttrs& a) {
+  if (a.padding == GridPadding::kZeros) return;
   if (a.padding == GridPadding::kReflection) {  // between the centres of the outer pixels, or their outer edges
     const C low = a.align_corners ? C(0) : C(-0.5);
     const C span = static_cast<C>(a.align_corners ? size - 1 : size);
-    if (span == C(0)) {
-      slope = C(0);
-      return C(0);
+    const C inverse = span == C(0) ? C(0) : C(1) / span;
+    for (int p = 0; p < count; ++p) {
+      const C from = x[p] - low, distance = from < C(0) ? -from : from;
+      C flips = floor_of(distance / (span == C(0) ? C(1) : span));
+      flips = inverse == C(0) ? C(0) : flips;
+      const C rest = distance - flips * span;
+      const bool odd = flips - C(2) * floor_of(flips * C(0.5)) != C(0);
+      const C turned = odd ? -slope[p] : slope[p];
+      slope[p] = from < C(0) ? -turned : turned;
+      x[p] = (odd ? span - rest : rest) + low;
     }
-    x -= low;
-    if (x < C(0)) {
-      x = -x;
-      slope = C(-1);
-    }
-    const C flips = floor_of(x / span), rest = x - flips * span;
-    const bool odd = flips - C(2) * floor_of(flips * C(0.5)) != C(0);
-    x = odd ? span - rest + low : rest + low;
-    if (odd) slope = -slope;
   }
   const C last = static_cast<C>(size - 1);
-  if (!(x > C(0))) {  // also NaN
-    slope = C(0);
-    return C(0);
+  for (int p = 0; p < count; ++p) {
+    const C v = x[p];
+    slope[p] = v > C(0) && v < last ? slope[p] : C(0);
+    const C above = v > C(0) ? v : C(0);  // NaN goes to 0
+    x[p] = above < last ? above : last;
   }
-  if (x >= last) {
-    slope = C(0);
-    return last;
-  }
-  return x;
 }
-// x as an index of [0, size), or -1.
+// x as indices of [0, size), or -1.
 template <class C>
-FS_INLINE int64_t inside(C x, int64_t size) {
-  return x >= C(0) && x < static_cast<C>(size) ? static_cast<int64_t>(x) : -1;
+FS_INLINE void to_index(const C* x, Index<C>* index, int count, int64_t size) {
+  const C end = static_cast<C>(size);
+  for (int p = 0; p < count; ++p) {
+    const bool in = x[p] >= C(0) && x[p] < end;
+    const C v = in ? x[p] : C(-1);
+    index[p] = static_cast<Index<C>>(v);
+  }
 }
 
-// Keys' cubic kernel with A = -0.75: weights of the points at -1, 0, 1, 2 and their derivatives, 0 <= t < 1.
-template <class C>
-FS_INLINE void cubic(C t, C* w, C* dw) {
-  const C a = static_cast<C>(-0.75);
-  const auto near = [a](C x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
-  const auto far = [a](C x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
-  const auto near_slope = [a](C x) { return (3 * (a + 2) * x - 2 * (a + 3)) * x; };
-  const auto far_slope = [a](C x) { return (3 * a * x - 10 * a) * x + 8 * a; };
-  w[0] = far(t + 1);
-  w[1] = near(t);
-  w[2] = near(1 - t);
-  w[3] = far(2 - t);
-  dw[0] = far_slope(t + 1);
-  dw[1] = near_slope(t);
-  dw[2] = -near_slope(1 - t);
-  dw[3] = -far_slope(2 - t);
-}
+// Keys' cubic kernel with A = -0.75: the inner and the outer part and their derivatives.
+template <class C> FS_INLINE C cubic_near(C x) { return (C(1.25) * x - C(2.25)) * x * x + C(1); }
+template <class C> FS_INLINE C cubic_far(C x) { return ((C(-0.75) * x + C(3.75)) * x - C(6)) * x + C(3); }
+template <class C> FS_INLINE C cubic_near_slope(C x) { return (C(3.75) * x - C(4.5)) * x; }
+template <class C> FS_INLINE C cubic_far_slope(C x) { return (C(-2.25) * x + C(7.5)) * x - C(6); }
 
-// Inlined, as is fill_block: GCC 12 loses calls of functions whose stores it has vectorised under a mask (modref).
+// The table of one dimension from the grid's coordinates there.
 template <class C>
-FS_INLINE void place(C grid, int64_t size, const GridSampleAttrs& a, Axis<C>& axis) {
-  const C scale = static_cast<C>(a.align_corners ? size - 1 : size) / C(2);
-  const C x = (grid + C(1)) * scale - (a.align_corners ? C(0) : C(0.5));
-  C slope;
+FS_INLINE void place(const C* coordinate, int count, int64_t size, const GridSampleAttrs& a, Axis<C>& axis) {
+  const C scale = static_cast<C>(a.align_corners ? size - 1 : size) / C(2), shift = a.align_corners ? C(0) : C(0.5);
+  C x[kBlock], low[kBlock], slope[kBlock];
+  for (int p = 0; p < count; ++p) {
+    x[p] = (coordinate[p] + C(1)) * scale - shift;
+    slope[p] = scale;
+  }
   if (a.mode == GridMode::kCubic) {  // the weights see the point itself, the padding moves its neighbours
-    const C low = floor_of(x);
-    cubic(x - low, axis.weight, axis.derivative);
+    for (int p = 0; p < count; ++p) {
+      low[p] = floor_of(x[p]);
+      const C t = x[p] - low[p];
+      axis.weight[0][p] = cubic_far(t + C(1));
+      axis.weight[1][p] = cubic_near(t);
+      axis.weight[2][p] = cubic_near(C(1) - t);
+      axis.weight[3][p] = cubic_far(C(2) - t);
+      axis.derivative[0][p] = scale * cubic_far_slope(t + C(1));
+      axis.derivative[1][p] = scale * cubic_near_slope(t);
+      axis.derivative[2][p] = -scale * cubic_near_slope(C(1) - t);
+      axis.derivative[3][p] = -scale * cubic_far_slope(C(2) - t);
+    }
     for (int k = 0; k < 4; ++k) {
-      axis.index[k] = inside(bring_inside(low + static_cast<C>(k - 1), size, a, slope), size);
-      axis.derivative[k] *= scale;
+      for (int p = 0; p < count; ++p) x[p] = low[p] + static_cast<C>(k - 1);
+      bring_inside(x, slope, count, size, a);
+      to_index(x, axis.index[k], count, size);
     }
     return;
   }
-  C at = bring_inside(x, size, a, slope);
-  const bool finite = at > C(-2e9) && at < C(2e9);
-  if (!finite) at = C(-100);
+  bring_inside(x, slope, count, size, a);
   if (a.mode == GridMode::kNearest) {
-    axis.index[0] = inside(round_of(at), size);
-    axis.weight[0] = C(1);
-    axis.derivative[0] = C(0);
+    for (int p = 0; p < count; ++p) {
+      low[p] = round_of(x[p]);
+      axis.weight[0][p] = C(1);
+      axis.derivative[0][p] = C(0);
+    }
+    to_index(low, axis.index[0], count, size);
     return;
   }
-  const C low = floor_of(at), t = at - low;
-  axis.index[0] = inside(low, size);
-  axis.index[1] = inside(low + C(1), size);
-  axis.weight[0] = C(1) - t;
-  axis.weight[1] = t;
-  axis.derivative[1] = slope * scale;
-  axis.derivative[0] = -axis.derivative[1];
+  for (int p = 0; p < count; ++p) {
+    const C v = x[p] > C(-2e9) && x[p] < C(2e9) ? x[p] : C(-100);  // also infinite and NaN
+    low[p] = floor_of(v);
+    axis.weight[1][p] = v - low[p];
+    axis.weight[0][p] = C(1) - axis.weight[1][p];
+    axis.derivative[1][p] = slope[p];
+    axis.derivative[0][p] = -slope[p];
+    x[p] = low[p] + C(1);
+  }
+  to_index(low, axis.index[0], count, size);
+  to_index(x, axis.index[1], count, size);
 }
 
 // What all kernels need of the shapes.
@@ -140,41 +152,83 @@ struct Geometry {
 
 template <class C>
 struct Block {
-  int64_t count;
-  int64_t offset[kMaxCorners][kBlock];
+  int count;
+  Index<C> offset[kMaxCorners][kBlock];
   C weight[kMaxCorners][kBlock];
 };
 
-// The tables of a block's points; slopes, where asked for: [corner][dimension][point].
+// The elements of a plane at a register of offsets; 0 where the offset is negative.
+template <class C>
+FS_INLINE Vec<C> gather(const C* plane, const Index<C>* offset) {
+#if defined(__AVX512F__)
+  const __m512i at = _mm512_loadu_si512(offset);
+  if constexpr (sizeof(C) == 4)
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), _mm512_cmpge_epi32_mask(at, _mm512_setzero_si512()), at,
+                                    plane, 4);
+  else
+    return _mm512_mask_i64gather_pd(_mm512_setzero_pd(), _mm512_cmpge_epi64_mask(at, _mm512_setzero_si512()), at,
+                                    plane, 8);
+#elif defined(__AVX2__)
+  const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(offset)), none = _mm256_set1_epi32(-1);
+  if constexpr (sizeof(C) == 4)
+    return _mm256_mask_i32gather_ps(_mm256_setzero_ps(), plane, at, _mm256_castsi256_ps(_mm256_cmpgt_epi32(at, none)),
+                                    4);
+  else
+    return _mm256_mask_i64gather_pd(_mm256_setzero_pd(), plane, at, _mm256_castsi256_pd(_mm256_cmpgt_epi64(at, none)),
+                                    8);
+#else
+  C lane[Vec<C>::kSize];
+  for (int i = 0; i < Vec<C>::kSize; ++i) lane[i] = offset[i] < 0 ? C(0) : plane[offset[i]];
+  return Vec<C>::load(lane);
+#endif
+}
+
+// The tables of a block's points, filled up to whole registers; slopes, where asked for: [corner][dimension][point].
 template <bool kSlopes, class C>
 FS_INLINE void fill_block(const Geometry& g, const C* grid, Block<C>& b, [[maybe_unused]] C* slopes) {
-  for (int64_t p = 0; p < b.count; ++p) {
-    Axis<C> axis[kMaxDims];
-    for (int d = 0; d < g.dims; ++d)  // the grid's order is x, y(, z)
-      place(grid[p * g.dims + g.dims - 1 - d], g.size[d], g.attrs, axis[d]);
-    for (int k = 0; k < g.corners; ++k) {
-      int tap[kMaxDims], rest = k;
-      for (int d = g.dims - 1; d >= 0; --d) {
-        tap[d] = rest % g.taps;
-        rest /= g.taps;
-      }
-      int64_t offset = 0;
-      C weight = C(1);
-      bool in = true;
-      for (int d = 0; d < g.dims; ++d) {
-        in &= axis[d].index[tap[d]] >= 0;
-        offset = offset * g.size[d] + axis[d].index[tap[d]];
-        weight *= axis[d].weight[tap[d]];
-      }
-      b.offset[k][p] = in ? offset : -1;
-      b.weight[k][p] = weight;
-      if constexpr (kSlopes)
-        for (int d = 0; d < g.dims; ++d) {
-          C slope = C(1);
-          for (int e = 0; e < g.dims; ++e) slope *= d == e ? axis[e].derivative[tap[e]] : axis[e].weight[tap[e]];
-          slopes[(k * kMaxDims + d) * kBlock + p] = slope;
-        }
+  Axis<C> axis[kMaxDims];
+  for (int d = 0; d < g.dims; ++d) {
+    C coordinate[kBlock];
+    const C* from = grid + g.dims - 1 - d;  // the grid's order is x, y(, z)
+    for (int p = 0; p < b.count; ++p) coordinate[p] = from[p * g.dims];
+    place(coordinate, b.count, g.size[d], g.attrs, axis[d]);
+  }
+  for (int k = 0; k < g.corners; ++k) {
+    int tap[kMaxDims], rest = k;
+    for (int d = g.dims - 1; d >= 0; --d) {
+      tap[d] = rest % g.taps;
+      rest /= g.taps;
     }
+    Index<C>* offset = b.offset[k];
+    C* weight = b.weight[k];
+    for (int p = 0; p < b.count; ++p) {
+      offset[p] = axis[0].index[tap[0]][p];
+      weight[p] = axis[0].weight[tap[0]][p];
+    }
+    for (int d = 1; d < g.dims; ++d) {
+      const Index<C>* index = axis[d].index[tap[d]];
+      const C* factor = axis[d].weight[tap[d]];
+      const Index<C> size = static_cast<Index<C>>(g.size[d]);
+      for (int p = 0; p < b.count; ++p) {
+        const Index<C> at = offset[p] * size + index[p];
+        offset[p] = (offset[p] | index[p]) < 0 ? Index<C>(-1) : at;
+        weight[p] *= factor[p];
+      }
+    }
+    for (int p = b.count; p < kBlock && p < b.count + Vec<C>::kSize; ++p) {
+      offset[p] = -1;
+      weight[p] = C(0);
+    }
+    if constexpr (kSlopes)
+      for (int d = 0; d < g.dims; ++d) {
+        C* slope = slopes + (k * kMaxDims + d) * kBlock;
+        for (int p = 0; p < b.count; ++p) slope[p] = axis[d].derivative[tap[d]][p];
+        for (int e = 0; e < g.dims; ++e) {
+          if (e == d) continue;
+          const C* factor = axis[e].weight[tap[e]];
+          for (int p = 0; p < b.count; ++p) slope[p] *= factor[p];
+        }
+      }
   }
 }
 
@@ -187,17 +241,17 @@ void sample(const KernelArgs& args) {
     Block<C> b;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / g.blocks(), first = i % g.blocks() * kBlock;
-      b.count = g.points - first < kBlock ? g.points - first : kBlock;
+      b.count = static_cast<int>(g.points - first < kBlock ? g.points - first : kBlock);
       fill_block<false, C>(g, grid.data() + (n * g.points + first) * g.dims, b, nullptr);
       for (int64_t c = 0; c < g.channels; ++c) {
         const C* plane = in.data() + (n * g.channels + c) * g.plane;
         C* to = out + (n * g.channels + c) * g.points + first;
-        for (int k = 0; k < g.corners; ++k)
-          for (int64_t p = 0; p < b.count; ++p) {
-            const int64_t offset = b.offset[k][p];
-            const C term = offset >= 0 ? plane[offset] * b.weight[k][p] : C(0);
-            to[p] = k == 0 ? term : to[p] + term;
-          }
+        for (int p = 0; p < b.count; p += Vec<C>::kSize) {
+          Vec<C> sum(C(0));
+          for (int k = 0; k < g.corners; ++k)
+            sum = fma(gather(plane, b.offset[k] + p), Vec<C>::load(b.weight[k] + p), sum);
+          put(to + p, sum, b.count - p < Vec<C>::kSize ? b.count - p : Vec<C>::kSize);
+        }
       }
     }
   });
@@ -206,8 +260,8 @@ void sample(const KernelArgs& args) {
 // Each plane of the input's gradient belongs to one thread; the tables are made again for every group of channels.
 template <class C>
 void input_gradient(const Geometry& g, const C* cotangent, const C* grid, C* gx) {
-  const int64_t wanted = g.batch * g.channels / 16;
-  const int64_t group = wanted < 1 ? 1 : wanted < g.channels ? wanted : g.channels;
+  const int64_t wanted = g.batch < 16 ? 16 / larger(g.batch, int64_t{1}) : 1;  // groups of channels
+  const int64_t group = larger((g.channels + wanted - 1) / wanted, int64_t{1});
   const int64_t groups = (g.channels + group - 1) / group;
   parallel_for(g.batch * groups, 1, [&](int64_t begin, int64_t end) {
     Block<C> b;
@@ -216,13 +270,13 @@ void input_gradient(const Geometry& g, const C* cotangent, const C* grid, C* gx)
       C* planes = gx + n * g.channels * g.plane;
       for (int64_t e = c0 * g.plane; e < c1 * g.plane; ++e) planes[e] = C(0);
       for (int64_t first = 0; first < g.points; first += kBlock) {
-        b.count = g.points - first < kBlock ? g.points - first : kBlock;
+        b.count = static_cast<int>(g.points - first < kBlock ? g.points - first : kBlock);
         fill_block<false, C>(g, grid + (n * g.points + first) * g.dims, b, nullptr);
         for (int64_t c = c0; c < c1; ++c) {
           const C* from = cotangent + (n * g.channels + c) * g.points + first;
           C* plane = planes + c * g.plane;
           for (int k = 0; k < g.corners; ++k)
-            for (int64_t p = 0; p < b.count; ++p)
+            for (int p = 0; p < b.count; ++p)
               if (b.offset[k][p] >= 0) plane[b.offset[k][p]] += from[p] * b.weight[k][p];
         }
       }
@@ -237,21 +291,24 @@ void grid_gradient(const Geometry& g, const C* cotangent, const C* in, const C* 
     Scratch<C> slopes(kMaxCorners * kMaxDims * kBlock);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / g.blocks(), first = i % g.blocks() * kBlock;
-      b.count = g.points - first < kBlock ? g.points - first : kBlock;
+      b.count = static_cast<int>(g.points - first < kBlock ? g.points - first : kBlock);
       fill_block<true, C>(g, grid + (n * g.points + first) * g.dims, b, slopes.data());
       C* to = ggrid + (n * g.points + first) * g.dims;
-      for (int64_t p = 0; p < b.count * g.dims; ++p) to[p] = C(0);
+      for (int p = 0; p < b.count * g.dims; ++p) to[p] = C(0);
       for (int k = 0; k < g.corners; ++k) {
         C sum[kBlock];  // over the channels: cotangent times the value at this corner
-        for (int64_t p = 0; p < b.count; ++p) sum[p] = C(0);
-        for (int64_t c = 0; c < g.channels; ++c) {
-          const C* plane = in + (n * g.channels + c) * g.plane;
-          const C* from = cotangent + (n * g.channels + c) * g.points + first;
-          for (int64_t p = 0; p < b.count; ++p)
-            if (b.offset[k][p] >= 0) sum[p] += from[p] * plane[b.offset[k][p]];
+        for (int p = 0; p < b.count; p += Vec<C>::kSize) {
+          const int lanes = b.count - p < Vec<C>::kSize ? b.count - p : Vec<C>::kSize;
+          Vec<C> total(C(0));
+          for (int64_t c = 0; c < g.channels; ++c) {
+            const C* from = cotangent + (n * g.channels + c) * g.points + first;
+            total =
+                fma(take<C>(from + p, lanes), gather(in + (n * g.channels + c) * g.plane, b.offset[k] + p), total);
+          }
+          put(sum + p, total, lanes);
         }
         for (int d = 0; d < g.dims; ++d)
-          for (int64_t p = 0; p < b.count; ++p)
+          for (int p = 0; p < b.count; ++p)
             to[p * g.dims + g.dims - 1 - d] += sum[p] * slopes[(k * kMaxDims + d) * kBlock + p];
       }
     }

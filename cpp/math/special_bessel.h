@@ -14,9 +14,10 @@ namespace detail {
 // c[0] + c[1] T1(t) + …, -1 <= t <= 1 (Clenshaw).
 template <int kN>
 FS_HD inline double chebyshev_sum(double t, const double (&c)[kN]) {
+  const Num<double> twice(2.0 * t);
   double a = 0.0, b = 0.0;
   for (int i = kN - 1; i > 0; --i) {
-    const double next = 2.0 * t * a - b + c[i];
+    const double next = fma(twice, Num<double>(a), Num<double>(c[i] - b)).v;
     b = a;
     a = next;
   }

@@ -19,7 +19,7 @@ FS_HD inline double lgamma_number(double x) {
 template <int kN>
 FS_HD inline double horner(double x, const double (&c)[kN]) {
   double r = c[kN - 1];
-  for (int i = kN - 2; i >= 0; --i) r = r * x + c[i];
+  for (int i = kN - 2; i >= 0; --i) r = fma(Num<double>(r), Num<double>(x), Num<double>(c[i])).v;
   return r;
 }
 // log Gamma(1 + a) for 0 <= a, without loss near 0: the Taylor series of coefficients (-1)^k zeta(k) / k.

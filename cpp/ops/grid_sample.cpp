@@ -28,6 +28,8 @@ void grid_sample_infer(Inputs in, const void* attrs, Tensor* out) {
     FS_CHECK(x.size(d) > 0,
              "grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes ", x.sizes(),
              " with dimension ", d, " being empty");
+  FS_CHECK(x.numel() == 0 || x.numel() / (x.size(0) * x.size(1)) < (int64_t{1} << 31),
+           "grid_sampler(): channels of 2^31 or more elements are not supported, got input sizes ", x.sizes());
   Dims sizes{x.size(0), x.size(1)};
   for (int64_t d = 1; d + 1 < grid.dim(); ++d) sizes.push_back(grid.size(d));
   out[0] = make_shell(sizes, x.dtype(), x.device());
