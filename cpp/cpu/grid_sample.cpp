@@ -3,6 +3,14 @@
 
 #include "cpu/contiguous.h"
 
+// A function the optimiser does not look into from outside: GCC 12 (ipa-modref) drops calls of functions whose stores
+// it has vectorised under a mask.
+#if defined(__clang__)
+#define FS_OPAQUE [[gnu::noinline]]
+#else
+#define FS_OPAQUE [[gnu::noipa]]
+#endif
+
 namespace fireseed::cpu::FS_ISA {
 namespace {
 
@@ -10,8 +18,7 @@ namespace {
 // A point reads taps[d] neighbours along each dimension d (1 nearest, 2 linear, 4 cubic), with weights that are
 // products over the dimensions. A block of points is turned into tables [corner][point] of offsets into a channel's
 // plane (-1: outside, reads zero) and weights; then every channel runs through the block with the same tables. The
-// tables come from passes over the block that the compiler vectorises, without branches on a point's values. All are
-// inlined: GCC 12 loses calls of functions whose stores it has vectorised under a mask (modref).
+// tables come from passes over the block that the compiler vectorises, without branches on a point's values.
 constexpr int kMaxDims = 3, kMaxTaps = 4, kMaxCorners = 16;  // 2^3 or 4^2
 constexpr int kBlock = 128;
 
@@ -184,8 +191,8 @@ FS_INLINE Vec<C> gather(const C* plane, const Index<C>* offset) {
 }
 
 // The tables of a block's points, filled up to whole registers; slopes, where asked for: [corner][dimension][point].
-template <bool kSlopes, class C>
-FS_INLINE void fill_block(const Geometry& g, const C* grid, Block<C>& b, [[maybe_unused]] C* slopes) {
+template <class C>
+FS_OPAQUE void fill_block(const Geometry& g, const C* grid, Block<C>& b, C* slopes) {
   Axis<C> axis[kMaxDims];
   for (int d = 0; d < g.dims; ++d) {
     C coordinate[kBlock];
@@ -219,7 +226,7 @@ FS_INLINE void fill_block(const Geometry& g, const C* grid, Block<C>& b, [[maybe
       offset[p] = -1;
       weight[p] = C(0);
     }
-    if constexpr (kSlopes)
+    if (slopes)
       for (int d = 0; d < g.dims; ++d) {
         C* slope = slopes + (k * kMaxDims + d) * kBlock;
         for (int p = 0; p < b.count; ++p) slope[p] = axis[d].derivative[tap[d]][p];
@@ -242,7 +249,7 @@ void sample(const KernelArgs& args) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / g.blocks(), first = i % g.blocks() * kBlock;
       b.count = static_cast<int>(g.points - first < kBlock ? g.points - first : kBlock);
-      fill_block<false, C>(g, grid.data() + (n * g.points + first) * g.dims, b, nullptr);
+      fill_block<C>(g, grid.data() + (n * g.points + first) * g.dims, b, nullptr);
       for (int64_t c = 0; c < g.channels; ++c) {
         const C* plane = in.data() + (n * g.channels + c) * g.plane;
         C* to = out + (n * g.channels + c) * g.points + first;
@@ -271,7 +278,7 @@ void input_gradient(const Geometry& g, const C* cotangent, const C* grid, C* gx)
       for (int64_t e = c0 * g.plane; e < c1 * g.plane; ++e) planes[e] = C(0);
       for (int64_t first = 0; first < g.points; first += kBlock) {
         b.count = static_cast<int>(g.points - first < kBlock ? g.points - first : kBlock);
-        fill_block<false, C>(g, grid + (n * g.points + first) * g.dims, b, nullptr);
+        fill_block<C>(g, grid + (n * g.points + first) * g.dims, b, nullptr);
         for (int64_t c = c0; c < c1; ++c) {
           const C* from = cotangent + (n * g.channels + c) * g.points + first;
           C* plane = planes + c * g.plane;
@@ -292,7 +299,7 @@ void grid_gradient(const Geometry& g, const C* cotangent, const C* in, const C* 
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / g.blocks(), first = i % g.blocks() * kBlock;
       b.count = static_cast<int>(g.points - first < kBlock ? g.points - first : kBlock);
-      fill_block<true, C>(g, grid + (n * g.points + first) * g.dims, b, slopes.data());
+      fill_block<C>(g, grid + (n * g.points + first) * g.dims, b, slopes.data());
       C* to = ggrid + (n * g.points + first) * g.dims;
       for (int p = 0; p < b.count * g.dims; ++p) to[p] = C(0);
       for (int k = 0; k < g.corners; ++k) {
