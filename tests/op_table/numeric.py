@@ -222,5 +222,4 @@ row(
     dtypes=("float64",),
     tol=20,
     gtol=8,
-    grad=1,
 )
