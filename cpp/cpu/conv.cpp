@@ -288,7 +288,7 @@ void conv_backward_weight(const KernelArgs& args) {
     Result<S> w(wv);
     ConvJob<T> job = forward_job<T>(at, args.in[0], wv, at.size, args.in[1]);
     job.src = x.data;
-    if (job.channels == 1 && (job.rows <= 8 || job.groups > 1)) {
+    if (job.channels == 1 && (job.rows <= 8 || job.groups > 1 || job.batch >= 8)) {
       conv_direct_weight(job, static_cast<const T*>(g.data), w.data);
     } else {
       flatten_pointwise(job);

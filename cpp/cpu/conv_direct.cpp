@@ -210,31 +210,70 @@ void direct_rows(const ConvJob<T>& job, const Band<T>& band, const T* buffer, co
   }
 }
 
-// sum[t] += sum over lanes of g * src at tap t, for kT taps at once.
-template <class T, int kT>
-void tap_dots(const T* src, int64_t src_row, const int64_t* offset, const T* g, int64_t g_row, int64_t rows,
-              int64_t width, T* sum) {
+// sum[r][t] += g[r] * src at tap t, lane by lane, for kR output channels and kT taps at once.
+template <class T, int kR, int kT>
+void tap_dots(const T* src, int64_t src_row, const int64_t* offset, const T* g, int64_t g_channel, int64_t rows,
+              int64_t width, T* sum, int64_t sum_row) {
   constexpr int kV = Vec<T>::kSize;
-  Vec<T> acc[kT];
+  Vec<T> acc[kR][kT];
+#pragma GCC unroll 4
+  for (int r = 0; r < kR; ++r)
 #pragma GCC unroll 16
-  for (int t = 0; t < kT; ++t) acc[t] = Vec<T>(T(0));
+    for (int t = 0; t < kT; ++t) acc[r][t] = Vec<T>::load(sum + r * sum_row + t * kV);
   for (int64_t y = 0; y < rows; ++y) {
-    const T *s = src + y * src_row, *gy = g + y * g_row;
+    const T *s = src + y * src_row, *gy = g + y * width;
     int64_t x = 0;
     for (; x + kV <= width; x += kV) {
-      const Vec<T> gv = Vec<T>::load(gy + x);
+      Vec<T> gv[kR];
+#pragma GCC unroll 4
+      for (int r = 0; r < kR; ++r) gv[r] = Vec<T>::load(gy + r * g_channel + x);
 #pragma GCC unroll 16
-      for (int t = 0; t < kT; ++t) acc[t] = fma(gv, Vec<T>::load(s + offset[t] + x), acc[t]);
+      for (int t = 0; t < kT; ++t) {
+        const Vec<T> v = Vec<T>::load(s + offset[t] + x);
+#pragma GCC unroll 4
+        for (int r = 0; r < kR; ++r) acc[r][t] = fma(gv[r], v, acc[r][t]);
+      }
     }
     if (x < width) {
       const int n = static_cast<int>(width - x);
-      const Vec<T> gv = Vec<T>::load(gy + x, n);
+      Vec<T> gv[kR];
+#pragma GCC unroll 4
+      for (int r = 0; r < kR; ++r) gv[r] = Vec<T>::load(gy + r * g_channel + x, n);
 #pragma GCC unroll 16
-      for (int t = 0; t < kT; ++t) acc[t] = fma(gv, Vec<T>::load(s + offset[t] + x, n), acc[t]);
+      for (int t = 0; t < kT; ++t) {
+        const Vec<T> v = Vec<T>::load(s + offset[t] + x, n);
+#pragma GCC unroll 4
+        for (int r = 0; r < kR; ++r) acc[r][t] = fma(gv[r], v, acc[r][t]);
+      }
     }
   }
+#pragma GCC unroll 4
+  for (int r = 0; r < kR; ++r)
 #pragma GCC unroll 16
-  for (int t = 0; t < kT; ++t) sum[t] += reduce_add(acc[t]);
+    for (int t = 0; t < kT; ++t) acc[r][t].store(sum + r * sum_row + t * kV);
+}
+
+constexpr int kMaxDots = 9;
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kDotRows = 3;  // output channels at once
+#else
+constexpr int kDotRows = 1;
+#endif
+template <class T>
+using TapDots = void (*)(const T*, int64_t, const int64_t*, const T*, int64_t, int64_t, int64_t, T*, int64_t);
+template <class T, int kR, size_t... kI>
+TapDots<T> tap_dots_of(int taps, std::index_sequence<kI...>) {
+  static constexpr TapDots<T> kFn[] = {&tap_dots<T, kR, static_cast<int>(kI) + 1>...};
+  return kFn[taps - 1];
+}
+template <class T>
+TapDots<T> tap_dots_for(int64_t rows, int64_t taps) {
+  const auto seq = std::make_index_sequence<kMaxDots>();
+  if constexpr (kDotRows > 1) {
+    if (rows == 2) return tap_dots_of<T, 2>(static_cast<int>(taps), seq);
+    if (rows > 2) return tap_dots_of<T, 3>(static_cast<int>(taps), seq);
+  }
+  return tap_dots_of<T, 1>(static_cast<int>(taps), seq);
 }
 
 }  // namespace
@@ -279,41 +318,38 @@ template void conv_direct(const ConvJob<double>&);
 
 template <class T>
 void conv_direct_weight(const ConvJob<T>& job, const T* g, T* dw) {
+  constexpr int kV = Vec<T>::kSize;
   const int64_t taps = job.taps(), outputs = job.groups * job.rows;
   if (outputs == 0) return;
   const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
-  const Band<T> shape(job);
   // Parts: fixed cuts of the batch, so that few channels still fill the threads.
   const int64_t parts = most(1, least(job.batch, ceil_div(32, job.groups)));
   Scratch<T> sums(job.groups * parts * job.rows * taps + 1);
   const int64_t cost = (job.batch / parts + 1) * job.pixels() * (job.rows * taps + 4) + 1;
   parallel_for(job.groups * parts, 100000 / cost + 1, [&](int64_t begin, int64_t end) {
     Band<T> band(job);
+    Scratch<T> lanes(job.rows * taps * kV);
+    const int64_t src_row = ay.step * band.row;
     for (int64_t task = begin; task < end; ++task) {
       const int64_t part = task % parts, group = task / parts;
-      T* sum = sums.data() + task * job.rows * taps;
-      for (int64_t i = 0; i < job.rows * taps; ++i) sum[i] = T(0);
+      __builtin_memset(lanes.data(), 0, static_cast<size_t>(job.rows * taps * kV) * sizeof(T));
       for (int64_t n = piece_begin(job.batch, parts, part); n < piece_begin(job.batch, parts, part + 1); ++n)
         for (int64_t z = 0; z < az.out; ++z)
           for (int64_t y0 = 0; y0 < ay.out; y0 += band.rows) {
             const int64_t count = least(band.rows, ay.out - y0);
             band.load(job.src + n * job.src_image + group * job.src_channel, z, y0, count);
-            for (int64_t r = 0; r < job.rows; ++r) {
-              const T* gp =
-                  g + n * job.out_image + (group * job.rows + r) * job.out_channel + (z * ay.out + y0) * ax.out;
+            const T* gp = g + n * job.out_image + group * job.rows * job.out_channel + (z * ay.out + y0) * ax.out;
+            for (int64_t r = 0; r < job.rows; r += kDotRows)
               for (int64_t t = 0; t < taps;) {
-                const int64_t left = taps - t, src_row = ay.step * band.row;
-                const auto dots = [&](auto fn) {
-                  fn(band.buffer.data(), src_row, band.offset.data() + t, gp, ax.out, count, ax.out,
-                     sum + r * taps + t);
-                };
-                if (left >= 9) dots(tap_dots<T, 9>), t += 9;
-                else if (left >= 5) dots(tap_dots<T, 5>), t += 5;
-                else if (left >= 3) dots(tap_dots<T, 3>), t += 3;
-                else dots(tap_dots<T, 1>), t += 1;
+                const int64_t calls = ceil_div(taps - t, kMaxDots), now = ceil_div(taps - t, calls);
+                tap_dots_for<T>(least(kDotRows, job.rows - r), now)(
+                    band.buffer.data(), src_row, band.offset.data() + t, gp + r * job.out_channel, job.out_channel,
+                    count, ax.out, lanes.data() + (r * taps + t) * kV, taps * kV);
+                t += now;
               }
-            }
           }
+      T* sum = sums.data() + task * job.rows * taps;
+      for (int64_t i = 0; i < job.rows * taps; ++i) sum[i] = reduce_add(Vec<T>::load(lanes.data() + i * kV));
     }
   });
   for (int64_t i = 0; i < outputs; ++i) {
