@@ -263,13 +263,21 @@ void conv_backward_input(const KernelArgs& args) {
       for (int64_t ry = 0; ry < phases[1] && ry < in[1]; ++ry)
         for (int64_t rx = 0; rx < phases[2] && rx < in[2]; ++rx) {
           if (job.channels == 0 || !make_phase(0, rz) || !make_phase(1, ry) || !make_phase(2, rx)) continue;
-          ConvJob<T> part = job;
-          for (int i = 0; i < 3; ++i) part.axis[i] = phase[i];
-          set_strides(part, gv, xv);
-          part.out_step[0] = phases[0] * in[1] * in[2];
-          part.out_step[1] = phases[1] * in[2];
-          part.out_step[2] = phases[2];
-          part.out = x.data + (rz * in[1] + ry) * in[2] + rx;
+          const auto make_part = [&](int64_t x0) {
+            ConvJob<T> part = job;
+            for (int i = 0; i < 3; ++i) part.axis[i] = phase[i];
+            set_strides(part, gv, xv);
+            part.out_step[0] = phases[0] * in[1] * in[2];
+            part.out_step[1] = phases[1] * in[2];
+            part.out_step[2] = phases[2];
+            part.out = x.data + (rz * in[1] + ry) * in[2] + x0;
+            return part;
+          };
+          const ConvJob<T> part = make_part(rx);
+          if (job.channels == 1 && phases[2] == 2 && rx == 0 && in[2] > 1 && make_phase(2, 1)) {
+            conv_direct_phases(part, make_part(1));
+            break;
+          }
           run_job(part);
         }
     x.finish();

@@ -220,6 +220,9 @@ template <class T>
 void conv_gemm(const ConvJob<T>& job);
 template <class T>
 void conv_direct(const ConvJob<T>& job);
+// Two such jobs whose outputs alternate along the last axis (odd.out = job.out + 1, steps of 2).
+template <class T>
+void conv_direct_phases(const ConvJob<T>& job, const ConvJob<T>& odd);
 
 // conv_winograd.cpp: handles jobs of three taps and unit steps along the last axis or two, and returns true, where
 // that is the faster way. FIRESEED_WINOGRAD=0 turns it off.

@@ -35,12 +35,20 @@ int64_t reach(const ConvAxis& a) { return (a.taps - 1) * (a.doff < 0 ? -a.doff :
 
 template <class T>
 struct Band {
-  explicit Band(const ConvJob<T>& job) : az(job.axis[0]), ay(job.axis[1]), ax(job.axis[2]) {
+  // `other`: a job that differs along the last axis alone, or null.
+  explicit Band(const ConvJob<T>& job, const ConvJob<T>* other = nullptr)
+      : az(job.axis[0]), ay(job.axis[1]), ax(job.axis[2]) {
     constexpr int kV = Vec<T>::kSize;
     x_low = lowest(ax);
+    x_reach = reach(ax);
+    if (other) {
+      const int64_t low = lowest(other->axis[2]), end = low + reach(other->axis[2]);
+      x_reach = most(x_low + x_reach, end) - least(x_low, low);
+      x_low = least(x_low, low);
+    }
     y_low = lowest(ay);
     phases = ax.step;
-    sub = ceil_div(ax.out, kV) * kV + reach(ax) / phases + kV;  // one remainder class of a row
+    sub = ceil_div(ax.out, kV) * kV + x_reach / phases + kV;  // one remainder class of a row
     row = phases * sub;
     rows = most(1, least(ay.out, 24576 / static_cast<int64_t>(sizeof(T)) / most(1, row * ay.step)));
     if (rows < ay.out && rows > kUnroll) rows = rows / kUnroll * kUnroll;
@@ -48,12 +56,16 @@ struct Band {
     source_rows = (rows - 1) * ay.step + reach(ay) + 1;
     buffer.reset(az.taps * source_rows * row + kV);
     __builtin_memset(buffer.data(), 0, static_cast<size_t>(az.taps * source_rows * row) * sizeof(T));
-    offset.reset(az.taps * ay.taps * ax.taps);
-    int64_t* o = offset.data();
+    set_offsets(ax, offset);
+    if (other) set_offsets(other->axis[2], other_offset);
+  }
+  void set_offsets(const ConvAxis& taps_x, Scratch<int64_t>& to) {
+    to.reset(az.taps * ay.taps * taps_x.taps);
+    int64_t* o = to.data();
     for (int64_t z = 0; z < az.taps; ++z)
       for (int64_t y = 0; y < ay.taps; ++y)
-        for (int64_t x = 0; x < ax.taps; ++x) {
-          const int64_t i = ax.off0 + x * ax.doff - x_low;
+        for (int64_t x = 0; x < taps_x.taps; ++x) {
+          const int64_t i = taps_x.off0 + x * taps_x.doff - x_low;
           *o++ = (z * source_rows + ay.off0 + y * ay.doff - y_low) * row + i % phases * sub + i / phases;
         }
   }
@@ -62,7 +74,7 @@ struct Band {
   void load(const T* plane, int64_t z, int64_t y0, int64_t n) {
     constexpr int kV = Vec<T>::kSize;
     const int64_t need = (n - 1) * ay.step + reach(ay) + 1, first = y0 * ay.step + y_low;
-    const int64_t span = (ax.out - 1) * ax.step + reach(ax) + 1, width = ax.src, height = ay.src;
+    const int64_t span = (ax.out - 1) * ax.step + x_reach + 1, width = ax.src, height = ay.src;
     const int64_t x_begin = most(0, x_low), x_end = least(width, x_low + span), count = x_end - x_begin;
     const int64_t lead = x_begin - x_low, pitch = row, half = sub;
     const int64_t even_at = lead % 2 * half + lead / 2, odd_at = (lead + 1) % 2 * half + (lead + 1) / 2;
@@ -109,9 +121,9 @@ struct Band {
   }
 
   const ConvAxis &az, &ay, &ax;
-  int64_t x_low, y_low, phases, sub, row, rows, bands, source_rows;
+  int64_t x_low, x_reach, y_low, phases, sub, row, rows, bands, source_rows;
   Scratch<T> buffer;
-  Scratch<int64_t> offset;  // of each tap, for output row 0 and column 0 of the band
+  Scratch<int64_t> offset, other_offset;  // of each tap, for output row 0 and column 0 of the band
 };
 
 template <class T>
@@ -207,6 +219,54 @@ void direct_rows(const ConvJob<T>& job, const Band<T>& band, const T* buffer, co
     for (; x < width; x += kV)
       taps_sum<T, kR, 1>(buffer + y * src_row + x, offset, w, taps, 0, bias, out + y * out_y + x * out_x,
                          job.out_channel, 0, out_x, static_cast<int>(least(kV, width - x)));
+  }
+}
+
+// Two vectors with lanes alternating: a0 b0 a1 b1 ...
+template <class V, size_t... kI>
+FS_INLINE void join_pairs(V& a, V& b, std::index_sequence<kI...>) {
+  constexpr size_t kN = sizeof...(kI);
+  const V x = a, y = b;
+  a = __builtin_shufflevector(x, y, (kI / 2 + kI % 2 * kN)...);
+  b = __builtin_shufflevector(x, y, (kN / 2 + kI / 2 + kI % 2 * kN)...);
+}
+
+// The taps of one phase of stride 2: where they read, their weights, how many.
+template <class T>
+struct PhaseTaps {
+  const int64_t* offset;
+  const T* w;
+  int64_t taps;
+};
+
+// Like taps_sum for the two phases of stride 2 along a row: n <= 2 kSize elements of each of kU rows.
+template <class T, int kU>
+FS_INLINE void phases_sum(const T* src, const PhaseTaps<T>* phase, int64_t du, T bias, T* out, int64_t out_u, int n) {
+  constexpr int kV = Vec<T>::kSize;
+  Vec<T> acc[2][kU];
+#pragma GCC unroll 2
+  for (int p = 0; p < 2; ++p) {
+#pragma GCC unroll 8
+    for (int u = 0; u < kU; ++u) acc[p][u] = Vec<T>(bias);
+    for (int64_t t = 0; t < phase[p].taps; ++t) {
+      const T* s = src + phase[p].offset[t];
+      const Vec<T> wt(phase[p].w[t]);
+#pragma GCC unroll 8
+      for (int u = 0; u < kU; ++u) acc[p][u] = fma(wt, Vec<T>::load(s + u * du), acc[p][u]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int u = 0; u < kU; ++u) {
+    Vec<T> a = acc[0][u], b = acc[1][u];
+    join_pairs(a.v, b.v, std::make_index_sequence<kV>());
+    T* o = out + u * out_u;
+    if (n == 2 * kV) {
+      a.store(o);
+      b.store(o + kV);
+    } else {
+      a.store(o, n < kV ? n : kV);
+      if (n > kV) b.store(o + kV, n - kV);
+    }
   }
 }
 
@@ -315,6 +375,50 @@ void conv_direct(const ConvJob<T>& job) {
 }
 template void conv_direct(const ConvJob<float>&);
 template void conv_direct(const ConvJob<double>&);
+
+// Both phases of stride 2 along the last axis, whose outputs alternate.
+template <class T>
+void conv_direct_phases(const ConvJob<T>& job, const ConvJob<T>& odd) {
+  constexpr int kV = Vec<T>::kSize;
+  if (job.batch * job.groups * job.rows * job.pixels() == 0) return;
+  const int64_t taps[2] = {job.taps(), odd.taps()};
+  const ConvAxis &az = job.axis[0], &ay = job.axis[1];
+  const int64_t width = job.axis[2].out + odd.axis[2].out;
+  const Band<T> shape(job, &odd);
+  const int64_t per_image = az.out * shape.bands, tasks = job.batch * job.groups * per_image;
+  const int64_t cost = shape.rows * width * (job.rows * (taps[0] + taps[1]) + 8) / 2;
+  parallel_for(tasks, 100000 / cost + 1, [&](int64_t begin, int64_t end) {
+    Band<T> band(job, &odd);
+    SmallScratch<T, 256> w(taps[0] + taps[1]);
+    const PhaseTaps<T> phase[2] = {{band.offset.data(), w.data(), taps[0]},
+                                   {band.other_offset.data(), w.data() + taps[0], taps[1]}};
+    const int64_t src_row = ay.step * band.row, out_y = job.out_step[1];
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t b = task % shape.bands, z = task / shape.bands % az.out, ng = task / per_image;
+      const int64_t group = ng % job.groups, n = ng / job.groups;
+      const int64_t y0 = b * band.rows, count = least(band.rows, ay.out - y0);
+      band.load(job.src + n * job.src_image + group * job.src_channel, z, y0, count);
+      for (int64_t r = 0; r < job.rows; ++r) {
+        tap_weights(job, group, r, w.data());
+        tap_weights(odd, group, r, w.data() + taps[0]);
+        const int64_t channel = group * job.rows + r;
+        const T bias = job.bias ? job.bias[channel] : T(0);
+        T* out = job.out + n * job.out_image + channel * job.out_channel + z * job.out_step[0] + y0 * out_y;
+        for (int64_t x = 0; x < width; x += 2 * kV) {
+          const int lanes = static_cast<int>(least(2 * kV, width - x));
+          const T* s = band.buffer.data() + x / 2;
+          int64_t y = 0;
+          for (; y + kUnroll <= count; y += kUnroll)
+            phases_sum<T, kUnroll>(s + y * src_row, phase, src_row, bias, out + y * out_y + x, out_y, lanes);
+          for (; y < count; ++y)
+            phases_sum<T, 1>(s + y * src_row, phase, src_row, bias, out + y * out_y + x, out_y, lanes);
+        }
+      }
+    }
+  });
+}
+template void conv_direct_phases(const ConvJob<float>&, const ConvJob<float>&);
+template void conv_direct_phases(const ConvJob<double>&, const ConvJob<double>&);
 
 template <class T>
 void conv_direct_weight(const ConvJob<T>& job, const T* g, T* dw) {
