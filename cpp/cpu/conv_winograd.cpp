@@ -15,6 +15,40 @@ constexpr int64_t kL2 = 3 << 18;        // bytes of L2 to plan with
 constexpr int64_t kFewBytes = 3 << 20;  // of weights' points that are made once
 constexpr int64_t kLeastChannels = 6;   // with fewer the transforms cost more than they save
 
+// One vector of output channels: taps g[tap] to points, `step` apart.
+template <class W>
+FS_INLINE void weight_tile(const WVec* g, float* dst, int64_t step) {
+  WVec t[W::kInY][W::kTap];
+#pragma GCC unroll 5
+  for (int x = 0; x < W::kTap; ++x) {
+    if constexpr (W::kAxes == 2) weight_points<W::kTap>(g + x, W::kTap, &t[0][x], W::kTap);
+    else t[0][x] = g[x];
+  }
+#pragma GCC unroll 6
+  for (int y = 0; y < W::kInY; ++y) {
+    WVec p[6];
+    weight_points<W::kTap>(t[y], 1, p, 1);
+#pragma GCC unroll 6
+    for (int x = 0; x < 6; ++x) p[x].store(dst + (y * 6 + x) * step);
+  }
+}
+
+// Rows 0..n of `count` values, `step` apart, turned: dst[i] holds value i of every row.
+FS_INLINE void turn_rows(const float* src, int64_t step, int n, int count, WVec* dst) {
+  WVec r[kLanes];
+  if (n == kLanes) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j)
+      r[j] = count == kLanes ? WVec::load(src + j * step) : WVec::load(src + j * step, count);
+  } else {
+    for (int j = 0; j < kLanes; ++j) r[j] = j < n ? WVec::load(src + j * step, count) : WVec(0.0f);
+  }
+  transpose_registers(r);
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i)
+    if (i < count) dst[i] = r[i];
+}
+
 // The points of the weights of output channels [m, m + width) and summed elements [k0, k1), as the panel
 // u[point * point_step + (k - k0) * width + i].
 template <class W>
@@ -22,42 +56,36 @@ void weight_panel(const WinogradJob& w, int64_t group, int64_t m, int64_t width,
                   int64_t point_step) {
   const ConvJob<float>& job = w.job;
   const ConvAxis& az = job.axis[0];
+  const bool runs = !w.turned && az.taps == 1 && job.w_channel == W::kTaps && W::kTaps <= 9;
+  WVec g[W::kTaps <= 9 ? W::kTaps * kLanes : W::kTaps];
   for (int64_t v = 0; v < width; v += kLanes) {
     const int64_t left = job.rows - m - v;
     const int n = left < kLanes ? static_cast<int>(most(left, 0)) : kLanes;
-    for (int64_t k = k0; k < k1; ++k) {
+    const float* rows = job.weight + group * job.w_group + (m + v) * job.w_row;
+    float* d = u + v;
+    int64_t k = k0;
+    if (runs) {  // the taps of kLanes elements lie one after the other: whole squares
+      const float* s = rows + az.ker0 * job.w_tap[0];
+      for (; k + kLanes <= k1; k += kLanes) {
+        for (int t = 0; t < W::kTaps; ++t)
+          turn_rows(s + k * W::kTaps + t * kLanes, job.w_row, n, kLanes, g + t * kLanes);
+        for (int i = 0; i < kLanes; ++i, d += width) weight_tile<W>(g + i * W::kTaps, d, point_step);
+      }
+    }
+    for (; k < k1; ++k, d += width) {
       const int64_t tz = k / job.channels, c = k % job.channels;
-      const float* s = job.weight + group * job.w_group + (m + v) * job.w_row + c * job.w_channel +
-                       (az.ker0 + tz * az.dker) * job.w_tap[0];
-      WVec g[W::kTaps + kLanes];
+      const float* s = rows + c * job.w_channel + (az.ker0 + tz * az.dker) * job.w_tap[0];
 #pragma GCC unroll 3
-      for (int t0 = 0; t0 < W::kTaps; t0 += kLanes) {  // kLanes rows of taps, turned
-        const int taps = W::kTaps - t0 < kLanes ? W::kTaps - t0 : kLanes;
-        WVec r[kLanes];
-        if (n == kLanes) {
-#pragma GCC unroll 16
-          for (int j = 0; j < kLanes; ++j) r[j] = WVec::load(s + j * job.w_row + t0, taps);
-        } else {
-          for (int j = 0; j < kLanes; ++j) r[j] = j < n ? WVec::load(s + j * job.w_row + t0, taps) : WVec(0.0f);
+      for (int t = 0; t < W::kTaps; t += kLanes)
+        turn_rows(s + t, job.w_row, n, W::kTaps - t < kLanes ? W::kTaps - t : kLanes, g + t);
+      if (w.turned) {
+        for (int t = 0; t < W::kTaps / 2; ++t) {
+          const WVec x = g[t];
+          g[t] = g[W::kTaps - 1 - t];
+          g[W::kTaps - 1 - t] = x;
         }
-        transpose_registers(r);
-#pragma GCC unroll 16
-        for (int t = 0; t < taps; ++t) g[w.turned ? W::kTaps - 1 - t0 - t : t0 + t] = r[t];
       }
-      WVec t[W::kInY][W::kTap];
-#pragma GCC unroll 5
-      for (int x = 0; x < W::kTap; ++x) {
-        if constexpr (W::kAxes == 2) weight_points<W::kTap>(g + x, W::kTap, &t[0][x], W::kTap);
-        else t[0][x] = g[x];
-      }
-      float* d = u + (k - k0) * width + v;
-#pragma GCC unroll 6
-      for (int y = 0; y < W::kInY; ++y) {
-        WVec p[6];
-        weight_points<W::kTap>(t[y], 1, p, 1);
-#pragma GCC unroll 6
-        for (int x = 0; x < 6; ++x) p[x].store(d + (y * 6 + x) * point_step);
-      }
+      weight_tile<W>(g, d, point_step);
     }
   }
 }
