@@ -158,7 +158,7 @@ FS_INLINE void put(T* o, int64_t step, Vec<T> v, int n) {
 
 // out(r, u)[lane] = bias[r] + sum over taps of w[r * taps + t] src[offset[t] + u * du + lane] for kR output channels
 // and kU rows or vectors of pixels, stored where they belong.
-template <class T, int kR, int kU>
+template <class T, int kR, int kU, int kTaps>
 FS_INLINE void taps_sum(const T* src, const int64_t* offset, const T* w, int64_t taps, int64_t du, const T* bias,
                         T* out, int64_t out_channel, int64_t out_u, int64_t out_x, int lanes) {
   Vec<T> acc[kR][kU];
@@ -166,7 +166,7 @@ FS_INLINE void taps_sum(const T* src, const int64_t* offset, const T* w, int64_t
   for (int r = 0; r < kR; ++r)
 #pragma GCC unroll 8
     for (int u = 0; u < kU; ++u) acc[r][u] = Vec<T>(bias[r]);
-  for (int64_t t = 0; t < taps; ++t) {
+  const auto tap = [&](int64_t t) __attribute__((always_inline)) {
     const T* s = src + offset[t];
     Vec<T> x[kU];
 #pragma GCC unroll 8
@@ -177,6 +177,12 @@ FS_INLINE void taps_sum(const T* src, const int64_t* offset, const T* w, int64_t
 #pragma GCC unroll 8
       for (int u = 0; u < kU; ++u) acc[r][u] = fma(wt, x[u], acc[r][u]);
     }
+  };
+  if constexpr (kTaps > 0) {
+#pragma GCC unroll 16
+    for (int t = 0; t < kTaps; ++t) tap(t);
+  } else {
+    for (int64_t t = 0; t < taps; ++t) tap(t);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kR; ++r)
@@ -197,7 +203,7 @@ void tap_weights(const ConvJob<T>& job, int64_t group, int64_t row, T* d) {
 }
 
 // A band of kR output channels: `count` rows of the grid from source row 0 of the band.
-template <class T, int kR>
+template <class T, int kR, int kTaps>
 void direct_rows(const ConvJob<T>& job, const Band<T>& band, const T* buffer, const int64_t* offset, const T* w,
                  const T* bias, T* out, int64_t count) {
   constexpr int kV = Vec<T>::kSize;
@@ -206,19 +212,20 @@ void direct_rows(const ConvJob<T>& job, const Band<T>& band, const T* buffer, co
   int64_t y = 0;
   for (; y + kUnroll <= count; y += kUnroll)
     for (int64_t x = 0; x < width; x += kV)
-      taps_sum<T, kR, kUnroll>(buffer + y * src_row + x, offset, w, taps, src_row, bias, out + y * out_y + x * out_x,
-                               job.out_channel, out_y, out_x, static_cast<int>(least(kV, width - x)));
+      taps_sum<T, kR, kUnroll, kTaps>(buffer + y * src_row + x, offset, w, taps, src_row, bias,
+                                      out + y * out_y + x * out_x, job.out_channel, out_y, out_x,
+                                      static_cast<int>(least(kV, width - x)));
   for (; width <= kV && y + 2 <= count; y += 2)
-    taps_sum<T, kR, 2>(buffer + y * src_row, offset, w, taps, src_row, bias, out + y * out_y, job.out_channel, out_y,
-                       out_x, static_cast<int>(width));
+    taps_sum<T, kR, 2, kTaps>(buffer + y * src_row, offset, w, taps, src_row, bias, out + y * out_y, job.out_channel,
+                              out_y, out_x, static_cast<int>(width));
   for (; y < count; ++y) {
     int64_t x = 0;
     for (; x + kUnroll * kV <= width; x += kUnroll * kV)
-      taps_sum<T, kR, kUnroll>(buffer + y * src_row + x, offset, w, taps, kV, bias, out + y * out_y + x * out_x,
-                               job.out_channel, kV * out_x, out_x, kV);
+      taps_sum<T, kR, kUnroll, kTaps>(buffer + y * src_row + x, offset, w, taps, kV, bias,
+                                      out + y * out_y + x * out_x, job.out_channel, kV * out_x, out_x, kV);
     for (; x < width; x += kV)
-      taps_sum<T, kR, 1>(buffer + y * src_row + x, offset, w, taps, 0, bias, out + y * out_y + x * out_x,
-                         job.out_channel, 0, out_x, static_cast<int>(least(kV, width - x)));
+      taps_sum<T, kR, 1, kTaps>(buffer + y * src_row + x, offset, w, taps, 0, bias, out + y * out_y + x * out_x,
+                                job.out_channel, 0, out_x, static_cast<int>(least(kV, width - x)));
   }
 }
 
@@ -367,9 +374,12 @@ void conv_direct(const ConvJob<T>& job) {
            out + r * job.out_channel, count);
       };
       int64_t r = 0;
-      for (; r + kGroup <= job.rows; r += kGroup) rows(direct_rows<T, kGroup>, r);
-      if (r + 2 <= job.rows) rows(direct_rows<T, 2>, r), r += 2;
-      if (r < job.rows) rows(direct_rows<T, 1>, r);
+      for (; r + kGroup <= job.rows; r += kGroup) rows(direct_rows<T, kGroup, 0>, r);
+      if (r + 2 <= job.rows) rows(direct_rows<T, 2, 0>, r), r += 2;
+      if (r < job.rows) {
+        if (taps == 9) rows(direct_rows<T, 1, 9>, r);
+        else rows(direct_rows<T, 1, 0>, r);
+      }
     }
   });
 }
