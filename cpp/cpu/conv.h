@@ -173,7 +173,48 @@ FS_INLINE Vec<T> gather_vector(const T* plane, const Piece* p, const Piece* end,
   return Vec<T>::load(lane);
 }
 
-// The same vector of `count` channels, written `dst_step` apart.
+#if defined(__AVX512F__)
+// The same vector of `count` channels from kPieces pieces, `dst_step` apart: all masks and addresses are the
+// channels' alike. With step 2 two vectors are filled through masks and their even lanes kept.
+template <class T, int kPieces, int kStep>
+void gather_pieces(const T* plane, int64_t src_channel, const Piece* p, T* dst, int64_t dst_step, int64_t count) {
+  using M = typename Mask<T>::Native;
+  constexpr int kV = Vec<T>::kSize;
+  const auto load = [](Vec<T>& to, M mask, const T* s) __attribute__((always_inline)) {
+    if constexpr (sizeof(T) == 4) to.v = _mm512_mask_loadu_ps(to.v, mask, s);
+    else to.v = _mm512_mask_loadu_pd(to.v, mask, s);
+  };
+  M low[kPieces], high[kPieces];
+  const T* src[kPieces];
+#pragma GCC unroll 4
+  for (int i = 0; i < kPieces; ++i) {
+    src[i] = plane + p[i].offset;
+    const uint64_t bits = kStep == 1 ? (uint64_t{1} << p[i].hi) - (uint64_t{1} << p[i].lo)
+                                     : (uint64_t{1} << (2 * p[i].hi - 1)) - (uint64_t{1} << (2 * p[i].lo));
+    low[i] = static_cast<M>(bits);
+    high[i] = static_cast<M>(bits >> kV);
+  }
+  for (int64_t c = 0; c < count; ++c) {
+    Vec<T> a(T(0)), b(T(0));
+#pragma GCC unroll 4
+    for (int i = 0; i < kPieces; ++i) {
+      load(a, low[i], src[i]);
+      if constexpr (kStep == 2) load(b, high[i], src[i] + kV);
+      src[i] += src_channel;
+    }
+    if constexpr (kStep == 2) {
+      if constexpr (sizeof(T) == 4) {
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        a.v = _mm512_permutex2var_ps(a.v, even, b.v);
+      } else {
+        a.v = _mm512_permutex2var_pd(a.v, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b.v);
+      }
+    }
+    a.store(dst + c * dst_step);
+  }
+}
+#endif
+
 template <class T>
 FS_INLINE void gather_channels(const T* plane, int64_t src_channel, const Piece* p, const Piece* end, int64_t step,
                                T* dst, int64_t dst_step, int64_t count) {
@@ -188,28 +229,12 @@ FS_INLINE void gather_channels(const T* plane, int64_t src_channel, const Piece*
     return;
   }
 #if defined(__AVX512F__)
-  if (step == 1 && end - p <= 3) {  // up to three pieces in registers
-    using M = typename Mask<T>::Native;
-    const auto mask = [&](const Piece* q) { return static_cast<M>((1u << q->hi) - (1u << q->lo)); };
-    const Piece *p1 = end - p > 1 ? p + 1 : p, *p2 = end - p > 2 ? p + 2 : p;
-    const M m0 = mask(p), m1 = mask(p1), m2 = mask(p2);
-    const T *s0 = plane + p->offset, *s1 = plane + p1->offset, *s2 = plane + p2->offset;
-    const bool two = end - p > 1, three = end - p > 2;
-    for (int64_t c = 0; c < count; ++c) {
-      const int64_t o = c * src_channel;
-      Vec<T> r;
-      if constexpr (sizeof(T) == 4) {
-        r.v = _mm512_maskz_loadu_ps(m0, s0 + o);
-        if (two) r.v = _mm512_mask_loadu_ps(r.v, m1, s1 + o);
-        if (three) r.v = _mm512_mask_loadu_ps(r.v, m2, s2 + o);
-      } else {
-        r.v = _mm512_maskz_loadu_pd(m0, s0 + o);
-        if (two) r.v = _mm512_mask_loadu_pd(r.v, m1, s1 + o);
-        if (three) r.v = _mm512_mask_loadu_pd(r.v, m2, s2 + o);
-      }
-      r.store(dst + c * dst_step);
-    }
-    return;
+  if (step <= 2 && end - p <= 4) {
+    using Fn = void (*)(const T*, int64_t, const Piece*, T*, int64_t, int64_t);
+    static constexpr Fn kFn[2][4] = {
+        {gather_pieces<T, 1, 1>, gather_pieces<T, 2, 1>, gather_pieces<T, 3, 1>, gather_pieces<T, 4, 1>},
+        {gather_pieces<T, 1, 2>, gather_pieces<T, 2, 2>, gather_pieces<T, 3, 2>, gather_pieces<T, 4, 2>}};
+    return kFn[step - 1][end - p - 1](plane, src_channel, p, dst, dst_step, count);
   }
 #endif
   for (int64_t c = 0; c < count; ++c) gather_vector(plane + c * src_channel, p, end, step).store(dst + c * dst_step);
