@@ -5,7 +5,7 @@ namespace fireseed::cpu::FS_ISA {
 namespace {
 
 constexpr int64_t kQueries = 32 / kMaxRows * kMaxRows;  // queries of a block: whole row panels
-constexpr int64_t kKeys = 256;                          // keys of a block
+constexpr int64_t kKeys = 512;                          // keys of a block
 
 template <class T>
 class Forward {
@@ -122,27 +122,26 @@ class Forward {
       const C base = top == low[0] ? C(0) : top;
       V t0 = C(0), t1 = C(0);
       for (j = 0; j + 2 * kV <= whole; j += 2 * kV) {
-        const V a = exp2(V::load(s + j) - V(base)), b = exp2(V::load(s + j + kV) - V(base));
+        const V a = weight_of(V::load(s + j) - V(base)), b = weight_of(V::load(s + j + kV) - V(base));
         a.store(s + j);
         b.store(s + j + kV);
         t0 += a;
         t1 += b;
       }
       if (j < whole) {
-        const V a = exp2(V::load(s + j) - V(base));
+        const V a = weight_of(V::load(s + j) - V(base));
         a.store(s + j);
         t0 += a;
       }
       for (j = whole; j < n; ++j) s[j] = C(0);
       C total = reduce_add(t0 + t1);
-      if (old != top) {
-        const C shrink = exp2(V(old - base))[0];
-        total = total_[r] * shrink + total;
-        if (total_[r] != C(0)) {
+      if (total_[r] != C(0)) {
+        if (old != top) {
+          const V shrink = exp2(V(old - base));
+          total_[r] *= shrink[0];
           C* sum = sum_.data() + r * f_.v_step_;
-          for (int64_t e = 0; e < f_.v_step_; e += kV) (V::load(sum + e) * V(shrink)).store(sum + e);
+          for (int64_t e = 0; e < f_.v_step_; e += kV) (V::load(sum + e) * shrink).store(sum + e);
         }
-      } else {
         total += total_[r];
       }
       total_[r] = total;

@@ -95,6 +95,22 @@ int64_t panel_step(int64_t rows, int64_t p) {
   return panel_width<C>(at_most(kTileCols<C>, rows - p * kTileCols<C>));
 }
 
+// 2^x for weights, x <= 0 but for rounding; NaN stays. Within 2 units in the last place.
+template <class V>
+FS_INLINE V weight_of(V x) {
+  if constexpr (same_type<V, Vec<float>>) {
+    // 2^r for |r| <= 1/2, a minimax fit.
+    constexpr float kP[] = {1.0000001f, 0.69314694f, 0.2402212f, 0.05550713f, 0.009675541f, 0.001327647f};
+    x = max(V(-151.0f), x);
+    const V n = nearbyint(x);
+    V y = kP[5];
+    for (int i = 4; i >= 0; --i) y = fma(y, x - n, V(kP[i]));
+    return scale2(y, n);
+  } else {
+    return exp2(x);
+  }
+}
+
 // The mask of one head: additive in C's sense, or bool (true takes part); absent: no effect.
 template <class C>
 class AttentionMask {

@@ -144,7 +144,7 @@ class Backward {
         if (f_.mask_.any()) f_.mask_.apply(p, head, i0 + r, j0, seen);
         const V lse = f_.lse_[head * f_.q_.rows + i0 + r], d = f_.d_[head * f_.q_.rows + i0 + r];
         for (int64_t j = 0; j < seen; j += kV) {
-          const V w = exp2(V::load(p + j) - lse);
+          const V w = weight_of(V::load(p + j) - lse);
           w.store(p + j);
           (w * (V::load(ds + j) - d)).store(ds + j);
         }

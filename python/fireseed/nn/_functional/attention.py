@@ -79,6 +79,9 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
         bq, bk, bv = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
         q, k, v = (_nn.linear(query, q_proj_weight, bq), _nn.linear(key, k_proj_weight, bk),
                    _nn.linear(value, v_proj_weight, bv))
+    causal = is_causal and key_padding_mask is None and not need_weights
+    if causal:  # the hint stands for the mask, whose hidden half then costs nothing
+        attn_mask = None
     mask = _merge_masks(attn_mask, key_padding_mask, batch, num_heads, length, source, q.dtype)
     extra = 0
     if bias_k is not None and bias_v is not None:
@@ -105,7 +108,7 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
         weights = _nn.softmax(scores, -1)
         if dropout_p > 0.0:
             weights = _nn.dropout(weights, dropout_p, True)
-        out = weights @ v  # (N h, L, head)
+        out = (weights @ v).transpose(0, 1)  # (L, N h, head)
         weights = weights.reshape(batch, num_heads, length, source)
         if average_attn_weights:
             weights = weights.mean(1)
@@ -117,8 +120,8 @@ def multi_head_attention_forward(query, key, value, embed_dim_to_check, num_head
             mask = mask.unsqueeze(0) if mask.shape[0] == 1 else mask.reshape(batch, num_heads, -1, source)
         def four(x):
             return x.reshape(batch, num_heads, x.shape[1], head)
-        out = _nn.scaled_dot_product_attention(four(q), four(k), four(v), mask, dropout_p)
-        out = out.reshape(batch * num_heads, length, head)
-    out = out.transpose(0, 1).reshape(length * batch, embed)
+        out = _nn.scaled_dot_product_attention(four(q), four(k), four(v), mask, dropout_p, causal)
+        out = out.permute(2, 0, 1, 3)  # (L, N, h, head)
+    out = out.reshape(length * batch, embed)
     out = _nn.linear(out, out_proj_weight, out_proj_bias).reshape(length, batch, -1)
     return (out if batched else out.squeeze(1)), weights
