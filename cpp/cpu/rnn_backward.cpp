@@ -24,7 +24,7 @@ class Backward {
         panels_(RnnPanels<T>::count(hidden_)),
         steps_(args.in[8], args.in[11], args.in[11].defined() ? first_size(args.in[11]) : args.in[8].size(1),
                args.attrs<RnnAttrs>().reverse),
-        g_out_(args.in[0]),
+        g_out_(args.in[0].defined() && args.in[0].stride(-1) == 1 ? TensorView{} : args.in[0]),
         h0_(args.in[4]),
         c0_(args.in[5]),
         w_hh_(args.in[7]),
@@ -64,6 +64,12 @@ class Backward {
     const int64_t p = steps_.before(t, r);
     return p >= 0 ? all.data() + p * hidden_ : initial ? initial.data() + r * hidden_ : zeros_.data();
   }
+  // Row r of step t of y's cotangent; null where there is none.
+  const T* g_out_at(int64_t t, int64_t r) {
+    const TensorView& g = args_.in[0];
+    if (g_out_ || !g.defined()) return g_out_ ? g_out_.data() + (steps_.offset(t) + r) * hidden_ : nullptr;
+    return g.ptr<T>() + (steps_.packed() ? (steps_.offset(t) + r) * g.stride(0) : t * g.stride(0) + r * g.stride(1));
+  }
   T* a_at(int64_t s, int64_t r) { return a_.data() + (s % 2 * steps_.batch + r) * a_step_; }
 
   // dh of rows [r0, r1) and the columns of panel q, from the gates' cotangents of step s (its time: t).
@@ -74,59 +80,55 @@ class Backward {
                      static_cast<int>(rnn_least(kW, hidden_ - q * kW)), kGru ? T(1) : T(0), nullptr);
   }
 
-  // The cotangents of the gates of step s, rows [r0, r1), columns of panel q; their sums over rows are added to
-  // `sums`.
-  void to_gates(int64_t s, int64_t t, int64_t r0, int64_t r1, int64_t q, T* sums) {
+  // The cotangents of the gates of step s, rows [r0, r1), columns [j0, j1); their sums over rows are added to `sums`.
+  void to_gates(int64_t s, int64_t t, int64_t r0, int64_t r1, int64_t j0, int64_t j1, T* sums) {
     constexpr int kV = Vec<T>::kSize;
     const int64_t end = rnn_least(r1, steps_.count(t)), first = steps_.offset(t);
-    const int64_t last = rnn_least(hidden_, (q + 1) * kW);
     const Vec<T> one = T(1);
-    for (int64_t j = q * kW; j < last; j += kV) {
-      const int n = last - j < kV ? static_cast<int>(last - j) : kV;
-      Vec<T> sum[kSlots];
-      for (int64_t k = 0; k < kSlots; ++k) sum[k] = rnn_load(sums + k * hidden_ + j, n);
-      for (int64_t r = r0; r < end; ++r) {
-        const int64_t row = first + r;
-        T *d = d_.data() + row * width_ + j, *a = a_at(s, r) + j, *dh = dh_.data() + r * hidden_ + j;
-        const T* g = kLstm || kGru ? gates_.data() + row * width_ + j : nullptr;
-        Vec<T> grad = rnn_load(dh, n);
-        if (g_out_) grad += rnn_load(g_out_.data() + row * hidden_ + j, n);
+    for (int64_t r = r0; r < end; ++r) {
+      const int64_t row = first + r;
+      T *d = d_.data() + row * width_, *a = a_at(s, r), *dh = dh_.data() + r * hidden_;
+      const T* g = kLstm || kGru ? gates_.data() + row * width_ : nullptr;
+      const T* g_out = g_out_at(t, r);
+      T* dc = kLstm ? dc_.data() + r * hidden_ : nullptr;
+      const T* cell = kLstm ? cells_.data() + row * hidden_ : nullptr;
+      const T* prior = kLstm ? before(t, r, cells_, c0_) : kGru ? before(t, r, out_, h0_) : nullptr;
+      for (int64_t j = j0; j < j1; j += kV) {
+        const int n = j1 - j < kV ? static_cast<int>(j1 - j) : kV;
+        const auto gate = [&](int64_t k) { return rnn_load(g + k * hidden_ + j, n); };
+        Vec<T> grad = rnn_load(dh + j, n);
+        if (g_out) grad += rnn_load(g_out + j, n);
         Vec<T> v[kSlots];
         if constexpr (kLstm) {
-          T* dc = dc_.data() + r * hidden_ + j;
-          const Vec<T> in = rnn_load(g, n), forget = rnn_load(g + hidden_, n), u = rnn_load(g + 2 * hidden_, n);
-          const Vec<T> o = rnn_load(g + 3 * hidden_, n), tc = tanh(rnn_load(cells_.data() + row * hidden_ + j, n));
-          const Vec<T> c = rnn_load(before(t, r, cells_, c0_) + j, n);
-          const Vec<T> gc = fma(grad * o, one - tc * tc, rnn_load(dc, n));
+          const Vec<T> in = gate(0), forget = gate(1), u = gate(2), o = gate(3), tc = tanh(rnn_load(cell + j, n));
+          const Vec<T> gc = fma(grad * o, one - tc * tc, rnn_load(dc + j, n));
           v[0] = gc * u * (in * (one - in));
-          v[1] = gc * c * (forget * (one - forget));
+          v[1] = gc * rnn_load(prior + j, n) * (forget * (one - forget));
           v[2] = gc * in * (one - u * u);
           v[3] = grad * tc * (o * (one - o));
-          rnn_store(dc, gc * forget, n);
-          for (int64_t k = 0; k < 4; ++k) rnn_store(a + k * hidden_, v[k], n);
+          rnn_store(dc + j, gc * forget, n);
+          for (int64_t k = 0; k < 4; ++k) rnn_store(a + k * hidden_ + j, v[k], n);
         } else if constexpr (kGru) {
-          const Vec<T> reset = rnn_load(g, n), z = rnn_load(g + hidden_, n), u = rnn_load(g + 2 * hidden_, n);
-          const Vec<T> part = rnn_load(g + 3 * hidden_, n), h = rnn_load(before(t, r, out_, h0_) + j, n);
+          const Vec<T> reset = gate(0), z = gate(1), u = gate(2), part = gate(3), h = rnn_load(prior + j, n);
           v[2] = grad * (one - z) * (one - u * u);
           v[0] = v[2] * part * (reset * (one - reset));
           v[1] = grad * (h - u) * (z * (one - z));
           v[3] = v[2] * reset;
-          rnn_store(dh, grad * z, n);
-          rnn_store(a, v[0], n);
-          rnn_store(a + hidden_, v[1], n);
-          rnn_store(a + 2 * hidden_, v[3], n);
+          rnn_store(dh + j, grad * z, n);
+          rnn_store(a + j, v[0], n);
+          rnn_store(a + hidden_ + j, v[1], n);
+          rnn_store(a + 2 * hidden_ + j, v[3], n);
         } else {
           const Vec<T> y = rnn_load(out_.data() + row * hidden_ + j, n);
           v[0] = kMode == RnnMode::kTanh ? grad * (one - y * y) : where(y <= T(0), Vec<T>(T(0)), grad);
-          rnn_store(a, v[0], n);
+          rnn_store(a + j, v[0], n);
         }
-#pragma GCC unroll 4
         for (int64_t k = 0; k < kSlots; ++k) {
-          rnn_store(d + k * hidden_, v[k], n);
-          sum[k] += v[k];
+          T* sum = sums + k * hidden_ + j;
+          rnn_store(d + k * hidden_ + j, v[k], n);
+          rnn_store(sum, rnn_load(sum, n) + v[k], n);
         }
       }
-      for (int64_t k = 0; k < kSlots; ++k) rnn_store(sums + k * hidden_ + j, sum[k], n);
     }
   }
 
@@ -135,11 +137,11 @@ class Backward {
     if (steps_.steps > 1) w.pack(w_hh_.data(), kGates * hidden_, hidden_);
     reset_sums(rnn_ceil_div(steps_.batch, kRnnRows));
     parallel_for(steps_.batch, kRnnRows, [&](int64_t r0, int64_t r1) {
-      for (int64_t s = steps_.steps - 1; s >= 0; --s)
-        for (int64_t q = 0; q < panels_; ++q) {
-          if (s + 1 < steps_.steps) to_state(s + 1, steps_.time(s + 1), r0, r1, q, w.at(q));
-          to_gates(s, steps_.time(s), r0, r1, q, sums_.data() + r0 / kRnnRows * width_);
-        }
+      for (int64_t s = steps_.steps - 1; s >= 0; --s) {
+        for (int64_t q = 0; q < panels_ && s + 1 < steps_.steps; ++q)
+          to_state(s + 1, steps_.time(s + 1), r0, r1, q, w.at(q));
+        to_gates(s, steps_.time(s), r0, r1, 0, hidden_, sums_.data() + r0 / kRnnRows * width_);
+      }
     });
   }
 
@@ -150,10 +152,9 @@ class Backward {
     const int64_t work = steps_.batch * kW * kGates * hidden_;
     for (int64_t s = steps_.steps - 1; s >= 0; --s)
       parallel_for(panels_, rnn_most(1, kSerialProducts / work), [&](int64_t begin, int64_t end) {
-        for (int64_t q = begin; q < end; ++q) {
-          if (s + 1 < steps_.steps) to_state(s + 1, steps_.time(s + 1), 0, steps_.batch, q, w.at(q));
-          to_gates(s, steps_.time(s), 0, steps_.batch, q, sums_.data());
-        }
+        for (int64_t q = begin; q < end && s + 1 < steps_.steps; ++q)
+          to_state(s + 1, steps_.time(s + 1), 0, steps_.batch, q, w.at(q));
+        to_gates(s, steps_.time(s), 0, steps_.batch, begin * kW, rnn_least(hidden_, end * kW), sums_.data());
       });
   }
 
@@ -173,6 +174,32 @@ class Backward {
     g.c = c, g.c_row = c_row, g.c_col = 1;
     g.beta = beta;
     gemm(g);
+  }
+
+  // The gradient of W_hh: rows of `d` with the states they started from.
+  void to_recurrent(int64_t joint, const T* d, T* to) {
+    const int64_t batch = steps_.batch, rows = steps_.rows;
+    const auto add = [&](int64_t first, int64_t count, const T* h, T beta) {
+      const T* from = d + first * width_;
+      multiply(joint, hidden_, count, from, 1, width_, h, hidden_, to, hidden_, beta);
+      if (kGru)
+        multiply(hidden_, hidden_, count, from + 3 * hidden_, 1, width_, h, hidden_, to + 2 * hidden_ * hidden_,
+                 hidden_, beta);
+    };
+    if (!steps_.packed()) {  // the states are the results of the step before
+      const int64_t first = steps_.time(0) * batch, others = first == 0 ? batch : 0;
+      add(others, rows - batch, out_.data() + (batch - others) * hidden_, T(0));
+      if (h0_) add(first, batch, h0_.data(), T(1));
+      return;
+    }
+    Scratch<T> h(rnn_most(1, rows * hidden_));
+    parallel_for(steps_.steps, 16384 / rnn_most(1, batch * hidden_) + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t)
+        for (int64_t r = 0; r < steps_.count(t); ++r)
+          __builtin_memcpy(h.data() + (steps_.offset(t) + r) * hidden_, before(t, r, out_, h0_),
+                           static_cast<size_t>(hidden_) * sizeof(T));
+    });
+    add(0, rows, h.data(), T(0));
   }
 
   // The gradients that are products over all rows.
@@ -197,19 +224,7 @@ class Backward {
       const RnnDense<T> x(args_.in[3]);
       multiply(kGates * hidden_, input_, rows, d, 1, width_, x.data(), input_, target(3), input_);
     }
-    if (wanted(4)) {
-      Scratch<T> h(rnn_most(1, rows * hidden_));  // the state each row started from
-      parallel_for(steps_.steps, 16384 / rnn_most(1, steps_.batch * hidden_) + 1, [&](int64_t begin, int64_t end) {
-        for (int64_t t = begin; t < end; ++t)
-          for (int64_t r = 0; r < steps_.count(t); ++r)
-            __builtin_memcpy(h.data() + (steps_.offset(t) + r) * hidden_, before(t, r, out_, h0_),
-                             static_cast<size_t>(hidden_) * sizeof(T));
-      });
-      multiply(joint, hidden_, rows, d, 1, width_, h.data(), hidden_, target(4), hidden_);
-      if (kGru)
-        multiply(hidden_, hidden_, rows, d + 3 * hidden_, 1, width_, h.data(), hidden_,
-                 target(4) + 2 * hidden_ * hidden_, hidden_);
-    }
+    if (wanted(4)) to_recurrent(joint, d, target(4));
     for (int i = 5; i < 7; ++i)
       for (int64_t j = 0; wanted(i) && j < kGates * hidden_; ++j) {
         T sum = 0;
