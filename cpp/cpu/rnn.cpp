@@ -81,83 +81,76 @@ class Forward {
       __builtin_memcpy(h_next + r * h_step_, h + r * h_step_, static_cast<size_t>(hidden_) * sizeof(T));
   }
 
-  // Gates of one block of rows and columns: where they are, and how far it is to the next row and to the next gate.
+  // Sums of one block of rows and columns: where they are, and how far it is to the next row and to the next gate.
   struct Block {
-    T* gates;
+    T* sums;
     int64_t step, gate;
   };
-  Block block_at(int64_t t, int64_t r0, int64_t j) {
-    return {gates_ + (steps_.offset(t) + r0) * kSlots * hidden_ + j, kSlots * hidden_, hidden_};
-  }
-  Block block_in(T* local) { return {local, kSlots * kW, kW}; }
+  static Block block_in(T* local) { return {local, kSlots * kW, kW}; }
 
-  // + x W_ih^T + bias for the columns of panel q; panel_of(p): packed panel p.
+  // x W_ih^T + bias for the columns of panel q; panel_of(p): packed panel p.
   template <class F>
-  void add_input(const Block& b, const T* x, int64_t x_step, int64_t rows, int64_t q, F panel_of) {
-    const int cols = static_cast<int>(rnn_least(kW, hidden_ - q * kW));
+  void from_input(const Block& b, const T* x, int64_t x_step, int64_t rows, int64_t q, F panel_of) {
     for (int64_t g = 0; g < kGates; ++g)
-      rnn_product<T>(input_, x, x_step, rows, panel_of(g * panels_ + q), b.gates + g * b.gate, b.step, cols, T(0),
-                     bias_.data() + g * hidden_ + q * kW);
+      rnn_product<T>(input_, x, x_step, rows, panel_of(g * panels_ + q), b.sums + g * b.gate, b.step, columns_of(q),
+                     T(0), bias_.data() + g * hidden_ + q * kW);
   }
-  // + h W_hh^T; the GRU's third product goes to a slot of its own, with its bias. h null: a state of zeros.
+  // beta times what is there + h W_hh^T; the GRU's third product goes to a slot of its own, with its bias. h null: a
+  // state of zeros.
   template <class F>
-  void add_state(const Block& b, const T* h, int64_t rows, int64_t q, F panel_of) {
-    const int cols = static_cast<int>(rnn_least(kW, hidden_ - q * kW));
+  void from_state(const Block& b, const T* h, int64_t rows, int64_t q, T beta, F panel_of) {
+    const int cols = columns_of(q);
     for (int64_t g = 0; g < kGates; ++g) {
       const bool apart = kGru && g == 2;
-      T* c = b.gates + (apart ? 3 : g) * b.gate;
-      const T* bias = bias_.data() + 3 * hidden_ + q * kW;
+      T* c = b.sums + (apart ? 3 : g) * b.gate;
+      const T* bias = apart ? bias_.data() + 3 * hidden_ + q * kW : nullptr;
       if (h) {
-        rnn_product<T>(hidden_, h, h_step_, rows, panel_of(g * panels_ + q), c, b.step, cols, apart ? T(0) : T(1),
-                       apart ? bias : nullptr);
-      } else if (apart) {
+        rnn_product<T>(hidden_, h, h_step_, rows, panel_of(g * panels_ + q), c, b.step, cols, apart ? T(0) : beta,
+                       bias);
+      } else if (apart || beta == T(0)) {
         for (int64_t r = 0; r < rows; ++r)
-          __builtin_memcpy(c + r * b.step, bias, static_cast<size_t>(cols) * sizeof(T));
+          for (int j = 0; j < cols; ++j) c[r * b.step + j] = bias ? bias[j] : T(0);
       }
     }
   }
-  // From the sums to the new state of rows [r0, r0 + rows) of step t, columns [j, j + cols).
+  // From the sums, with those of the input where they are made apart (rows as in the gates), to the new state of rows
+  // [r0, r0 + rows) of step t, columns [j, j + cols).
+  template <bool kApart>
   void activate(const Block& b, int64_t t, int64_t r0, int64_t rows, int64_t j, int64_t cols, const T* h, T* h_next) {
     constexpr int kV = Vec<T>::kSize;
-    const int64_t at = (steps_.offset(t) + r0) * hidden_ + j;
-    for (int64_t r = 0; r < rows; ++r)
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = steps_.offset(t) + r0 + r, state = (r0 + r) * h_step_ + j;
+      const T *sums = b.sums + r * b.step, *input = kApart ? projected_ + row * kSlots * hidden_ + j : nullptr;
+      T* kept = keep_ ? gates_ + row * kSlots * hidden_ + j : nullptr;
+      T* cell = kLstm ? cell_.data() + (r0 + r) * hidden_ + j : nullptr;
       for (int64_t i = 0; i < cols; i += kV) {
         const int n = cols - i < kV ? static_cast<int>(cols - i) : kV;
-        T* g = b.gates + r * b.step + i;
-        const int64_t row = (r0 + r) * h_step_ + j + i;
-        Vec<T> y;
+        const auto sum = [&](int64_t k) {
+          const Vec<T> s = rnn_load(sums + k * b.gate + i, n);
+          return kApart && !(kGru && k == 3) ? s + rnn_load(input + k * hidden_ + i, n) : s;
+        };
+        Vec<T> y, v[4];
         if constexpr (kLstm) {
-          T* cell = cell_.data() + (r0 + r) * hidden_ + j + i;
-          const Vec<T> in = sigmoid(rnn_load(g, n)), forget = sigmoid(rnn_load(g + b.gate, n));
-          const Vec<T> u = tanh(rnn_load(g + 2 * b.gate, n)), o = sigmoid(rnn_load(g + 3 * b.gate, n));
-          const Vec<T> c = fma(forget, rnn_load(cell, n), in * u);
-          y = o * tanh(c);
-          rnn_store(cell, c, n);
-          if (keep_) {
-            rnn_store(g, in, n);
-            rnn_store(g + b.gate, forget, n);
-            rnn_store(g + 2 * b.gate, u, n);
-            rnn_store(g + 3 * b.gate, o, n);
-            rnn_store(cells_ + at + r * hidden_ + i, c, n);
-          }
+          v[0] = sigmoid(sum(0)), v[1] = sigmoid(sum(1)), v[2] = tanh(sum(2)), v[3] = sigmoid(sum(3));
+          const Vec<T> c = fma(v[1], rnn_load(cell + i, n), v[0] * v[2]);
+          y = v[3] * tanh(c);
+          rnn_store(cell + i, c, n);
+          if (keep_) rnn_store(cells_ + row * hidden_ + j + i, c, n);
         } else if constexpr (kGru) {
-          const Vec<T> reset = sigmoid(rnn_load(g, n)), z = sigmoid(rnn_load(g + b.gate, n));
-          const Vec<T> u = tanh(fma(reset, rnn_load(g + 3 * b.gate, n), rnn_load(g + 2 * b.gate, n)));
-          y = fma(z, rnn_load(h + row, n) - u, u);
-          if (keep_) {
-            rnn_store(g, reset, n);
-            rnn_store(g + b.gate, z, n);
-            rnn_store(g + 2 * b.gate, u, n);
-          }
+          v[0] = sigmoid(sum(0)), v[1] = sigmoid(sum(1)), v[3] = sum(3);
+          v[2] = tanh(fma(v[0], v[3], kApart ? rnn_load(input + 2 * hidden_ + i, n) : sum(2)));
+          y = fma(v[1], rnn_load(h + state + i, n) - v[2], v[2]);
         } else {
-          const Vec<T> s = rnn_load(g, n);
-          y = kMode == RnnMode::kTanh ? tanh(s) : where(s <= T(0), Vec<T>(T(0)), s);
+          y = kMode == RnnMode::kTanh ? tanh(sum(0)) : where(sum(0) <= T(0), Vec<T>(T(0)), sum(0));
         }
-        rnn_store(h_next + row, y, n);
-        rnn_store(out_ + at + r * hidden_ + i, y, n);
+        if (kSlots > 1 && keep_)
+          for (int64_t k = 0; k < kSlots; ++k) rnn_store(kept + k * hidden_ + i, v[k], n);
+        rnn_store(h_next + state + i, y, n);
+        rnn_store(out_ + row * hidden_ + j + i, y, n);
       }
+    }
   }
-  int64_t columns_of(int64_t q) const { return rnn_least(kW, hidden_ - q * kW); }
+  int columns_of(int64_t q) const { return static_cast<int>(rnn_least(kW, hidden_ - q * kW)); }
   void swap_states() {
     T* h = h_now_;
     h_now_ = h_next_;
@@ -181,10 +174,10 @@ class Forward {
           __builtin_memcpy(rows.data() + r * x_step, x_at(t, r0 + r), static_cast<size_t>(input_) * sizeof(T));
         const T* state = s == 0 && !h0_ ? nullptr : h + r0 * h_step_;
         for (int64_t q = 0; n > 0 && q < panels_; ++q) {
-          const Block b = gates_ ? block_at(t, r0, q * kW) : block_in(local.data());
-          add_input(b, rows.data(), x_step, n, q, x_panel);
-          add_state(b, state, n, q, h_panel);
-          activate(b, t, r0, n, q * kW, columns_of(q), h, h_next);
+          const Block b = block_in(local.data());
+          from_input(b, rows.data(), x_step, n, q, x_panel);
+          from_state(b, state, n, q, T(1), h_panel);
+          activate<false>(b, t, r0, n, q * kW, columns_of(q), h, h_next);
         }
         T* other = h;
         h = h_next;
@@ -214,14 +207,13 @@ class Forward {
     const int64_t width = kSlots * hidden_;
     const int64_t stretch = gates_ ? steps_.steps : rnn_least(steps_.steps, rnn_ceil_div(512, batch));
     Scratch<T> buffer(gates_ ? 0 : rnn_least(rows, stretch * batch) * width);
-    T* const kept = gates_;
     const int64_t work = batch * kW * kGates * hidden_;
     for (int64_t s0 = 0; s0 < steps_.steps; s0 += stretch) {
       const int64_t s1 = rnn_least(steps_.steps, s0 + stretch);
       const int64_t ta = steps_.time(s0), tb = steps_.time(s1 - 1), first = rnn_least(ta, tb),
                     last = rnn_most(ta, tb);
       const int64_t row0 = steps_.offset(first), row1 = steps_.offset(last) + steps_.count(last);
-      if (!kept) gates_ = buffer.data() - row0 * width;
+      projected_ = gates_ ? gates_ : buffer.data() - row0 * width;
       GemmCall<T> g{};
       g.m = row1 - row0;
       g.n = kGates * hidden_;
@@ -232,7 +224,7 @@ class Forward {
       g.b = w_ih_.data();
       g.b_row = 1;
       g.b_col = input_;
-      g.c = gates_ + row0 * width;
+      g.c = projected_ + row0 * width;
       g.c_row = width;
       g.c_col = 1;
       g.bias_col = bias_.data();
@@ -242,16 +234,16 @@ class Forward {
         carry(t, 0, batch, h_now_, h_next_);
         const T* state = s == 0 && !h0_ ? nullptr : h_now_;
         parallel_for(panels_, rnn_most(1, kSerialProducts / work), [&](int64_t begin, int64_t end) {
+          Scratch<T> local(n * kSlots * kW);
           for (int64_t q = begin; q < end; ++q) {
-            const Block b = block_at(t, 0, q * kW);
-            add_state(b, state, n, q, h_panel);
-            activate(b, t, 0, n, q * kW, columns_of(q), h_now_, h_next_);
+            const Block b = block_in(local.data());
+            from_state(b, state, n, q, T(0), h_panel);
+            activate<true>(b, t, 0, n, q * kW, columns_of(q), h_now_, h_next_);
           }
         });
         swap_states();
       }
     }
-    gates_ = kept;
   }
 
   // A single step: each panel of the weights is packed by the task that needs it, or, for few rows, none is.
@@ -273,34 +265,34 @@ class Forward {
         g.bias_col = bias;
         gemm(g);
       };
-      multiply(x_at(0, 0), x_row_, w_ih_.data(), input_, kGates * hidden_, b.gates, T(0), bias_.data());
+      multiply(x_at(0, 0), x_row_, w_ih_.data(), input_, kGates * hidden_, b.sums, T(0), bias_.data());
       const int64_t joint = (kGru ? 2 : kGates) * hidden_;
-      if (state) multiply(state, h_step_, w_hh_.data(), hidden_, joint, b.gates, T(1), nullptr);
+      if (state) multiply(state, h_step_, w_hh_.data(), hidden_, joint, b.sums, T(1), nullptr);
       if (kGru) {
         if (state)
-          multiply(state, h_step_, w_hh_.data() + joint * hidden_, hidden_, hidden_, b.gates + 3 * hidden_, T(0),
+          multiply(state, h_step_, w_hh_.data() + joint * hidden_, hidden_, hidden_, b.sums + 3 * hidden_, T(0),
                    bias_.data() + 3 * hidden_);
         else
           for (int64_t r = 0; r < n; ++r)
-            __builtin_memcpy(b.gates + r * width + 3 * hidden_, bias_.data() + 3 * hidden_,
+            __builtin_memcpy(b.sums + r * width + 3 * hidden_, bias_.data() + 3 * hidden_,
                              static_cast<size_t>(hidden_) * sizeof(T));
       }
-      activate(b, 0, 0, n, 0, hidden_, h_now_, h_next_);
+      activate<false>(b, 0, 0, n, 0, hidden_, h_now_, h_next_);
     } else {
       const int64_t work = kW * kGates * ((n + 8) * (input_ + hidden_) + 40 * n);
       parallel_for(panels_, rnn_most(1, kSerialProducts / work), [&](int64_t begin, int64_t end) {
-        Scratch<T> panel(kW * rnn_most(input_, hidden_)), local(gates_ ? 0 : n * kSlots * kW);
+        Scratch<T> panel(kW * rnn_most(input_, hidden_)), local(n * kSlots * kW);
         for (int64_t q = begin; q < end; ++q) {
-          const Block b = gates_ ? block_at(0, 0, q * kW) : block_in(local.data());
-          add_input(b, x_at(0, 0), x_row_, n, q, [&](int64_t p) {
+          const Block b = block_in(local.data());
+          from_input(b, x_at(0, 0), x_row_, n, q, [&](int64_t p) {
             RnnPanels<T>::pack_gate(panel.data(), w_ih_.data(), p, hidden_, input_);
             return panel.data();
           });
-          add_state(b, state, n, q, [&](int64_t p) {
+          from_state(b, state, n, q, T(1), [&](int64_t p) {
             RnnPanels<T>::pack_gate(panel.data(), w_hh_.data(), p, hidden_, hidden_);
             return panel.data();
           });
-          activate(b, 0, 0, n, q * kW, columns_of(q), h_now_, h_next_);
+          activate<false>(b, 0, 0, n, q * kW, columns_of(q), h_now_, h_next_);
         }
       });
     }
@@ -312,7 +304,8 @@ class Forward {
   RnnSteps steps_;
   const RnnDense<T> x_, h0_, c0_, w_ih_, w_hh_;
   T *const out_, *const cells_;
-  T* gates_;  // the gates of all rows, or null
+  T* const gates_;          // the gates of all rows, or null
+  T* projected_ = nullptr;  // by columns: x W_ih^T + bias, rows as in the gates
   const int64_t h_step_;
   const T* x_data_;
   int64_t x_row_, x_time_;
