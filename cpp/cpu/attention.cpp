@@ -109,9 +109,9 @@ class Forward {
     void weigh(int64_t r, int64_t seen, int64_t n) {
       C* s = scores_.data() + r * kStep;
       const V low = V(-static_cast<C>(__builtin_inf()));
-      const int64_t whole = whole_vectors<C>(seen);  // kKeys is a multiple of them
-      for (int64_t j = seen; j < whole; ++j) s[j] = low[0];
-      V m0 = low, m1 = low;
+      const int64_t whole = seen / kV * kV;
+      const Mask<C> tail = Mask<C>::first(static_cast<int>(seen - whole));
+      V m0 = where(tail, V::load(s + whole), low), m1 = low;  // the buffer has a vector more than kKeys
       int64_t j = 0;
       for (; j + 2 * kV <= whole; j += 2 * kV) {
         m0 = max(V::load(s + j), m0);
@@ -120,7 +120,8 @@ class Forward {
       if (j < whole) m0 = max(V::load(s + j), m0);
       const C old = max_[r], found = reduce_max(max(m0, m1)), top = found > old ? found : old;
       const C base = top == low[0] ? C(0) : top;
-      V t0 = C(0), t1 = C(0);
+      V t0 = where(tail, weight_of(V::load(s + whole) - V(base)), V(C(0))), t1 = C(0);
+      t0.store(s + whole);
       for (j = 0; j + 2 * kV <= whole; j += 2 * kV) {
         const V a = weight_of(V::load(s + j) - V(base)), b = weight_of(V::load(s + j + kV) - V(base));
         a.store(s + j);
@@ -133,7 +134,7 @@ class Forward {
         a.store(s + j);
         t0 += a;
       }
-      for (j = whole; j < n; ++j) s[j] = C(0);
+      for (j = whole + kV; j < n; j += kV) V(C(0)).store(s + j);
       C total = reduce_add(t0 + t1);
       if (total_[r] != C(0)) {
         if (old != top) {

@@ -143,12 +143,16 @@ class Backward {
         C *p = p_.data() + r * kStep, *ds = ds_.data() + r * kStep;
         if (f_.mask_.any()) f_.mask_.apply(p, head, i0 + r, j0, seen);
         const V lse = f_.lse_[head * f_.q_.rows + i0 + r], d = f_.d_[head * f_.q_.rows + i0 + r];
-        for (int64_t j = 0; j < seen; j += kV) {
-          const V w = weight_of(V::load(p + j) - lse);
+        for (int64_t j = 0; j < n; j += kV) {  // the buffers have a vector more than kKeys
+          V w = weight_of(V::load(p + j) - lse), dw = w * (V::load(ds + j) - d);
+          if (j + kV > seen) {
+            const Mask<C> in = Mask<C>::first(static_cast<int>(at_least(0, seen - j)));
+            w = where(in, w, V(C(0)));
+            dw = where(in, dw, V(C(0)));
+          }
           w.store(p + j);
-          (w * (V::load(ds + j) - d)).store(ds + j);
+          dw.store(ds + j);
         }
-        for (int64_t j = seen; j < n; ++j) p[j] = ds[j] = C(0);
       }
       C* gq = f_.gq_at(range, head) + i0 * q_step;
       rows_product<false>(rows, p_.data(), kStep, n, g, v_step, gv_.data(), v_step, v_step, C(1), C(1));

@@ -53,7 +53,11 @@ void attention_infer(Inputs in, const void*, Tensor* out) {
   out[1] = make_shell(rows, is_half(q.dtype()) ? DType::kFloat32 : q.dtype(), q.device());
 }
 void attention_backward_infer(Inputs in, const void*, Tensor* out) {
-  for (int i = 0; i < 3; ++i) out[i] = shell_by_rows(in[i + 1].sizes(), in[i + 1].dtype(), in[i + 1].device());
+  for (int i = 0; i < 3; ++i) {
+    const Tensor& x = in[i + 1];
+    const bool by_rows = x.dim() == 4 && x.stride(1) < x.stride(2);
+    out[i] = by_rows ? shell_by_rows(x.sizes(), x.dtype(), x.device()) : make_shell(x.sizes(), x.dtype(), x.device());
+  }
 }
 
 // The scores' softmax (..., L, S), rows that see nothing as zeros. k has q's heads.
