@@ -2,6 +2,7 @@
 #include "cpu/gemm.h"
 
 #include "base/parallel.h"
+#include "cpu/gemm_bf16.h"
 #include "cpu/gemm_pack.h"
 
 namespace fireseed::cpu::FS_ISA {
@@ -80,15 +81,42 @@ constexpr int64_t kOwnRows = 16 * kMaxRows;  // up to here one task takes all ro
 template <class T>
 constexpr int64_t kMaxDepth = kBlockK<T> * 7 / 4;  // of a block of K
 
+// Panels of S's compute type.
 template <class S>
+struct PlainPanels {
+  using Packed = compute_type<S>;                        // an element of the panels
+  static constexpr int kDepth = 1;                       // how many of K's it holds
+  static constexpr bool kDirect = same_type<S, Packed>;  // operands may be read where they lie
+  static void pack_b(Packed* dst, const S* src, int64_t row, int64_t col, int64_t k, int n) {
+    FS_ISA::pack_b<Packed>(dst, src, row, col, k, n);
+  }
+  static void pack_rows(Packed* dst, int64_t step, const S* src, int64_t row, int64_t col, int64_t m, int64_t k) {
+    pack_a_rows<Packed>(dst, step, src, row, col, m, k);
+  }
+  static void pack_cols(Packed* dst, const S* src, int64_t col, int64_t m, int64_t k) {
+    pack_a_cols<Packed>(dst, src, col, m, k);
+  }
+  static auto kernel(int rows, int vecs, bool row_a) { return tile_kernel_for<Packed>(rows, vecs, row_a); }
+};
+
+// Blocks of about kBlockK along K.
+template <class S, class Panels>
+int64_t count_k_blocks(int64_t k) {
+  constexpr int64_t kBlock = kBlockK<compute_type<S>> * Panels::kDepth;
+  return most(1, (k + kBlock / 4) / kBlock);
+}
+
+template <class S, class Panels = PlainPanels<S>>
 void gemm_blocked(const GemmCall<S>& g) {
   using T = compute_type<S>;
-  constexpr int kV = Vec<T>::kSize, kW = kTileCols<T>;
-  constexpr bool kSame = same_type<S, T>;
+  using P = typename Panels::Packed;
+  constexpr int kV = Vec<T>::kSize, kW = kTileCols<T>, kDepth = Panels::kDepth;
+  constexpr bool kSame = Panels::kDirect;
   const RowPanels panels(g.m);
   const int64_t col_panels = ceil_div(g.n, kW);
-  const int64_t k_blocks = most(1, (g.k + kBlockK<T> / 4) / kBlockK<T>);
-  const int64_t kc = ceil_div(ceil_div(g.k, k_blocks), 8) * 8;  // at most kMaxDepth<T>
+  const int64_t k_blocks = count_k_blocks<S, Panels>(g.k);
+  const int64_t kc = ceil_div(ceil_div(g.k, k_blocks), 8) * 8;  // at most kDepth kMaxDepth<T>
+  const int64_t depth = kc / kDepth;
 
   // What needs packing. A panel of B is read once per row panel, one of A once per column panel.
   const bool row_a = g.a_col == 1 || g.a_row != 1;
@@ -110,15 +138,15 @@ void gemm_blocked(const GemmCall<S>& g) {
     if (row_groups * col_blocks < want) col_blocks = most(col_blocks, least(max_blocks, ceil_div(want, row_groups)));
   }
 
-  Scratch<T> b_pack(packs_b ? col_panels * kW * kc : tail_b ? kW * g.k : 0);
+  Scratch<P> b_pack(packs_b ? col_panels * kW * depth : tail_b ? kW * g.k : 0);
   const auto pack_panel = [&](int64_t q, int64_t k0, int64_t kn) {
     const int64_t j = q * kW;
-    pack_b<T>(b_pack.data() + q * kW * kc, g.b + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col, kn,
-              static_cast<int>(least(kW, g.n - j)));
+    Panels::pack_b(b_pack.data() + q * kW * depth, g.b + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col, kn,
+                   static_cast<int>(least(kW, g.n - j)));
   };
   if (tail_b) {
     const int64_t j = (col_panels - 1) * kW;
-    pack_b<T>(b_pack.data(), g.b + j, g.b_row, g.b_col, g.k, static_cast<int>(g.n - j));
+    Panels::pack_b(b_pack.data(), g.b + j, g.b_row, g.b_col, g.k, static_cast<int>(g.n - j));
   }
 
   // Block [k0, k0 + kn) of one task.
@@ -130,36 +158,40 @@ void gemm_blocked(const GemmCall<S>& g) {
     const bool first = k0 == 0, last = k0 + kn == g.k;
     if (own_b)
       for (int64_t q = q_begin; q < q_end; ++q) pack_panel(q, k0, kn);
-    alignas(64) T a_pack[kMaxRows * (kMaxDepth<T> + 16)];
+    alignas(64) P a_pack[kMaxRows * (kMaxDepth<T> + 16)];
     for (int64_t p = piece_begin(panels.count, row_groups, rg); p < p_end; ++p) {
       const int64_t i = panels.begin(p);
       const int rows = panels.rows(p);
       const S* src = g.a + i * g.a_row + k0 * g.a_col;
-      const T* a = reinterpret_cast<const T*>(src);
+      const P* a = reinterpret_cast<const P*>(src);
       int64_t step = row_a ? g.a_row : g.a_col;
       if (pack_a) {
         a = a_pack;
-        step = row_a ? kc + 16 : rows;
-        if (row_a) pack_a_rows<T>(a_pack, step, src, g.a_row, g.a_col, rows, kn);
-        else pack_a_cols<T>(a_pack, src, g.a_col, rows, kn);
+        step = row_a ? depth + 16 : rows;
+        if (row_a) Panels::pack_rows(a_pack, step, src, g.a_row, g.a_col, rows, kn);
+        else Panels::pack_cols(a_pack, src, g.a_col, rows, kn);
       }
       for (int64_t q = q_begin; q < q_end; ++q) {
         const int64_t j = q * kW;
         const int cols = static_cast<int>(least(kW, g.n - j));
         const int width = panel_width<T>(cols);
         const bool packed = packs_b || (tail_b && q == col_panels - 1);
-        const T* b = packs_b  ? b_pack.data() + q * kW * kc
+        const P* b = packs_b  ? b_pack.data() + q * kW * depth
                      : packed ? b_pack.data() + k0 * width
-                              : reinterpret_cast<const T*>(g.b) + k0 * g.b_row + j;
-        const TileStore<T> store = {g.c + i * g.c_row + j,
-                                    g.c_row,
-                                    g.alpha,
-                                    first ? g.beta : T(1),
-                                    last && g.bias_col ? g.bias_col + j : nullptr,
-                                    last && g.bias_row ? g.bias_row + i : nullptr,
-                                    last && g.relu,
-                                    cols};
-        tile_kernel_for<T>(rows, width / kV, row_a)(kn, a, step, b, packed ? width : g.b_row, store);
+                              : reinterpret_cast<const P*>(g.b) + k0 * g.b_row + j;
+        TileStore<T> store = {g.c + i * g.c_row + j,
+                              g.c_row,
+                              g.alpha,
+                              first ? g.beta : T(1),
+                              last && g.bias_col ? g.bias_col + j : nullptr,
+                              last && g.bias_row ? g.bias_row + i : nullptr,
+                              last && g.relu,
+                              cols};
+        if constexpr (sizeof(S) == 2) {
+          if (g.rounded) store.half = reinterpret_cast<uint16_t*>(g.rounded + i * g.c_row + j);
+          store.bf16 = same_type<S, bfloat16>;
+        }
+        Panels::kernel(rows, width / kV, row_a)(ceil_div(kn, kDepth), a, step, b, packed ? width : g.b_row, store);
       }
     }
   };
@@ -225,6 +257,13 @@ GemmCall<S> transposed(const GemmCall<S>& g) {
   return t;
 }
 
+// Few tiles and a long K: not enough work side by side.
+template <class S>
+bool splits_k(const GemmCall<S>& g) {
+  const int64_t tiles = ceil_div(g.m, kMaxRows) * ceil_div(g.n, kTileCols<compute_type<S>>);
+  return tiles <= 32 && g.k >= 4096 && g.k >= 8 * most(g.m, g.n);
+}
+
 template <class S>
 void gemm_any(GemmCall<S> g) {
   using T = compute_type<S>;
@@ -254,8 +293,12 @@ void gemm_any(GemmCall<S> g) {
   if constexpr (same_type<S, T>) {
     if (g.m * g.n * g.k <= kSerialProducts && (g.a_col == 1 || g.a_row == 1)) return gemm_small(g);
   }
-  const int64_t tiles = ceil_div(g.m, kMaxRows) * ceil_div(g.n, kTileCols<T>);
-  if (tiles <= 32 && g.k >= 4096 && g.k >= 8 * most(g.m, g.n)) return gemm_split_k(g, least(16, g.k / 1024));
+  if (splits_k(g)) return gemm_split_k(g, least(16, g.k / 1024));
+#if defined(__AVX512F__)
+  if constexpr (same_type<S, bfloat16>) {
+    if (has_bf16_products()) return gemm_blocked<S, PairPanels>(g);
+  }
+#endif
   gemm_blocked(g);
 }
 
@@ -283,6 +326,20 @@ template void gemm_combine(const GemmCall<float>&, const float*, int64_t);
 template void gemm_combine(const GemmCall<double>&, const double*, int64_t);
 template void gemm_combine(const GemmCall<float16>&, const float*, int64_t);
 template void gemm_combine(const GemmCall<bfloat16>&, const float*, int64_t);
+
+template <class S>
+bool gemm_rounds(const GemmCall<S>& g) {
+  if (g.m <= kMaxSkinnyRows || g.n <= kMaxSkinnyRows || g.k < 2 || g.beta != 0 || g.c_col != 1 || splits_k(g))
+    return false;
+#if defined(__AVX512F__)
+  if constexpr (same_type<S, bfloat16>) {
+    if (has_bf16_products()) return count_k_blocks<S, PairPanels>(g.k) == 1;
+  }
+#endif
+  return count_k_blocks<S, PlainPanels<S>>(g.k) == 1;
+}
+template bool gemm_rounds(const GemmCall<float16>&);
+template bool gemm_rounds(const GemmCall<bfloat16>&);
 
 void gemm(const GemmCall<float>& call) { gemm_any(call); }
 void gemm(const GemmCall<double>& call) { gemm_any(call); }

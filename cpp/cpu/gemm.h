@@ -25,7 +25,13 @@ struct GemmCall {
   const T* bias_col = nullptr;  // n values, one a column
   const T* bias_row = nullptr;  // m values, one a row
   bool relu = false;
+  // Halves only: C's values are rounded to here instead (strides as c's), where gemm_rounds(*this).
+  S* rounded = nullptr;
 };
+
+// Whether a product of halves can be rounded on the way out: it has one block of K, and beta is 0.
+template <class S>
+bool gemm_rounds(const GemmCall<S>& call);
 
 // Any m, n, k >= 0 (k == 0 gives beta C + bias). May use threads; inside a parallel region it runs alone. The result
 // depends on the call alone, not on the number of threads.

@@ -34,8 +34,57 @@ struct TileStore {
   const T* bias_col;  // of the tile's first column, or null
   const T* bias_row;  // of the tile's first row, or null
   bool relu;
-  int cols;  // valid columns
+  int cols;                  // valid columns
+  uint16_t* half = nullptr;  // where set: c's values go here instead, rounded, row by row c_step apart
+  bool bf16 = false;         // to bfloat16, else to float16
 };
+
+// Writes the sums of one tile to C.
+template <class T, int kRows, int kVecs>
+FS_INLINE void finish_tile(const Vec<T> (&acc)[kRows][kVecs], const TileStore<T>& s) {
+  constexpr int kV = Vec<T>::kSize;
+  const bool plain = !s.bias_col && !s.bias_row && !s.relu && !s.half;
+  if (plain && s.cols == kVecs * kV) {
+    if (s.beta == T(0)) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < kVecs; ++v) (acc[i][v] * Vec<T>(s.alpha)).store(s.c + i * s.c_step + v * kV);
+    } else {
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < kVecs; ++v) {
+          T* c = s.c + i * s.c_step + v * kV;
+          fma(Vec<T>(s.beta), Vec<T>::load(c), acc[i][v] * Vec<T>(s.alpha)).store(c);
+        }
+    }
+    return;
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kVecs; ++v) {
+    const int left = s.cols - v * kV, n = left < 0 ? 0 : left > kV ? kV : left;
+    const Vec<T> bias = s.bias_col ? Vec<T>::load(s.bias_col + v * kV, n) : Vec<T>(T(0));
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      T* c = s.c + i * s.c_step + v * kV;
+      Vec<T> r = acc[i][v] * Vec<T>(s.alpha);
+      if (s.beta != T(0)) r = fma(Vec<T>(s.beta), Vec<T>::load(c, n), r);
+      if (s.bias_col) r += bias;
+      if (s.bias_row) r += Vec<T>(s.bias_row[i]);
+      if (s.relu) r = where(r < Vec<T>(T(0)), Vec<T>(T(0)), r);
+      if constexpr (same_type<T, float>) {
+        if (s.half) {
+          uint16_t* h = s.half + i * s.c_step + v * kV;
+          if (s.bf16) store_float(reinterpret_cast<bfloat16*>(h), r, n);
+          else store_float(reinterpret_cast<float16*>(h), r, n);
+          continue;
+        }
+      }
+      r.store(c, n);
+    }
+  }
+}
 
 // tile(i, j) = sum over k of a(i, k) b(k, j); b's rows hold kVecs whole vectors (readable, also beyond the valid
 // columns). kRowA: a(i, k) = a[i * a_step + k], else a[k * a_step + i].
@@ -69,39 +118,7 @@ void tile_kernel(int64_t k, const T* a, int64_t a_step, const T* b, int64_t b_st
       a += a_step;
     }
   }
-  const bool plain = !s.bias_col && !s.bias_row && !s.relu;
-  if (plain && s.cols == kVecs * kV) {
-    if (s.beta == T(0)) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 4
-        for (int v = 0; v < kVecs; ++v) (acc[i][v] * Vec<T>(s.alpha)).store(s.c + i * s.c_step + v * kV);
-    } else {
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 4
-        for (int v = 0; v < kVecs; ++v) {
-          T* c = s.c + i * s.c_step + v * kV;
-          fma(Vec<T>(s.beta), Vec<T>::load(c), acc[i][v] * Vec<T>(s.alpha)).store(c);
-        }
-    }
-    return;
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < kVecs; ++v) {
-    const int left = s.cols - v * kV, n = left < 0 ? 0 : left > kV ? kV : left;
-    const Vec<T> bias = s.bias_col ? Vec<T>::load(s.bias_col + v * kV, n) : Vec<T>(T(0));
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-      T* c = s.c + i * s.c_step + v * kV;
-      Vec<T> r = acc[i][v] * Vec<T>(s.alpha);
-      if (s.beta != T(0)) r = fma(Vec<T>(s.beta), Vec<T>::load(c, n), r);
-      if (s.bias_col) r += bias;
-      if (s.bias_row) r += Vec<T>(s.bias_row[i]);
-      if (s.relu) r = where(r < Vec<T>(T(0)), Vec<T>(T(0)), r);
-      r.store(c, n);
-    }
-  }
+  finish_tile<T, kRows, kVecs>(acc, s);
 }
 
 template <class T>

@@ -56,6 +56,7 @@ struct Products {
   const A* a = nullptr;
   const A* b = nullptr;
   C* c = nullptr;
+  A* rounded = nullptr;  // of halves: c's values go here instead (GemmCall::rounded)
   int64_t a_row = 0, a_col = 0, b_row = 0, b_col = 0, c_row = 0, c_col = 0;
 
   // A batch over which b stands still is more rows of a, where a's and c's rows go on in step.
@@ -140,7 +141,8 @@ void run_products(const Products<S, compute_type<S>>& p, compute_type<S> alpha, 
       GemmCall<S> one = g;
       one.a = p.a + o.a;
       one.b = p.b + o.b;
-      one.c = p.c + o.c;
+      if (p.rounded) one.rounded = p.rounded + o.c;
+      else one.c = p.c + o.c;
       gemm(one);
     }
   };
@@ -163,29 +165,43 @@ void run_any(const Products<T, T>& p, double alpha, double beta, const T* bias, 
     }
     run_products<T>(p, static_cast<T>(alpha), static_cast<T>(beta), bias);
   } else if constexpr (!same_type<T, C>) {
-    Scratch<float> dense(p.batch.count * p.m * p.n);
     SmallScratch<float, 256> wide(p.n);
     for (int64_t j = 0; bias && j < p.n; ++j) wide.data()[j] = static_cast<float>(bias[j * bias_step]);
+    GemmCall<T> call{};
+    call.m = p.m;
+    call.n = p.n;
+    call.k = p.k;
+    call.c_col = p.c_col;
+    call.beta = static_cast<float>(beta);
+    const bool rounds = gemm_rounds(call);
+    Scratch<float> dense(rounds ? 0 : p.batch.count * p.m * p.n);
     Products<T, float> q;
     q.batch = p.batch;
-    int64_t step = p.m * p.n;
-    for (int r = q.batch.rank - 1; r >= 0; --r) {
-      q.batch.c[r] = step;
-      step *= q.batch.size[r];
-    }
     q.m = p.m;
     q.n = p.n;
     q.k = p.k;
     q.a = p.a;
     q.b = p.b;
-    q.c = dense.data();
     q.a_row = p.a_row;
     q.a_col = p.a_col;
     q.b_row = p.b_row;
     q.b_col = p.b_col;
-    q.c_row = p.n;
-    q.c_col = 1;
+    q.c_row = p.c_row;
+    q.c_col = p.c_col;
+    if (rounds) {
+      q.rounded = p.c;
+    } else {
+      q.c = dense.data();
+      q.c_row = p.n;
+      q.c_col = 1;
+      int64_t step = p.m * p.n;
+      for (int r = q.batch.rank - 1; r >= 0; --r) {
+        q.batch.c[r] = step;
+        step *= q.batch.size[r];
+      }
+    }
     run_products<T>(q, static_cast<float>(alpha), 0.0f, bias ? wide.data() : nullptr);
+    if (rounds) return;
     parallel_for(p.batch.count * p.m, 8192 / p.n + 1, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         T* c = p.c + p.batch.at(row / p.m).c + row % p.m * p.c_row;
