@@ -138,11 +138,10 @@ void gemm_blocked(const GemmCall<S>& g) {
     if (row_groups * col_blocks < want) col_blocks = most(col_blocks, least(max_blocks, ceil_div(want, row_groups)));
   }
 
-  Scratch<P> b_pack(packs_b ? col_panels * kW * depth : tail_b ? kW * g.k : 0);
-  const auto pack_panel = [&](int64_t q, int64_t k0, int64_t kn) {
+  Scratch<P> b_pack(shared_b ? col_panels * kW * depth : tail_b ? kW * g.k : 0);
+  const auto pack_panel = [&](P* to, int64_t q, int64_t k0, int64_t kn) {
     const int64_t j = q * kW;
-    Panels::pack_b(b_pack.data() + q * kW * depth, g.b + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col, kn,
-                   static_cast<int>(least(kW, g.n - j)));
+    Panels::pack_b(to, g.b + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col, kn, static_cast<int>(least(kW, g.n - j)));
   };
   if (tail_b) {
     const int64_t j = (col_panels - 1) * kW;
@@ -156,8 +155,11 @@ void gemm_blocked(const GemmCall<S>& g) {
     const int64_t q_begin = piece_begin(col_panels, col_blocks, cb),
                   q_end = piece_begin(col_panels, col_blocks, cb + 1);
     const bool first = k0 == 0, last = k0 + kn == g.k;
-    if (own_b)
-      for (int64_t q = q_begin; q < q_end; ++q) pack_panel(q, k0, kn);
+    P* panels_b = b_pack.data() + q_begin * kW * depth;
+    if (own_b) {
+      panels_b = static_cast<P*>(thread_scratch(static_cast<size_t>((q_end - q_begin) * kW * depth) * sizeof(P)));
+      for (int64_t q = q_begin; q < q_end; ++q) pack_panel(panels_b + (q - q_begin) * kW * depth, q, k0, kn);
+    }
     alignas(64) P a_pack[kMaxRows * (kMaxDepth<T> + 16)];
     for (int64_t p = piece_begin(panels.count, row_groups, rg); p < p_end; ++p) {
       const int64_t i = panels.begin(p);
@@ -176,7 +178,7 @@ void gemm_blocked(const GemmCall<S>& g) {
         const int cols = static_cast<int>(least(kW, g.n - j));
         const int width = panel_width<T>(cols);
         const bool packed = packs_b || (tail_b && q == col_panels - 1);
-        const P* b = packs_b  ? b_pack.data() + q * kW * depth
+        const P* b = packs_b  ? panels_b + (q - q_begin) * kW * depth
                      : packed ? b_pack.data() + k0 * width
                               : reinterpret_cast<const P*>(g.b) + k0 * g.b_row + j;
         TileStore<T> store = {g.c + i * g.c_row + j,
@@ -200,7 +202,7 @@ void gemm_blocked(const GemmCall<S>& g) {
     for (int64_t k0 = 0; k0 < g.k; k0 += kc) {
       const int64_t kn = least(kc, g.k - k0);
       parallel_for(col_panels, most(1, 16384 / (kn * kW)), [&](int64_t begin, int64_t end) {
-        for (int64_t q = begin; q < end; ++q) pack_panel(q, k0, kn);
+        for (int64_t q = begin; q < end; ++q) pack_panel(b_pack.data() + q * kW * depth, q, k0, kn);
       });
       parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
         for (int64_t task = begin; task < end; ++task) run(task, k0, kn);

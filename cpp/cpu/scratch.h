@@ -61,4 +61,22 @@ class SmallScratch {
   T* data_;
 };
 
+// Memory that stays with its thread, so that what one task wrote there is in the cache of the next one, and no other
+// processor's. Good until the thread's next call; for chunks of parallel_for that call nothing which does the same.
+inline void* thread_scratch(size_t bytes) {
+  struct Buffer {
+    void* data = nullptr;
+    size_t bytes = 0;
+    ~Buffer() { free_bytes(data, bytes); }
+  };
+  static thread_local Buffer buffer;
+  if (buffer.bytes < bytes) {
+    free_bytes(buffer.data, buffer.bytes);
+    buffer = {nullptr, 0};
+    buffer.data = allocate_bytes(bytes);
+    buffer.bytes = bytes;
+  }
+  return buffer.data;
+}
+
 }  // namespace fireseed::cpu::FS_ISA
