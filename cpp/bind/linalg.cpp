@@ -24,6 +24,8 @@ FS_BINDINGS(linalg) {
       "cdist(Tensor x1, Tensor x2, float p=2.0, object compute_mode=None)", kFunction,
       [](Args& a) { return cdist(a.tensor(0), a.tensor(1), a.f64(2)); },
       "Distances between all rows of x1 and all rows of x2.");
+  def("_cholesky(Tensor input)", kPrivate, [](Args& a) { return cholesky_info(a.tensor(0)); });
+  def("_solve(Tensor input, Tensor other)", kPrivate, [](Args& a) { return solve_info(a.tensor(0), a.tensor(1)); });
 }
 
 }  // namespace fireseed::bind

@@ -1,14 +1,57 @@
-// trace, kron, cross, cdist as compositions.
+// trace, kron, cross, cdist as compositions; records of the factorisations.
 #include "ops/linalg.h"
 
 #include <algorithm>
 
+#include "ops/copy.h"
 #include "ops/move.h"
 #include "ops/pointwise.h"
+#include "ops/records.h"
 #include "ops/reduce.h"
 #include "ops/shape.h"
 
 namespace fireseed {
+namespace {
+
+Dims batch_of(const Tensor& a) {
+  Dims batch = a.sizes();
+  batch.n -= 2;
+  return batch;
+}
+// The last input's sizes and dtype, and one number a matrix.
+void factor_infer(Inputs in, const void*, Tensor* out) {
+  const Tensor& like = in[in.size() - 1];
+  out[0] = make_shell(like.sizes(), like.dtype(), like.device());
+  out[1] = make_shell(batch_of(like), DType::kInt32, like.device());
+}
+void check_matrices(const Tensor& a, const char* op) {
+  FS_CHECK(a.dim() >= 2 && a.size(-1) == a.size(-2), op, ": expected square matrices, got shape ", a.sizes());
+  FS_CHECK(a.dtype() == DType::kFloat32 || a.dtype() == DType::kFloat64, op, ": expected float32 or float64, got ",
+           dtype_name(a.dtype()));
+}
+
+}  // namespace
+
+constinit Op op::cholesky{.name = "cholesky", .flags = kNotDifferentiable, .num_outputs = 2, .infer = factor_infer};
+constinit Op op::solve{.name = "solve", .flags = kNotDifferentiable, .num_outputs = 2, .infer = factor_infer};
+
+std::pair<Tensor, Tensor> cholesky_info(const Tensor& a) {
+  check_matrices(a, "linalg.cholesky");
+  const Tensor in = contiguous(a);
+  Tensor out[2];
+  apply(op::cholesky, Inputs(&in, 1), nullptr, out);
+  return {out[0], out[1]};
+}
+std::pair<Tensor, Tensor> solve_info(const Tensor& a, const Tensor& b) {
+  check_matrices(a, "linalg.solve");
+  FS_CHECK(b.dim() == a.dim() && batch_of(a) == batch_of(b) && a.size(-1) == b.size(-2) && a.dtype() == b.dtype(),
+           "linalg.solve: expected A (…, n, n) and B (…, n, k) of one dtype, got shapes ", a.sizes(), " and ",
+           b.sizes());
+  const Tensor in[2] = {contiguous(a), contiguous(b)};
+  Tensor out[2];
+  apply(op::solve, Inputs(in, 2), nullptr, out);
+  return {out[0], out[1]};
+}
 
 Tensor trace(const Tensor& x) {
   FS_CHECK(x.dim() == 2, "trace: expected a matrix, but got tensor with dim ", x.dim(), " (shape ", x.sizes(), ")");

@@ -64,14 +64,11 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
 class _Cholesky(Function):
     @staticmethod
     def forward(ctx, a):
-        import numpy as np
-        x = c.array(a)
-        try:
-            factor, info = np.linalg.cholesky(x), np.zeros(x.shape[:-2], np.int32)
-        except np.linalg.LinAlgError:
+        factor, info = _C._cholesky(a)
+        if info.any():  # with the part of the factor that there is, as LAPACK leaves it
             from . import _kernels as k
-            factor, info = k.cholesky_ex(x)
-        factor, info = c.tensor(factor, a), c.tensor(info, a, _C.int32)
+            factor, info = k.cholesky_ex(c.array(a))
+            factor, info = c.tensor(factor, a), c.tensor(info, a, _C.int32)
         ctx.save_for_backward(factor)
         ctx.mark_non_differentiable(info)
         return factor, info
