@@ -9,22 +9,30 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Weights of all groups as rows of k = (channel, tap), `step` elements apart.
+// Weights of all groups as rows of k = (channel, tap), `step` elements apart. Blocks of rows go through the channels
+// together, as neighbours in memory may be of either.
 template <class T>
 void pack_weights(const ConvJob<T>& job, T* dst, int64_t step) {
   const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
-  const int64_t rows = job.groups * job.rows, k = job.channels * job.taps();
-  parallel_for(rows, 16384 / (k + 1) + 1, [&](int64_t begin, int64_t end) {
+  constexpr int64_t kRows = 16;
+  const int64_t taps = job.taps(), blocks = ceil_div(job.rows, kRows);
+  SmallScratch<int64_t, 64> offsets(taps);
+  int64_t* at = offsets.data();
+  for (int64_t z = 0; z < az.taps; ++z)
+    for (int64_t y = 0; y < ay.taps; ++y)
+      for (int64_t x = 0; x < ax.taps; ++x)
+        *at++ = (az.ker0 + z * az.dker) * job.w_tap[0] + (ay.ker0 + y * ay.dker) * job.w_tap[1] +
+                (ax.ker0 + x * ax.dker) * job.w_tap[2];
+  const int64_t* offset = offsets.data();
+  parallel_for(job.groups * blocks, 16384 / (kRows * job.channels * taps + 1) + 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const T* w = job.weight + i / job.rows * job.w_group + i % job.rows * job.w_row;
-      T* d = dst + i * step;
+      const int64_t group = i / blocks, r0 = i % blocks * kRows, r1 = least(job.rows, r0 + kRows);
       for (int64_t c = 0; c < job.channels; ++c)
-        for (int64_t z = 0; z < az.taps; ++z)
-          for (int64_t y = 0; y < ay.taps; ++y) {
-            const T* s = w + c * job.w_channel + (az.ker0 + z * az.dker) * job.w_tap[0] +
-                         (ay.ker0 + y * ay.dker) * job.w_tap[1] + ax.ker0 * job.w_tap[2];
-            for (int64_t x = 0; x < ax.taps; ++x) *d++ = s[x * ax.dker * job.w_tap[2]];
-          }
+        for (int64_t r = r0; r < r1; ++r) {
+          const T* s = job.weight + group * job.w_group + r * job.w_row + c * job.w_channel;
+          T* d = dst + (group * job.rows + r) * step + c * taps;
+          for (int64_t t = 0; t < taps; ++t) d[t] = s[offset[t]];
+        }
     }
   });
 }
