@@ -6,6 +6,7 @@ namespace {
 
 constexpr int64_t kQueries = 32 / kMaxRows * kMaxRows;  // queries of a block: whole row panels
 constexpr int64_t kKeys = 512;                          // keys of a block
+constexpr int64_t kFew = 4;                             // queries that are not worth packing keys for
 
 template <class T>
 class Forward {
@@ -25,8 +26,8 @@ class Forward {
         lse_(args.out[1].defined() ? args.out[1].ptr<C>() : nullptr),
         panels_(pieces_of(k_.rows, kW)),
         v_step_(whole_vectors<C>(v_.cols)) {
-    pack();
     const int64_t blocks = pieces_of(q_.rows, kQueries), heads = q_.count();
+    if (blocks * attrs_.groups > 1 && q_.rows > kFew) pack();
     const int64_t products = q_.rows * k_.rows * (q_.cols + v_.cols + 16) / (attrs_.causal ? 2 : 1);
     parallel_for(heads * blocks, at_least(1, 2 * kSerialProducts * blocks / at_least(1, products)),
                  [&](int64_t begin, int64_t end) {
@@ -40,6 +41,7 @@ class Forward {
   }
 
  private:
+  // Packed keys and values, for heads that several blocks of queries look at.
   void pack() {
     const int64_t heads = k_.count(), panel = kW * k_.cols;
     keys_.reset(heads * panels_ * panel);
@@ -62,13 +64,16 @@ class Forward {
           q_step_(whole_vectors<C>(f.q_.cols) + kV),
           queries_(kQueries * q_step_),
           scores_(kQueries * kStep),
-          sum_(kQueries * f.v_step_) {}
+          sum_(kQueries * f.v_step_) {
+      if (f.keys_) return;
+      keys_.reset(kW * f.k_.cols);
+      if (!kInPlace || f.v_.col != 1 || f.v_.cols % kV != 0) values_.reset(kKeys * f.v_step_);
+    }
 
     void run(int64_t head, int64_t i0, int64_t i1) {
-      const int64_t rows = i1 - i0, cols = f_.q_.cols, keys = f_.attrs_.causal ? at_most(i1, f_.k_.rows) : f_.k_.rows;
+      const int64_t rows = i1 - i0, keys = f_.attrs_.causal ? at_most(i1, f_.k_.rows) : f_.k_.rows;
       const int64_t kv = head / f_.attrs_.groups;
-      const C* panels = f_.keys_.data() + kv * f_.panels_ * kW * cols;
-      const C* values = f_.values_.data() + kv * f_.k_.rows * f_.v_step_;
+      const bool few = kInPlace && rows <= kFew && !f_.keys_ && f_.k_.col == 1 && f_.v_.col == 1;
       copy_rows(queries_.data(), q_step_, f_.q_, head, i0, i1, static_cast<C>(f_.attrs_.scale * kLog2E));
       for (int64_t r = 0; r < rows; ++r) {
         max_[r] = -static_cast<C>(__builtin_inf());
@@ -77,18 +82,15 @@ class Forward {
       __builtin_memset(sum_.data(), 0, static_cast<size_t>(rows * f_.v_step_) * sizeof(C));
       for (int64_t j0 = 0; j0 < keys; j0 += kKeys) {
         const int64_t n = at_most(kKeys, keys - j0);
-        for (int64_t j = 0; j < n; j += kW) {
-          const int64_t p = (j0 + j) / kW;
-          panel_product(cols, queries_.data(), q_step_, rows, panels + p * kW * cols, panel_step<C>(f_.k_.rows, p),
-                        scores_.data() + j, kStep, static_cast<int>(at_most(kW, n - j)), C(1), C(0));
-        }
+        if (few) few_scores(kv, j0, n, rows);
+        else scores(kv, j0, n, rows);
         for (int64_t r = 0; r < rows; ++r) {
           const int64_t seen = f_.attrs_.causal ? at_most(n, at_least(0, i0 + r + 1 - j0)) : n;
           if (f_.mask_.any()) f_.mask_.apply(scores_.data() + r * kStep, head, i0 + r, j0, seen);
           weigh(r, seen, n);
         }
-        rows_product(n, scores_.data(), kStep, rows, values + j0 * f_.v_step_, f_.v_step_, sum_.data(), f_.v_step_,
-                     f_.v_step_, C(1), C(1));
+        if (few) few_sums(kv, j0, n, rows);
+        else sums(kv, j0, n, rows);
       }
       T* out = f_.out_.at(head);
       for (int64_t r = 0; r < rows; ++r) {
@@ -103,6 +105,52 @@ class Forward {
 
    private:
     static constexpr int64_t kStep = kKeys + 16;
+    static constexpr bool kInPlace = same_type<T, C>;
+
+    // scores (rows, n) = queries k^T for n keys from j0.
+    void scores(int64_t kv, int64_t j0, int64_t n, int64_t rows) {
+      const int64_t cols = f_.q_.cols;
+      for (int64_t j = 0; j < n; j += kW) {
+        const int64_t p = (j0 + j) / kW;
+        const C* panel = keys_.data();
+        if (f_.keys_) panel = f_.keys_.data() + (kv * f_.panels_ + p) * kW * cols;
+        else pack_panel(keys_.data(), f_.k_, kv, p);
+        panel_product(cols, queries_.data(), q_step_, rows, panel, panel_step<C>(f_.k_.rows, p), scores_.data() + j,
+                      kStep, static_cast<int>(at_most(kW, n - j)), C(1), C(0));
+      }
+    }
+    // sum (rows, V) += weights v.
+    void sums(int64_t kv, int64_t j0, int64_t n, int64_t rows) {
+      const C* values = f_.keys_ ? f_.values_.data() + (kv * f_.k_.rows + j0) * f_.v_step_ : values_.data();
+      int64_t step = f_.v_step_;
+      if (!f_.keys_) {
+        if (values_) {
+          copy_rows(values_.data(), f_.v_step_, f_.v_, kv, j0, j0 + n, C(1));
+        } else {
+          values = reinterpret_cast<const C*>(f_.v_.at(kv) + j0 * f_.v_.row);
+          step = f_.v_.row;
+        }
+      }
+      rows_product(n, scores_.data(), kStep, rows, values, step, sum_.data(), f_.v_step_, f_.v_step_, C(1), C(1));
+    }
+    // The same for few rows: nothing is packed.
+    void few_scores(int64_t kv, int64_t j0, int64_t n, int64_t rows) {
+      GemmCall<C> g{};
+      g.m = rows, g.n = n, g.k = f_.q_.cols;
+      g.a = queries_.data(), g.a_row = q_step_, g.a_col = 1;
+      g.b = reinterpret_cast<const C*>(f_.k_.at(kv) + j0 * f_.k_.row), g.b_row = 1, g.b_col = f_.k_.row;
+      g.c = scores_.data(), g.c_row = kStep, g.c_col = 1;
+      gemm(g);
+    }
+    void few_sums(int64_t kv, int64_t j0, int64_t n, int64_t rows) {
+      GemmCall<C> g{};
+      g.m = rows, g.n = f_.v_.cols, g.k = n;
+      g.a = scores_.data(), g.a_row = kStep, g.a_col = 1;
+      g.b = reinterpret_cast<const C*>(f_.v_.at(kv) + j0 * f_.v_.row), g.b_row = f_.v_.row, g.b_col = 1;
+      g.c = sum_.data(), g.c_row = f_.v_step_, g.c_col = 1;
+      g.beta = 1;
+      gemm(g);
+    }
 
     // Turns the first `seen` scores of row r into weights relative to the row's new maximum, the others up to n into
     // zeros; brings the row's maximum, total and sum up to date.
@@ -152,6 +200,7 @@ class Forward {
     Forward& f_;
     const int64_t q_step_;
     Scratch<C> queries_, scores_, sum_;
+    Scratch<C> keys_, values_;  // a panel and a block, where the call has none packed
     C max_[kQueries], total_[kQueries];
   };
 
