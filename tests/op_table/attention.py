@@ -43,6 +43,7 @@ row(
         S(*qkv(2, 4, heads=2), enable_gqa=True),
         S(*qkv(1, 2, heads=1, queries=4, keys=4), None, 0.0, True, enable_gqa=True),
         S(*qkv(2, queries=40, keys=37, size=3, values=2)),
+        S(*qkv(2, queries=6, keys=33, size=3, values=16)),
     ],
     tol=8,
     gtol=4,
