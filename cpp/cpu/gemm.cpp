@@ -138,6 +138,10 @@ void gemm_blocked(const GemmCall<S>& g) {
     if (row_groups * col_blocks < want) col_blocks = most(col_blocks, least(max_blocks, ceil_div(want, row_groups)));
   }
 
+  // Where all of B stays in L2 as it is, tasks go by rows: a thread's part of C is then contiguous, as in the
+  // pointwise operations before and after, and need not come from another core's cache.
+  const bool by_rows = !packs_b && row_groups >= 8 && g.n * kc * static_cast<int64_t>(sizeof(S)) <= (1 << 19);
+
   Scratch<P> b_pack(shared_b ? col_panels * kW * depth : tail_b ? kW * g.k : 0);
   const auto pack_panel = [&](P* to, int64_t q, int64_t k0, int64_t kn) {
     const int64_t j = q * kW;
@@ -150,7 +154,8 @@ void gemm_blocked(const GemmCall<S>& g) {
 
   // Block [k0, k0 + kn) of one task.
   const auto run = [&](int64_t task, int64_t k0, int64_t kn) {
-    const int64_t rg = task % row_groups, cb = task / row_groups;
+    const int64_t rg = by_rows ? task / col_blocks : task % row_groups;
+    const int64_t cb = by_rows ? task % col_blocks : task / row_groups;
     const int64_t p_end = piece_begin(panels.count, row_groups, rg + 1);
     const int64_t q_begin = piece_begin(col_panels, col_blocks, cb),
                   q_end = piece_begin(col_panels, col_blocks, cb + 1);
