@@ -424,15 +424,17 @@ struct MinOp {
   }
 };
 
+// `self`: where set, out's lines along dim are copied from there one by one just before they are written to.
 template <class Op, class T>
-void scatter_with(const TensorView& out, const TensorView& index, const TensorView& src, int64_t dim,
-                  const char* op) {
+void scatter_with(const TensorView& out, const TensorView& index, const TensorView& src, int64_t dim, const char* op,
+                  const T* self = nullptr) {
   if (index.numel == 0) return;
   const Lines lines(out, index, src, dim);
   const int64_t limit = lines.limit, step = lines.self_step;
   FirstBad bad;
   lines.run(out.ptr<T>(), index.ptr<const int64_t>(), src.ptr<const T>(),
             [&](T* to, int64_t ts, const int64_t* idx, int64_t is, const T* from, int64_t fs, int64_t m) {
+              if (self) __builtin_memcpy(to, self + (to - out.ptr<T>()), static_cast<size_t>(limit) * sizeof(T));
               for (int64_t j = 0; j < m; j += kIndexBlock) {
                 const int64_t n = min_of(kIndexBlock, m - j);
                 int64_t at[kIndexBlock];
@@ -517,10 +519,17 @@ void scatter_mean(const TensorView& out, const TensorView& index, const TensorVi
 void scatter(const KernelArgs& args) {
   const ScatterAttrs& a = args.attrs<ScatterAttrs>();
   const TensorView &index = args.in[1], &src = args.in[2], &out = args.out[0];
-  copy_view(out, args.in[0]);
+  const TensorView& self = args.in[0];
+  // Where every line along the last dimension is visited, each can be copied while it is in the cache.
+  bool by_lines = (a.reduce == ScatterReduce::kNone || a.reduce == ScatterReduce::kAdd) && a.include_self &&
+                  index.numel > 0 && out.ndim > 0 && a.dim == out.ndim - 1 && out.contiguous && self.contiguous &&
+                  self.data != out.data;
+  for (int d = 0; by_lines && d < out.ndim - 1; ++d) by_lines = index.sizes[d] == out.sizes[d];
+  if (!by_lines) copy_view(out, self);
   if (a.reduce == ScatterReduce::kNone) {
     dispatch_size(out.dtype, [&](auto tag) {
-      scatter_with<SetOp, typename decltype(tag)::type>(out, index, src, a.dim, "scatter");
+      using T = typename decltype(tag)::type;
+      scatter_with<SetOp, T>(out, index, src, a.dim, "scatter", by_lines ? self.ptr<const T>() : nullptr);
     });
     return;
   }
@@ -528,7 +537,9 @@ void scatter(const KernelArgs& args) {
     using T = typename decltype(tag)::type;
     if (!a.include_self) reset_written<T>(out, index, a);
     switch (a.reduce) {
-      case ScatterReduce::kAdd: return scatter_with<AddOp, T>(out, index, src, a.dim, "scatter_add");
+      case ScatterReduce::kAdd:
+        return scatter_with<AddOp, T>(out, index, src, a.dim, "scatter_add",
+                                      by_lines ? self.ptr<const T>() : nullptr);
       case ScatterReduce::kMultiply: return scatter_with<MulOp, T>(out, index, src, a.dim, "scatter_reduce");
       case ScatterReduce::kMax: return scatter_with<MaxOp, T>(out, index, src, a.dim, "scatter_reduce");
       case ScatterReduce::kMin: return scatter_with<MinOp, T>(out, index, src, a.dim, "scatter_reduce");
