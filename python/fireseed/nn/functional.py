@@ -3,6 +3,7 @@
 from .. import _C
 from ._functional.activation import gumbel_softmax, rrelu, rrelu_
 from ._functional.attention import multi_head_attention_forward
+from ._functional.dropout import original_dropout
 from ._functional.geometry import affine_grid, bilinear, pdist
 from ._functional.linear_cross_entropy import linear_cross_entropy
 from ._functional.loss import triplet_margin_with_distance_loss

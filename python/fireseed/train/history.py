@@ -1,5 +1,6 @@
 """History: what a training run measured, epoch by epoch; drawn with plot(), read with diagnosis()."""
 import math
+import textwrap
 
 
 class History:
@@ -46,10 +47,11 @@ class History:
         last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.values.items() if values)
         return f"History({self.epochs} epochs, {self.stopped or 'running'}; {last})"
 
-    def plot(self, path=None, title=None):
+    def plot(self, path=None, title=None, diagnosis=False):
         """Draws training and validation curves, a panel each for loss and every metric; returns the figure.
 
-        path: an image file to write (png, pdf, svg). Needs matplotlib, but no display.
+        path: an image file to write (png, pdf, svg). diagnosis: write diagnosis() below the curves, and shade what
+        comes after the lowest validation loss. Needs matplotlib, but no display.
         """
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -57,8 +59,11 @@ class History:
         except ImportError as error:
             raise ImportError("History.plot needs matplotlib: pip install matplotlib") from error
         names = [n for n in self.values if not n.startswith("val_") and n != "lr"]
-        figure = Figure(figsize=(5.2 * max(len(names), 1), 3.8), layout="constrained")
+        width = 5.2 * max(len(names), 1)
+        figure = Figure(figsize=(width, 4.4 if diagnosis else 3.8), layout="constrained")
         FigureCanvasAgg(figure)
+        losses = [v if math.isfinite(v) else math.inf for v in self.values.get("val_loss", [])]
+        turn = 1 + losses.index(min(losses)) if losses else None
         for i, name in enumerate(names):
             axes = figure.add_subplot(1, len(names), i + 1)
             x = range(1, len(self.values[name]) + 1)
@@ -69,6 +74,9 @@ class History:
             if self.best_epoch is not None:
                 axes.axvline(self.best_epoch, color="0.6", linestyle="--", linewidth=1,
                              label=f"best (epoch {self.best_epoch})")
+            if diagnosis and turn is not None and turn < self.epochs:
+                axes.axvspan(turn, self.epochs, color="tab:red", alpha=0.08, linewidth=0,
+                             label=f"after the lowest\nvalidation loss ({turn})")
             axes.set_xlabel("epoch")
             axes.set_ylabel(name)
             axes.set_title(name)
@@ -76,12 +84,19 @@ class History:
             axes.legend()
         if title:
             figure.suptitle(title)
+        if diagnosis:
+            figure.supxlabel(textwrap.fill(self.diagnosis(), int(15 * width)), fontsize="medium")
         if path is not None:
             figure.savefig(path, dpi=120)
         return figure
 
-    def diagnosis(self):
-        """What the curves say, in a sentence or two: diverged, not learning, over- or underfitting, or fine."""
+    def diagnosis(self, plot=None):
+        """What the curves say, in a sentence or two: diverged, not learning, over- or underfitting, or fine.
+
+        plot: an image file for the curves with these sentences below them.
+        """
+        if plot is not None:
+            self.plot(plot, diagnosis=True)
         train, val = self.values.get("loss", []), self.values.get("val_loss", [])
         if len(train) < 3:
             return "Too few epochs to tell: train for at least 3."

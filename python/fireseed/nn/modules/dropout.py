@@ -23,6 +23,17 @@ class Dropout(_DropoutNd):
         return _dropout(input, self.p, self.training, self.inplace)
 
 
+class OriginalDropout(_DropoutNd):
+    """Zeroes elements with probability p in training and multiplies by 1 - p at test time (not in PyTorch).
+
+    The form of the paper: nothing is scaled in training, so at test time each unit is weakened to the share of the
+    training it took part in. Dropout, the inverted form, scales in training instead and leaves the test time alone.
+    """
+
+    def forward(self, input):
+        return F.original_dropout(input, self.p, self.training, self.inplace)
+
+
 class Dropout1d(_DropoutNd):
     """Zeroes whole channels of (N, C, L) or (C, L)."""
 
