@@ -4,9 +4,9 @@
 
 One problem (is a tumour benign? 569 samples of 30 measurements), one start, one learning rate: only the number of
 samples behind each update differs. What to see in gradient_descent.png: by epochs, single-sample SGD is far ahead, for
-it updates the weights 455 times an epoch and gradient descent once; by updates, gradient descent walks smoothly and
-SGD shakes, for one sample's gradient is a noisy guess of the gradient of all. Mini-batches take the best of both, and
-are fastest by the clock. Needs scikit-learn and matplotlib.
+it updates the weights 455 times an epoch and gradient descent once. By updates, all three go the same way, but where
+gradient descent walks smoothly SGD shakes: one sample's gradient is a noisy guess of the gradient of all. Mini-batches
+are calm, and the fastest by the clock. Needs scikit-learn and matplotlib.
 """
 import argparse
 import os

@@ -6,7 +6,7 @@
 see in overfitting.png: both losses of the small network stay high (underfitting); the large one learns the wrong labels
 by heart: its training loss falls to nothing while the validation loss turns and rises (overfitting). Weight decay, L1,
 L2 and dropout hold the large network back, early stopping takes it as it was at the turn; batch norm makes learning
-faster, and that alone does not help. History.diagnosis() reads all this from the curves. Needs scikit-learn, matplotlib.
+faster, which alone does not help. History.diagnosis() reads all this from the curves. Needs scikit-learn, matplotlib.
 """
 import argparse
 import os
@@ -40,14 +40,14 @@ def network(width, depth=1, dropout=None, norm=False):
 
 
 CASES = [  # title, the network, options of AdamW, options of the Trainer, callbacks
-    ("too small", lambda: network(2), {}, {}, []),
-    ("right", lambda: network(12), {}, {}, []),
+    ("too small", lambda: network(3), {}, {}, []),
+    ("right", lambda: network(16), {}, {}, []),
     ("too large", lambda: network(256, 2), {}, {}, []),
-    ("large, weight decay", lambda: network(256, 2), {"weight_decay": 1.0}, {}, []),
+    ("large, weight decay", lambda: network(256, 2), {"weight_decay": 2.0}, {}, []),
     ("large, L1", lambda: network(256, 2), {}, {"l1": 1e-3}, []),
     ("large, L2", lambda: network(256, 2), {}, {"l2": 5e-3}, []),
-    ("large, original dropout", lambda: network(256, 2, nn.OriginalDropout(0.7)), {}, {}, []),
-    ("large, inverted dropout", lambda: network(256, 2, nn.Dropout(0.7)), {}, {}, []),
+    ("large, original dropout", lambda: network(256, 2, nn.OriginalDropout(0.65)), {}, {}, []),
+    ("large, inverted dropout", lambda: network(256, 2, nn.Dropout(0.65)), {}, {}, []),
     ("large, batch norm", lambda: network(256, 2, norm=True), {}, {}, []),
     ("large, early stopping", lambda: network(256, 2), {}, {}, [EarlyStopping(patience=8)]),
 ]
@@ -79,6 +79,7 @@ def main():
     parser.add_argument("--out", default=".", help="folder of overfitting.png")
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
+    epochs = 60 if args.quick else args.epochs
     fireseed.manual_seed(0)
     training, validation = load_data()
     histories = []
@@ -86,9 +87,11 @@ def main():
     for title, make, options, regularisation, callbacks in CASES:
         fireseed.manual_seed(1)
         model = make()
-        optimizer = fireseed.optim.AdamW(model.parameters(), lr=5e-3, **{"weight_decay": 0.0, **options})
-        trainer = Trainer(model, optimizer, nn.CrossEntropyLoss(), metrics=["accuracy"], progress=False, **regularisation)
-        history = trainer.fit(DataLoader(training, batch_size=50, shuffle=True), 60 if args.quick else args.epochs,
+        optimizer = fireseed.optim.AdamW(model.parameters(), lr=4e-3, **{"weight_decay": 0.0, **options})
+        scheduler = fireseed.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+        trainer = Trainer(model, optimizer, nn.CrossEntropyLoss(), metrics=["accuracy"], scheduler=scheduler,
+                          progress=False, **regularisation)
+        history = trainer.fit(DataLoader(training, batch_size=50, shuffle=True), epochs,
                               validation=DataLoader(validation, batch_size=1497), callbacks=callbacks)
         scores = trainer.validate(DataLoader(validation, batch_size=1497))  # early stopping: of the best weights
         print(f"{title:24s} {sum(w.numel() for w in model.parameters()):7,d}  {history['loss'][-1]:8.3f}  "

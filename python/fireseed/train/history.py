@@ -116,10 +116,12 @@ class History:
             low = min(range(len(val)), key=val.__getitem__)
             rise = val[-1] / max(val[low], 1e-12)
             if low < len(val) - max(3, third) and rise > 1.1 and train[-1] < train[low]:
-                return (f"Overfitting: the validation loss is lowest at epoch {low + 1} and "
-                        f"{100 * (rise - 1):.0f} % higher at "
-                        "the end, while the training loss still falls. Stop there (EarlyStopping), or use more data, "
-                        "augmentation, dropout or weight decay.")
+                found = (f"the validation loss is lowest at epoch {low + 1} and {100 * (rise - 1):.0f} % higher at the "
+                         "end, while the training loss still falls.")
+                if self.best_epoch == low + 1 and str(self.stopped).startswith("early"):
+                    return f"Overfitting, stopped early: {found} The weights of epoch {low + 1} are the ones to keep."
+                return (f"Overfitting: {found} Stop there (EarlyStopping), or use more data, augmentation, dropout or "
+                        "weight decay.")
             if val[-1] > 2 * train[-1] and val[-1] - train[-1] > 0.1 * start:
                 return (f"A gap between training ({train[-1]:.3g}) and validation loss ({val[-1]:.3g}): the "
                         "network fits the "
