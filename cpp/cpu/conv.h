@@ -215,6 +215,7 @@ void gather_pieces(const T* plane, int64_t src_channel, const Piece* p, T* dst, 
 }
 #endif
 
+// The same vector of `count` channels, written `dst_step` apart.
 template <class T>
 FS_INLINE void gather_channels(const T* plane, int64_t src_channel, const Piece* p, const Piece* end, int64_t step,
                                T* dst, int64_t dst_step, int64_t count) {
