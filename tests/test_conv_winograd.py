@@ -71,7 +71,7 @@ def test_shapes(xs, ws, padding):
 def test_groups_depth_stride_and_bias():
     x, w = RNG.standard_normal((2, 48, 7, 9, 10)).astype("f4"), RNG.standard_normal((36, 16, 3, 3, 3)).astype("f4")
     b = RNG.standard_normal(36).astype("f4")
-    kw = dict(stride=(2, 1, 1), padding=(1, 1, 2), dilation=(2, 1, 1), groups=3)
+    kw = {"stride": (2, 1, 1), "padding": (1, 1, 2), "dilation": (2, 1, 1), "groups": 3}
     y, want = (
         fs.nn.functional.conv3d(*(fs.tensor(a, dtype=t) for a in (x, w, b)), **kw) for t in (fs.float32, fs.float64)
     )
