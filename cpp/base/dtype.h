@@ -98,7 +98,8 @@ void dispatch_float(DType t, F&& f) {
     case DType::kBFloat16: return f(TypeTag<bfloat16>{});
     case DType::kFloat64: return f(TypeTag<double>{});
     case DType::kFloat32: return f(TypeTag<float>{});
-    default: fail(ErrorKind::kRuntime, "not implemented for '", dtype_name(t), "', only for floats; convert with .float()");
+    default:
+      fail(ErrorKind::kRuntime, "not implemented for '", dtype_name(t), "', only for floats; convert with .float()");
   }
 }
 // By element size only, for kernels that move bits: uint8_t, uint16_t, uint32_t, uint64_t.

@@ -21,13 +21,13 @@ namespace fireseed::bind {
 
 // Where a function is reachable from Python.
 enum Where : unsigned {
-  kFunction = 1,  // fireseed.name
-  kMethod = 2,    // Tensor.name
-  kNN = 4,        // fireseed.nn.functional.name (attribute of fireseed._C._nn)
-  kInPlace = 8,   // also Tensor.name_: the result is copied into self, with its history
-  kLinalg = 16,   // fireseed.linalg.name
-  kSpecial = 32,  // fireseed.special.name
-  kPrivate = 64,  // fireseed._C.name only
+  kFunction = 1,    // fireseed.name
+  kMethod = 2,      // Tensor.name
+  kNN = 4,          // fireseed.nn.functional.name (attribute of fireseed._C._nn)
+  kInPlace = 8,     // also Tensor.name_: the result is copied into self, with its history
+  kLinalg = 16,     // fireseed.linalg.name
+  kSpecial = 32,    // fireseed.special.name
+  kPrivate = 64,    // fireseed._C.name only
   kFreshOut = 128,  // out= must share no memory with the inputs, not even be one of them
   kExactOut = 256,  // out= must have the result's dtype
 };

@@ -158,8 +158,8 @@ FS_BINDINGS(index) {
         return a.self();
       });
   def(
-      "take(Tensor input, Tensor index)", kBoth | kFreshOut | kExactOut, [](Args& a) { return take(a.tensor(0), a.tensor(1)); },
-      "Elements of the flattened input at index.");
+      "take(Tensor input, Tensor index)", kBoth | kFreshOut | kExactOut,
+      [](Args& a) { return take(a.tensor(0), a.tensor(1)); }, "Elements of the flattened input at index.");
   def(
       "take_along_dim(Tensor input, Tensor indices, int? dim=None)", kBoth,
       [](Args& a) {

@@ -199,8 +199,9 @@ PyObject* make_plan(Args& a) {
   plan->absent = a.tensors(7);
   for (const Tensor& p : params)
     for (int64_t d = 0; d < p.dim(); ++d)
-      FS_CHECK(p.size(d) <= 1 || p.stride(d) != 0, name, ": unsupported operation: more than one element of a parameter",
-               " (shape ", p.sizes(), ", strides ", p.strides(),
+      FS_CHECK(p.size(d) <= 1 || p.stride(d) != 0, name,
+               ": unsupported operation: more than one element of a parameter", " (shape ", p.sizes(), ", strides ",
+               p.strides(),
                ") refers to a single memory location. Please clone() it before giving it to the optimizer.");
   plan->attrs.count = static_cast<int64_t>(params.size());
   plan->attrs.flags = read_flags(*plan) | (a.boolean(4) ? kFirstStep : 0);

@@ -134,7 +134,8 @@ FS_BINDINGS(random) {
       [](Args& a) { return bernoulli(a.tensor(0), a.f64(1), a.generator(2)); });
   def(
       "multinomial(Tensor input, int num_samples, bool replacement=False, *, Generator? generator=None)",
-      kFunction | kMethod | kFreshOut | kExactOut, [](Args& a) { return multinomial(a.tensor(0), a.i64(1), a.boolean(2), a.generator(3)); },
+      kFunction | kMethod | kFreshOut | kExactOut,
+      [](Args& a) { return multinomial(a.tensor(0), a.i64(1), a.boolean(2), a.generator(3)); },
       "Positions drawn with probabilities proportional to each row of input, int64.");
 
   // In place.

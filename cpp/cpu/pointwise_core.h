@@ -115,7 +115,8 @@ template <class F> inline constexpr bool kOnIntegers = false;
 template <int kIn, class Call, class F>
 void float_kernel(const KernelArgs& args, DType compute) {
   if (!is_floating(compute))
-    fail(ErrorKind::kRuntime, "not implemented for '", dtype_name(compute), "', only for floats; convert with .float()");
+    fail(ErrorKind::kRuntime, "not implemented for '", dtype_name(compute),
+         "', only for floats; convert with .float()");
   run_pointwise(
       args, compute == DType::kFloat64 ? &pointwise_core<double, kIn, Call, F> : &pointwise_core<float, kIn, Call, F>,
       args.attrs_ptr);
