@@ -311,12 +311,3 @@ def test_digits_example(tmp_path):
     assert accuracy > 90
     assert (tmp_path / "curves.png").stat().st_size > 1000 and (tmp_path / "model.safetensors").stat().st_size > 1000
     assert "loaded it again" in done.stdout
-
-
-@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.L1Loss(), nn.functional.huber_loss])
-def test_targets_that_would_broadcast_are_an_error(loss):
-    net = nn.Linear(4, 1)
-    t = train.Trainer(net, fs.optim.SGD(net.parameters(), lr=0.1), loss, progress=False)
-    with pytest.raises(ValueError, match=r"output has shape \[8, 1\], but the target \[8\].*unsqueeze"):
-        t.fit([(fs.ones(8, 4), fs.ones(8))], 1)
-    assert t.fit([(fs.ones(8, 4), fs.ones(8, 1))], 1).epochs == 1

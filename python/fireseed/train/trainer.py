@@ -1,6 +1,4 @@
 """Trainer: fit, validate, predict."""
-import warnings
-
 from .. import _C
 from . import metrics as _metrics
 from .history import History
@@ -88,7 +86,6 @@ class Trainer:
         self.history = History()
         self.epoch = 0
         self.stop = None
-        self._first_loss = True  # to be checked for shapes that broadcast
 
     # ---- to override ------------------------------------------------------------------------------------------------
     def forward(self, batch):
@@ -99,21 +96,7 @@ class Trainer:
                             "Trainer.forward for other batches")
         *inputs, target = batch
         output = self.model(*inputs)
-        if self._first_loss:
-            self._first_loss = False
-            return self._checked_loss(output, target), output, target
         return self.loss(output, target), output, target
-
-    def _checked_loss(self, output, target):
-        """The loss; an error where output and target have unlike shapes that would silently broadcast."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Using a target size")
-            try:
-                return self.loss(output, target)
-            except UserWarning as warning:
-                raise ValueError(f"Trainer: the model's output has shape {list(output.shape)}, but the target "
-                                 f"{list(target.shape)}; the loss would compare every output with every target. Give "
-                                 "both one shape, for example by target.unsqueeze(1) or output.squeeze(1)") from warning
 
     # ---- fit --------------------------------------------------------------------------------------------------------
     def fit(self, data, epochs, validation=None, callbacks=()):
@@ -128,7 +111,6 @@ class Trainer:
         callbacks = list(callbacks)
         bar = Progress(self.progress)
         self.stop = self.history.stopped = None
-        self._first_loss = True
         last = self.epoch + epochs
         was_training = self.model.training
         try:
