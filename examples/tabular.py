@@ -62,7 +62,7 @@ def plot(coefficients, path):
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     axes = figure.subplots()
     for i, (title, values) in enumerate(coefficients.items()):
-        axes.barh([row + 0.27 * (1 - i) for row in range(8)], values, height=0.25, label=title)
+        axes.barh([row + 0.27 * (i - 1) for row in range(8)], values, height=0.25, label=title)
     axes.set_yticks(range(8), NAMES)
     axes.set(xlabel="coefficient (of standardised inputs)", title="What makes diabetes progress")
     axes.invert_yaxis()

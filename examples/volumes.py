@@ -58,18 +58,21 @@ def plot(volumes, classes, predicted, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--quick", action="store_true", help="4 epochs")
+    parser.add_argument("--quick", action="store_true", help="6 epochs")
     parser.add_argument("--out", default=".", help="folder of volumes.png")
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
+    epochs = 6 if args.quick else args.epochs
     fireseed.manual_seed(0)
     training, validation, test = random_split(load_volumes(), [0.65, 0.15, 0.2])
     x_test, y_test = next(iter(DataLoader(test, batch_size=len(test))))
     print("        weights   validation accuracy   test accuracy")
     for name, model in make_models().items():
         optimizer = fireseed.optim.AdamW(model.parameters(), lr=3e-3)
-        trainer = Trainer(model, optimizer, nn.CrossEntropyLoss(), metrics=["accuracy"], progress=False)
-        history = trainer.fit(DataLoader(training, batch_size=32, shuffle=True), 4 if args.quick else args.epochs,
+        scheduler = fireseed.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+        trainer = Trainer(model, optimizer, nn.CrossEntropyLoss(), metrics=["accuracy"], scheduler=scheduler,
+                          progress=False)
+        history = trainer.fit(DataLoader(training, batch_size=32, shuffle=True), epochs,
                               validation=DataLoader(validation, batch_size=512))
         predicted = trainer.predict(x_test).argmax(1)
         accuracy = (predicted == y_test).float().mean().item()

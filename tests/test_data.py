@@ -95,6 +95,31 @@ def test_datasets():
     assert [len(p) for p in D.random_split(t, [0.5, 0.25, 0.25])] == [6, 3, 2]
 
 
+@pytest.mark.parametrize("lengths", [[0.65, 0.15, 0.2], [70, 30], [1, 98, 1], [0.2] * 5, [0, 100]])
+def test_stratified_split(lengths):
+    """Every part has the classes in the shares they have in all, whatever the order of the data."""
+    labels = [0] * 60 + [1] * 30 + [2] * 10
+    data = D.TensorDataset(fs.arange(100), fs.tensor(labels))
+    for given in (None, labels, fs.tensor(labels)):
+        fs.manual_seed(3)
+        parts = D.stratified_split(data, lengths, given)
+        sizes = [len(p) for p in parts]
+        assert sizes == [round(v * 100) if isinstance(v, float) else v for v in lengths]
+        assert sorted(i for p in parts for i in p.indices) == list(range(100))
+        for part in parts:
+            for c, count in enumerate((60, 30, 10)):
+                assert abs(sum(labels[i] == c for i in part.indices) - count * len(part) / 100) <= 1
+    fs.manual_seed(3)
+    assert [p.indices for p in D.stratified_split(data, lengths)] == [p.indices for p in parts]
+    assert len(parts[1]) < 30 or parts[1].indices != sorted(parts[1].indices)
+    own = fs.Generator().manual_seed(1)
+    assert [p.indices for p in D.stratified_split(data, lengths, generator=own)] != [p.indices for p in parts]
+    with pytest.raises(ValueError, match="a label for each of 100 samples, got 2"):
+        D.stratified_split(data, lengths, [0, 1])
+    with pytest.raises(ValueError, match="Sum of input lengths"):
+        D.stratified_split(data, [50, 51])
+
+
 def test_collate():
     batch = D.default_collate(
         [{"a": 1, "b": (2.0, "x"), "c": np.float32([1, 2])}, {"a": 3, "b": (4.0, "y"), "c": np.float32([3, 4])}]

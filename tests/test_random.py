@@ -443,6 +443,35 @@ def test_dropout_modes():
     assert all(len(set(row)) == 1 for row in per_channel.tolist())
 
 
+@pytest.mark.skipif(not IS_FIRESEED, reason="not in PyTorch")
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.8, 1.0])
+def test_original_dropout(p):
+    """Nothing is scaled in training and everything by 1 - p at test time: 1 - p times what inverted dropout gives."""
+    x = lib.randn(40, 25, requires_grad=True)
+    layer, inverted = nn.OriginalDropout(p), nn.Dropout(p)
+    lib.manual_seed(5)
+    y = layer(x)
+    lib.manual_seed(5)
+    assert lib.allclose(y, inverted(x) * (1 - p))  # the same elements
+    kept = y != 0
+    assert lib.equal(y[kept], x[kept]) and abs(kept.float().mean().item() - (1 - p)) < 0.05
+    y.sum().backward()
+    assert lib.equal(x.grad, kept.float())
+    layer.eval()
+    assert lib.equal(layer(x), x * (1 - p))
+    z = x.detach().clone()
+    assert nn.OriginalDropout(p, inplace=True).eval()(z) is z and lib.equal(z, x * (1 - p))
+    lib.manual_seed(5)
+    z = x.detach().clone()
+    assert F.original_dropout(z, p, inplace=True) is z and lib.equal(z, y)
+    assert repr(layer) == f"OriginalDropout(p={p}, inplace=False)"
+    for bad in (-0.1, 1.1):
+        with raises_with(ValueError, "probability"):
+            F.original_dropout(x, bad)
+        with raises_with(ValueError, "probability"):
+            nn.OriginalDropout(bad)
+
+
 @pytest.mark.skipif(not IS_FIRESEED, reason="PyTorch follows memory order here")
 def test_dropout_does_not_depend_on_memory_layout():
     x = lib.ones(2, 3, 4, 5)

@@ -251,6 +251,22 @@ def test_plot(tmp_path):
     assert [line.get_label() for line in figure.axes[0].lines][:2] == ["training", "validation"]
 
 
+def test_diagnosis_plot(tmp_path):
+    """The sentences stand below the curves, and the part after the lowest validation loss is shaded."""
+    pytest.importorskip("matplotlib")
+    h = history_of([1, 0.7, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05], [1, 0.8, 0.6, 0.65, 0.7, 0.8, 0.9, 1, 1.2])
+    text = h.diagnosis(plot=tmp_path / "curves.png")
+    assert text == h.diagnosis() and (tmp_path / "curves.png").stat().st_size > 1000
+    figure = h.plot(diagnosis=True)
+    assert figure.get_supxlabel().replace("\n", " ") == text
+    (shaded,) = figure.axes[0].patches
+    assert shaded.get_x() == 3 and shaded.get_width() == 6
+    h.best_epoch, h.stopped = 3, "early stopping: val_loss has not improved for 6 epochs"
+    assert h.diagnosis().startswith("Overfitting, stopped early") and "epoch 3 are the ones to keep" in h.diagnosis()
+    for h in (history_of([1, 0.7, 0.5]), history_of([1, float("nan"), 1], [1, float("nan"), 1]), history_of([1.0])):
+        assert h.plot(diagnosis=True).axes  # without validation, with a loss that is not finite, with one epoch
+
+
 def test_metrics():
     out, target = fs.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), fs.tensor([1, 0, 0])
     assert train.accuracy(out, target) == pytest.approx(2 / 3)

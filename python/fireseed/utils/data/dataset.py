@@ -161,13 +161,9 @@ class Subset(Dataset):
         return len(self.indices)
 
 
-def random_split(dataset, lengths, generator=None):
-    """Splits a data set at random into Subsets of the given lengths, or fractions that add up to 1.
-
-    What rounding leaves over goes to the first parts, one each. generator: the default one if None.
-    """
+def _lengths(lengths, n):
+    """The lengths of the parts of n samples, from lengths or fractions."""
     total = sum(lengths)
-    n = len(dataset)
     if math.isclose(total, 1) and total <= 1:
         counts = []
         for i, fraction in enumerate(lengths):
@@ -180,13 +176,49 @@ def random_split(dataset, lengths, generator=None):
         for i, length in enumerate(lengths):
             if length == 0:
                 warnings.warn(f"Length of split at index {i} is 0. This might result in an empty "
-                              "dataset.", stacklevel=2)
+                              "dataset.", stacklevel=3)
     if sum(lengths) != n:
         raise ValueError("Sum of input lengths does not equal the length of the input dataset! "
                          f"({sum(lengths)} and {n})")
+    return lengths
+
+
+def random_split(dataset, lengths, generator=None):
+    """Splits a data set at random into Subsets of the given lengths, or fractions that add up to 1.
+
+    What rounding leaves over goes to the first parts, one each. generator: the default one if None.
+    """
+    n = len(dataset)
+    lengths = _lengths(lengths, n)
     indices = _C.randperm(n, generator=_C.default_generator if generator is None else generator).tolist()
     parts, at = [], 0
     for length in lengths:
         parts.append(Subset(dataset, indices[at:at + length]))
         at += length
     return parts
+
+
+def stratified_split(dataset, lengths, labels=None, generator=None):
+    """random_split in which every part has the classes in the same shares, as nearly as can be (not in PyTorch).
+
+    labels: the class of each sample (list or 1-d tensor); the last element of each sample if None. lengths: as in
+    random_split; exact. A part's samples come in random order. generator: the default one if None.
+    """
+    n = len(dataset)
+    lengths = _lengths(lengths, n)
+    if labels is None:
+        labels = [dataset[i][-1] for i in range(n)]
+    labels = [label.item() if hasattr(label, "item") else label for label in labels]
+    if len(labels) != n:
+        raise ValueError(f"stratified_split: expected a label for each of {n} samples, got {len(labels)} labels")
+    generator = _C.default_generator if generator is None else generator
+    classes = {}
+    for i in _C.randperm(n, generator=generator).tolist():
+        classes.setdefault(labels[i], []).append(i)
+    # Class after class, each sample goes to the part that is furthest behind its share.
+    parts = [[] for _ in lengths]
+    for members in classes.values():
+        for i in members:
+            part = min((p for p in range(len(parts)) if lengths[p]), key=lambda p: (len(parts[p]) + 0.5) / lengths[p])
+            parts[part].append(i)
+    return [Subset(dataset, [part[i] for i in _C.randperm(len(part), generator=generator).tolist()]) for part in parts]
