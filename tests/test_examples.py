@@ -29,7 +29,9 @@ def table(folder, name):
     for line in done.stdout.splitlines():
         found = re.match(r"(\S.*?) {1,}(-?[\d,.]+(?: {2,}.*)?)$", line)
         if found:
-            rows[found[1].strip()] = [float(v.replace(",", "")) for v in re.findall(r"(?<!\S)-?[\d,]+\.?\d*(?!\S)", found[2])]
+            rows[found[1].strip()] = [
+                float(v.replace(",", "")) for v in re.findall(r"(?<!\S)-?[\d,]+\.?\d*(?!\S)", found[2])
+            ]
     return rows, done.stdout
 
 
