@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import fireseed as fs
 import numpy as np
@@ -99,6 +100,23 @@ class Recorder(train.Callback):
         if name.startswith("on_"):
             return lambda *args: self.calls.append(name)
         return super().__getattribute__(name)
+
+
+def test_losses_must_not_broadcast():
+    """Outputs (N, 1) with targets (N): PyTorch warns and learns nonsense; the Trainer says what to do."""
+    for loss in (nn.MSELoss(), nn.L1Loss(), nn.functional.smooth_l1_loss, lambda y, t: nn.functional.huber_loss(y, t)):
+        lin = nn.Linear(2, 1)
+        data = DataLoader(TensorDataset(fs.zeros(4, 2), fs.ones(4)), batch_size=4)
+        t = train.Trainer(lin, fs.optim.SGD(lin.parameters(), lr=0.1), loss, progress=False)
+        for call in (lambda t=t, data=data: t.fit(data, 1), lambda t=t, data=data: t.validate(data)):
+            with pytest.raises(ValueError, match=r"output \(4, 1\) with every target \(4,\).*unsqueeze"):
+                call()
+        assert t.fit([(fs.zeros(4, 2), fs.ones(4, 1))], 1).epochs == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # classes beside scores are as they should be
+        lin = nn.Linear(2, 3)
+        t = train.Trainer(lin, fs.optim.SGD(lin.parameters(), lr=0.1), nn.CrossEntropyLoss(), progress=False)
+        assert t.fit([(fs.zeros(4, 2), fs.ones(4).long())] * 2, 2).epochs == 2
 
 
 def test_order_of_callbacks():

@@ -1,4 +1,6 @@
 """Trainer: fit, validate, predict."""
+import warnings
+
 from .. import _C
 from . import metrics as _metrics
 from .history import History
@@ -69,7 +71,7 @@ class Trainer:
     and batches go. progress: show a bar.
 
     A batch is (input, ..., target): the model gets the inputs, the loss its output and the target. For other batches
-    override `forward`.
+    override `forward`. A loss that would broadcast outputs against targets of another shape is a ValueError.
     """
 
     def __init__(self, model, optimizer=None, loss=None, *, metrics=(), scheduler=None, schedule="epoch", l1=0.0,
@@ -86,6 +88,7 @@ class Trainer:
         self.history = History()
         self.epoch = 0
         self.stop = None
+        self._shapes = set()  # unequal shapes of outputs and targets that the loss is known to take
 
     # ---- to override ------------------------------------------------------------------------------------------------
     def forward(self, batch):
@@ -96,7 +99,26 @@ class Trainer:
                             "Trainer.forward for other batches")
         *inputs, target = batch
         output = self.model(*inputs)
+        if isinstance(output, Tensor) and isinstance(target, Tensor) and output.shape != target.shape:
+            return self._checked_loss(output, target), output, target
         return self.loss(output, target), output, target
+
+    def _checked_loss(self, output, target):
+        """The loss of unequal shapes. That of each pair with each other is a mistake PyTorch only warns of."""
+        shapes = tuple(output.shape), tuple(target.shape)
+        if shapes in self._shapes:
+            return self.loss(output, target)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Using a target size")
+            try:
+                loss = self.loss(output, target)
+            except UserWarning:
+                raise ValueError(
+                    f"Trainer: the loss would compare every output {shapes[0]} with every target {shapes[1]}; expected "
+                    "equal shapes. Reshape the target (target.unsqueeze(1) makes a column) or the output "
+                    "(output.squeeze(1))") from None
+        self._shapes.add(shapes)
+        return loss
 
     # ---- fit --------------------------------------------------------------------------------------------------------
     def fit(self, data, epochs, validation=None, callbacks=()):
