@@ -88,7 +88,7 @@ def main():
     print(f"mean test accuracy over {len(accuracies)} seed(s): {100 * sum(accuracies) / len(accuracies):.2f} %")
 
     curves, weights = os.path.join(args.output, "curves.png"), os.path.join(args.output, "model.safetensors")
-    trainer.history.plot(curves, title="Handwritten digits")
+    trainer.history.plot(curves, title="Handwritten digits", diagnosis=True)
     fireseed.save(trainer.model.state_dict(), weights, metadata={"test accuracy": accuracies[-1]})
 
     model = make_model()

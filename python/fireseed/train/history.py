@@ -85,7 +85,7 @@ class History:
         if title:
             figure.suptitle(title)
         if diagnosis:
-            figure.supxlabel(textwrap.fill(self.diagnosis(), int(15 * width)), fontsize="medium")
+            figure.supxlabel(textwrap.fill(self.diagnosis(), int(12 * width)), fontsize="medium")
         if path is not None:
             figure.savefig(path, dpi=120)
         return figure
