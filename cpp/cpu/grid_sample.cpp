@@ -3,6 +3,14 @@
 
 #include "cpu/contiguous.h"
 
+// A function the optimiser does not look into from outside: GCC 12 (ipa-modref) drops calls of functions whose stores
+// it has vectorised under a mask.
+#if defined(__clang__)
+#define FS_OPAQUE [[gnu::noinline]]
+#else
+#define FS_OPAQUE [[gnu::noipa]]
+#endif
+
 namespace fireseed::cpu::FS_ISA {
 namespace {
 
@@ -184,7 +192,7 @@ FS_INLINE Vec<C> gather(const C* plane, const Index<C>* offset) {
 
 // The tables of a block's points, filled up to whole registers; slopes, where asked for: [corner][dimension][point].
 template <class C>
-void fill_block(const Geometry& g, const C* grid, Block<C>& b, C* slopes) {
+FS_OPAQUE void fill_block(const Geometry& g, const C* grid, Block<C>& b, C* slopes) {
   Axis<C> axis[kMaxDims];
   for (int d = 0; d < g.dims; ++d) {
     C coordinate[kBlock];
