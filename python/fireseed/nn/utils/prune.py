@@ -165,9 +165,7 @@ class Identity(BasePruningMethod):
         return super().apply(module, name)
 
 
-class RandomUnstructured(BasePruningMethod):
-    """Prunes an amount (a number, or a share of 0 to 1) of elements at random."""
-
+class _Unstructured(BasePruningMethod):
     PRUNING_TYPE = "unstructured"
 
     def __init__(self, amount):
@@ -178,8 +176,15 @@ class RandomUnstructured(BasePruningMethod):
         n = _number(self.amount, t.numel())
         mask = default_mask.contiguous().clone()
         if n:
-            mask.view(-1)[_C.topk(_C.rand_like(t).view(-1), n).indices] = 0
+            mask.view(-1)[self._chosen(t, n)] = 0
         return mask
+
+
+class RandomUnstructured(_Unstructured):
+    """Prunes an amount (a number, or a share of 0 to 1) of elements at random."""
+
+    def _chosen(self, t, n):
+        return _C.topk(_C.rand_like(t).view(-1), n).indices
 
     @classmethod
     def apply(cls, module, name, amount):
@@ -187,21 +192,11 @@ class RandomUnstructured(BasePruningMethod):
         return super().apply(module, name, amount=amount)
 
 
-class L1Unstructured(BasePruningMethod):
+class L1Unstructured(_Unstructured):
     """Prunes the amount (a number, or a share of 0 to 1) of elements with the smallest absolute values."""
 
-    PRUNING_TYPE = "unstructured"
-
-    def __init__(self, amount):
-        _check_amount(amount)
-        self.amount = amount
-
-    def compute_mask(self, t, default_mask):
-        n = _number(self.amount, t.numel())
-        mask = default_mask.contiguous().clone()
-        if n:
-            mask.view(-1)[_C.topk(t.abs().reshape(-1), n, largest=False).indices] = 0
-        return mask
+    def _chosen(self, t, n):
+        return _C.topk(t.abs().reshape(-1), n, largest=False).indices
 
     @classmethod
     def apply(cls, module, name, amount, importance_scores=None):
