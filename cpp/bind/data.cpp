@@ -173,7 +173,7 @@ void fill_nested(PyObject* data, const Dims& sizes, int64_t depth, char*& p, DTy
     Tensor t = as_tensor(data) ? *as_tensor(data) : tensor_from_buffer(data, false);
     const Dims rest(sizes.d + depth, sizes.n - depth);
     FS_CHECK_VALUE(t.sizes() == rest, "expected a tensor of shape ", rest, " at dim ", depth, ", got ", t.sizes());
-    Tensor c = contiguous(to(detach(t), dtype));
+    Tensor c = contiguous(to(detach(t), dtype, Device{}));
     const size_t bytes = static_cast<size_t>(c.numel()) * item_bytes;
     std::memcpy(p, c.impl()->data, bytes);
     p += bytes;
@@ -314,11 +314,19 @@ struct BufferGeometry { Py_ssize_t shape[kMaxRank], strides[kMaxRank]; };
 
 }  // namespace
 
-PyObject* tensor_to_list(const Tensor& x) { return nested_list(x.impl(), x.impl()->data, 0); }
+PyObject* tensor_to_list(const Tensor& x) {
+  if (!x.device().is_cpu()) return tensor_to_list(to(detach(x), x.dtype(), Device{}));
+  return nested_list(x.impl(), x.impl()->data, 0);
+}
 
 int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   const Tensor& t = *as_tensor(self);
   const char* format = format_of_dtype(t.dtype());
+  if (!t.device().is_cpu()) {
+    PyErr_SetString(PyExc_BufferError, "the memory of a CUDA tensor cannot be read here. Use tensor.cpu() first.");
+    view->obj = nullptr;
+    return -1;
+  }
   if (t.requires_grad()) {
     PyErr_SetString(PyExc_BufferError,
                     "Can't give out the memory of a Tensor that requires grad. Use tensor.detach() first.");
@@ -362,6 +370,13 @@ void tensor_releasebuffer(PyObject*, Py_buffer* view) { delete static_cast<Buffe
 PyObject* tensor_to_numpy(PyObject* self) {
   static PyObject *ndarray = nullptr, *dtypes[kNumDTypes];
   const Tensor& t = *as_tensor(self);
+  if (!t.device().is_cpu()) {
+    PyErr_Format(PyExc_TypeError,
+                 "can't convert cuda:%d device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+                 "memory first.",
+                 t.device().index);
+    return nullptr;
+  }
   if (!ndarray) {
     PyObject* np = PyImport_ImportModule("numpy");
     if (!np) return nullptr;

@@ -12,6 +12,7 @@
 #include "engine/mode.h"
 #include "math/random.h"
 #include "ops/copy.h"
+#include "tensor/backend.h"
 
 namespace fireseed::bind {
 
@@ -299,6 +300,9 @@ PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const 
     PyObject* r;
     try {
       r = s.handler(a);
+    } catch (const DeviceMemoryError&) {
+      if (original.defined()) Py_DECREF(slots[0]);
+      throw;
     } catch (const Error& e) {
       // Every error names the function that was called, unless only the Python layer calls it.
       if (original.defined()) Py_DECREF(slots[0]);
@@ -562,7 +566,7 @@ void set_python_error() noexcept {
   try {
     throw;
   } catch (const PythonError&) {
-  } catch (const Error& e) {
+  } catch (const DeviceMemoryError& e) { PyErr_SetString(out_of_memory_error(), e.what()); } catch (const Error& e) {
     PyObject* type = PyExc_RuntimeError;
     switch (e.kind()) {
       case ErrorKind::kRuntime: break;

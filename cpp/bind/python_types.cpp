@@ -1,6 +1,8 @@
 // dtype, device, Size, Generator, and conversions of plain Python values.
 #include "bind/python_types.h"
 
+#include "tensor/backend.h"
+
 #include <cstring>
 #include <string>
 
@@ -324,20 +326,33 @@ PyType_Spec generator_spec = {"fireseed.Generator", sizeof(PyGenerator), 0, Py_T
 
 bool is_dtype(PyObject* o) { return Py_TYPE(o) == dtype_type; }
 DType dtype_from(PyObject* o) { return reinterpret_cast<PyDType*>(o)->value; }
-bool is_device_like(PyObject* o) { return Py_TYPE(o) == device_type || PyUnicode_Check(o); }
+bool is_device_like(PyObject* o) {
+  return Py_TYPE(o) == device_type || PyUnicode_Check(o) || (PyLong_Check(o) && !PyBool_Check(o));
+}
+namespace {
+// "cuda" without a number is the thread's current device.
+Device current_of(Device d) {
+  if (!d.is_cpu()) d.index = static_cast<int8_t>(backend("device").current_device());
+  return d;
+}
+}  // namespace
 Device device_from(PyObject* o) {
   Device d;
   if (Py_TYPE(o) == device_type) {
     d = reinterpret_cast<PyDevice*>(o)->value;
+    if (!reinterpret_cast<PyDevice*>(o)->has_index) d = current_of(d);
   } else if (PyUnicode_Check(o)) {
     bool has_index;
     d = parse_device(PyUnicode_AsUTF8(o), has_index);
+    if (!has_index) d = current_of(d);
+  } else if (PyLong_Check(o) && !PyBool_Check(o)) {
+    const long index = PyLong_AsLong(o);
+    FS_CHECK(index >= 0 && index < 100, "Invalid device index: ", index);
+    d = Device{DeviceKind::kCuda, static_cast<int8_t>(index)};
   } else {
     fail(ErrorKind::kType, "device must be a device or a string such as 'cpu', not ", Py_TYPE(o)->tp_name);
   }
-  FS_CHECK(d.is_cpu(), "device ", d,
-           " is not available: this build of fireseed has no CUDA plugin. Use device='cpu', or "
-           "write device = 'cuda' if fireseed.cuda.is_available() else 'cpu'");
+  if (!d.is_cpu()) check_device(d, "device");
   return d;
 }
 bool is_generator(PyObject* o) { return PyType_IsSubtype(Py_TYPE(o), generator_type); }

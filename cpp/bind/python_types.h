@@ -37,6 +37,8 @@ PyObject* tensor_to_list(const Tensor& x);
 PyObject* tensor_subscript(PyObject* self, PyObject* index);
 int tensor_ass_subscript(PyObject* self, PyObject* index, PyObject* value);
 
+PyObject* out_of_memory_error();  // fireseed.OutOfMemoryError, borrowed
+
 void resize_(const Tensor& x, const Dims& sizes);
 
 }  // namespace fireseed::bind

@@ -9,6 +9,7 @@
 #include "ops/copy.h"
 #include "ops/creation.h"
 #include "ops/shape.h"
+#include "tensor/backend.h"
 
 namespace fireseed::bind {
 
@@ -31,10 +32,19 @@ void resize_(const Tensor& x, const Dims& sizes) {
 
 namespace {
 
-Tensor to_device_dtype(const Tensor& x, Device device, DType dtype, bool copy) {
-  FS_CHECK(device.is_cpu(), "to: device ", device, " is not available in this build");
+Tensor to_device_dtype(const Tensor& x, Device device, DType dtype, bool copy, bool non_blocking) {
   if (dtype == DType::kUndefined) dtype = x.dtype();
+  if (device != x.device()) return to(x, dtype, device, non_blocking);
   return dtype == x.dtype() ? (copy ? clone_keeping_layout(x) : x) : to(x, dtype);
+}
+
+Tensor pinned_copy(const Tensor& x) {
+  Tensor y = make_shell(x.sizes(), x.dtype());
+  y.impl()->storage = Storage::allocate_pinned(static_cast<size_t>(x.numel()) * x.itemsize()).release();
+  y.impl()->data = static_cast<char*>(y.impl()->storage->data);
+  GradMode off(false);
+  copy_(y, x);
+  return y;
 }
 
 // x takes over y's metadata and storage: the in-place view methods (unsqueeze_, t_, …).
@@ -136,6 +146,12 @@ FS_BINDINGS(tensor_methods) {
   def("tolist(Tensor self)", kMethod, [](Args& a) { return tensor_to_list(a.tensor(0)); });
   def("numpy(Tensor self, *, bool force=False)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);
+    if (a.boolean(1) && !x.device().is_cpu()) {
+      PyObject* host = wrap(to(detach(x), x.dtype(), Device{}));
+      PyObject* r = tensor_to_numpy(host);
+      Py_DECREF(host);
+      return r;
+    }
     if (x.requires_grad()) {
       FS_CHECK(a.boolean(1), "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
       PyObject* d = wrap(detach(x));
@@ -174,25 +190,34 @@ FS_BINDINGS(tensor_methods) {
     const Tensor& x = a.tensor(0);
     const DType t = a.dtype(1);
     if (t == x.dtype() && !a.boolean(3)) return a.self();
-    return wrap(to_device_dtype(x, x.device(), t, a.boolean(3)));
+    return wrap(to_device_dtype(x, x.device(), t, a.boolean(3), a.boolean(2)));
   });
   def("to(Tensor self, device? device=None, dtype? dtype=None, bool non_blocking=False, bool copy=False)", kMethod,
       [](Args& a) -> PyObject* {
         const Tensor& x = a.tensor(0);
-        Tensor y = to_device_dtype(x, a.given(1) ? a.opt_device(1) : x.device(), a.opt_dtype(2), a.boolean(4));
+        Tensor y =
+            to_device_dtype(x, a.given(1) ? a.opt_device(1) : x.device(), a.opt_dtype(2), a.boolean(4), a.boolean(3));
         return y.impl() == x.impl() ? a.self() : wrap(y);
       });
   def("to(Tensor self, Tensor other, bool non_blocking=False, bool copy=False)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);
-    Tensor y = to_device_dtype(x, a.tensor(1).device(), a.tensor(1).dtype(), a.boolean(3));
+    Tensor y = to_device_dtype(x, a.tensor(1).device(), a.tensor(1).dtype(), a.boolean(3), a.boolean(2));
     return y.impl() == x.impl() ? a.self() : wrap(y);
   });
-  def("type_as(Tensor self, Tensor other)", kMethod, [](Args& a) { return to(a.tensor(0), a.tensor(1).dtype()); });
-  def("cpu(Tensor self)", kMethod, [](Args& a) { return a.self(); });
-  def("cuda(Tensor self, object device=None)", kMethod, [](Args& a) -> PyObject* {
-    a.tensor(0);
-    fail(ErrorKind::kRuntime, "cuda: this build of fireseed has no CUDA plugin; check fireseed.cuda.is_available()");
+  def("type_as(Tensor self, Tensor other)", kMethod,
+      [](Args& a) { return to(a.tensor(0), a.tensor(1).dtype(), a.tensor(1).device()); });
+  def("cpu(Tensor self, object memory_format=None)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    return x.device().is_cpu() ? a.self() : wrap(to(x, x.dtype(), Device{}));
   });
+  def("cuda(Tensor self, device? device=None, bool non_blocking=False, object memory_format=None)", kMethod,
+      [](Args& a) -> PyObject* {
+        const Tensor& x = a.tensor(0);
+        Device device = a.opt_device(1);
+        if (!a.given(1)) device = Device{DeviceKind::kCuda, static_cast<int8_t>(backend("cuda").current_device())};
+        FS_CHECK(!device.is_cpu(), "cuda: expected a CUDA device, got ", device);
+        return x.device() == device ? a.self() : wrap(to(x, x.dtype(), device, a.boolean(2)));
+      });
 #define FS_CAST(name, type)                                     \
   def(name "(Tensor self)", kMethod, [](Args& a) -> PyObject* { \
     const Tensor& x = a.tensor(0);                              \
@@ -210,7 +235,7 @@ FS_BINDINGS(tensor_methods) {
   FS_CAST("bool", DType::kBool);
 #undef FS_CAST
   def("copy_(Tensor self, Operand other, bool non_blocking=False)", kMethod, [](Args& a) {
-    copy_(a.tensor(0), a.tensor(1));
+    copy_(a.tensor(0), a.tensor(1), a.boolean(2));
     return a.self();
   });
   def("fill_(Tensor self, Scalar value)", kMethod, [](Args& a) {
@@ -254,8 +279,13 @@ FS_BINDINGS(tensor_methods) {
     if (PyObject_SetAttrString(a.object(0), "data", a.object(1)) < 0) return nullptr;
     return a.self();
   });
-  def("is_pinned(Tensor self)", kMethod, [](Args&) { return false; });
-  def("pin_memory(Tensor self)", kMethod, [](Args& a) { return a.self(); });
+  def("is_pinned(Tensor self, object device=None)", kMethod,
+      [](Args& a) { return a.tensor(0).impl()->storage->pinned; });
+  def("pin_memory(Tensor self, object device=None)", kMethod, [](Args& a) -> PyObject* {
+    const Tensor& x = a.tensor(0);
+    FS_CHECK(x.device().is_cpu(), "cannot pin a tensor on ", x.device(), "; only dense CPU tensors can be pinned");
+    return x.impl()->storage->pinned ? a.self() : wrap(pinned_copy(x));
+  });
   def("is_shared(Tensor self)", kMethod, [](Args&) { return false; });
   def("share_memory_(Tensor self)", kMethod, [](Args& a) { return a.self(); });
   def("_storage_id(Tensor self)", kMethod, [](Args& a) { return PyLong_FromVoidPtr(a.tensor(0).impl()->storage); });

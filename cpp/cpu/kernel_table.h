@@ -1,28 +1,11 @@
-// The order of kernels in a table: every op of ops.def that has a kernel.
+// The kernels chosen for this machine's processor.
 #pragma once
 
-#include "tensor/view.h"
+#include "tensor/kernel_index.h"
 
 namespace fireseed::cpu {
 
-enum KernelIndex : int {
-#define FS_UNARY(name, Functor) kKernel_##name, kKernel_##name##_backward,
-#define FS_BINARY(name, Functor) kKernel_##name,
-#define FS_COMPARE(name, Functor) kKernel_##name,
-#define FS_TERNARY(name, Functor) kKernel_##name,
-#define FS_KERNEL(name) kKernel_##name,
-#define FS_VIEW(name)
-#include "ops.def"
-#undef FS_UNARY
-#undef FS_BINARY
-#undef FS_COMPARE
-#undef FS_TERNARY
-#undef FS_KERNEL
-#undef FS_VIEW
-  kNumKernels
-};
-
-// The kernels chosen for this machine, in the order above, and the name of their instruction set ("v4").
+// In the order of KernelIndex, and the name of their instruction set ("v4").
 const Kernel* kernels();
 const char* isa_name();
 

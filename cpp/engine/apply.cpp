@@ -1,6 +1,7 @@
 // apply: infer -> allocate -> kernel -> record; and its in-place form.
 #include "engine/apply.h"
 
+#include "engine/device_run.h"
 #include "engine/mode.h"
 
 namespace fireseed {
@@ -20,7 +21,7 @@ void call_kernel(Kernel kernel, const KernelArgs& args) {
   int64_t work = 0;
   for (int i = 0; i < args.num_in; ++i) work += args.in[i].numel;
   for (int i = 0; i < args.num_out; ++i) work += args.out[i].numel;
-  if (work < kLongKernel || !host_lock.release) return kernel(args);
+  if (work < kLongKernel || !host_lock.release || running_op) return kernel(args);
   struct Unlocked {
     void* state = host_lock.release();
     ~Unlocked() {
@@ -66,12 +67,8 @@ void run_pointwise(const Op& op, Kernel kernel, Inputs in, const void* attrs, co
   call_kernel(kernel, KernelArgs{in_views, out_views, static_cast<int32_t>(in.size()), op.num_outputs, attrs});
 }
 
-void run(const Op& op, Inputs in, const void* attrs, const Tensor* out) {
-  Device device;
-  for (const Tensor& t : in)
-    if (t.defined() && !t.device().is_cpu()) device = t.device();
-  const Kernel kernel = device.is_cpu() ? op.cpu : op.cuda;
-  FS_CHECK_KIND(kernel, ErrorKind::kNotImplemented, op.name, ": no kernel for device ", device);
+// Views of all operands, then the kernel.
+void run_kernel(const Op& op, Kernel kernel, Inputs in, const void* attrs, const Tensor* out) {
   if (op.has(kPointwise)) return run_pointwise(op, kernel, in, attrs, out);
   if (in.size() <= kFewOperands && op.num_outputs <= kFewOperands) {
     TensorView in_views[kFewOperands], out_views[kFewOperands];
@@ -89,6 +86,17 @@ void run(const Op& op, Inputs in, const void* attrs, const Tensor* out) {
     if (out[i].defined()) out_views[i] = out[i].view();
   call_kernel(kernel,
               KernelArgs{in_views.data(), out_views.data(), static_cast<int32_t>(in.size()), op.num_outputs, attrs});
+}
+
+void run(const Op& op, Inputs in, const void* attrs, const Tensor* out) {
+  bool on_cpu = true;
+  for (const Tensor& t : in)
+    if (t.defined()) on_cpu &= t.device().is_cpu();
+  for (int i = 0; i < op.num_outputs; ++i)
+    if (out[i].defined()) on_cpu &= out[i].device().is_cpu();
+  if (__builtin_expect(!on_cpu, false)) return run_on_device(op, in, attrs, out, run_kernel);
+  FS_CHECK_KIND(op.cpu, ErrorKind::kNotImplemented, op.name, ": no kernel for device cpu");
+  run_kernel(op, op.cpu, in, attrs, out);
 }
 
 bool wants_gradient(const Op& op, Inputs in) {
@@ -188,7 +196,7 @@ void apply(const Op& op, Inputs in, const void* attrs, Tensor* out) {
     bool any = op.has(kMutatesInputs);
     for (int i = 0; i < op.num_outputs; ++i) {
       if (!out[i].defined()) continue;
-      if (!out[i].impl()->storage) allocate_shell(out[i]);
+      if (!out[i].impl()->storage) allocate_shell(out[i], op.name);
       any |= out[i].numel() != 0;
     }
     if (any) run(op, in, attrs, out);
@@ -264,7 +272,7 @@ void apply_inplace(const Op& op, Inputs in, const void* attrs) {
              dtype_name(want));
     GradMode off(false);
     Tensor out = shell;
-    allocate_shell(out);
+    allocate_shell(out, op.name);
     if (out.numel()) run(op, in, attrs, &out);
     engine_ops.copy_(Tensor::share(x.impl()), out);
   }

@@ -48,6 +48,8 @@ struct EngineOps {
   Tensor (*sum_to)(const Tensor& x, const Dims& sizes) = nullptr;  // undoes broadcasting
   Tensor (*cast)(const Tensor& x, DType dtype) = nullptr;
   Tensor (*clone)(const Tensor& x) = nullptr;  // contiguous copy
+  Tensor (*expand)(const Tensor& x, const Dims& sizes) = nullptr;
+  Tensor (*move)(const Tensor& x, Device device) = nullptr;
   Tensor (*zeros)(const Dims& sizes, DType dtype, Device device) = nullptr;
   Tensor (*ones)(const Dims& sizes, DType dtype, Device device) = nullptr;
   void (*copy_)(const Tensor& dst, const Tensor& src) = nullptr;

@@ -243,7 +243,7 @@ class Pass {
     }
   }
 
-  // Sums away broadcasting and gives the gradient its input's dtype.
+  // Sums away broadcasting and gives the gradient its input's dtype and device.
   static void fit(const Node* n, size_t i, const Edge& e, Tensor& gx) {
     const int64_t* sizes;
     int64_t ndim;
@@ -266,6 +266,8 @@ class Pass {
       gx = engine_ops.sum_to(gx, want);
     }
     if (__builtin_expect(gx.dtype() != e.dtype(), false)) gx = engine_ops.cast(gx, e.dtype());
+    const Device device = e.leaf ? e.leaf->device : e.node->outputs()[e.output_nr].device;
+    if (__builtin_expect(gx.device() != device, false)) gx = engine_ops.move(gx, device);
   }
 
   void run_output_hooks(Node* n, Tensor* g) {
@@ -295,7 +297,8 @@ class Pass {
   static void check_finite(const Node* n, const std::vector<Tensor>& gx) {
     for (size_t i = 0; i < gx.size(); ++i) {
       if (!gx[i].defined() || !gx[i].is_floating()) continue;
-      Tensor c = gx[i].is_contiguous() ? gx[i] : engine_ops.clone(gx[i]);
+      Tensor c = gx[i].device().is_cpu() ? gx[i] : engine_ops.move(gx[i], Device{});
+      if (!c.is_contiguous()) c = engine_ops.clone(c);
       const char* p = c.impl()->data;
       for (int64_t k = 0; k < c.numel(); ++k)
         FS_CHECK(!std::isnan(read_element(p + k * static_cast<int64_t>(c.itemsize()), c.dtype()).to_double()),
@@ -328,6 +331,8 @@ std::vector<Tensor> check_seeds(const std::vector<Tensor>& roots, const std::vec
     if (i < seeds.size() && seeds[i].defined()) {
       FS_CHECK(seeds[i].same_shape(r), "Mismatch in shape: grad_output[", i, "] has a shape of ", seeds[i].sizes(),
                " and output[", i, "] has a shape of ", r.sizes(), ".");
+      FS_CHECK(seeds[i].device() == r.device(), "grad_output[", i, "] lies on ", seeds[i].device(), " but output[", i,
+               "] on ", r.device());
       out[i] = seeds[i].dtype() == r.dtype() ? seeds[i] : engine_ops.cast(seeds[i], r.dtype());
     } else {
       FS_CHECK(r.numel() == 1, "grad can be implicitly created only for scalar outputs; this one has shape ",

@@ -21,6 +21,7 @@ enum OpFlag : uint32_t {
   kNotDifferentiable = 128,
   kBilinear = 256,    // input 0 is saved only where input 1 wants a gradient, and the other way round
   kSavesSizes = 512,  // the node keeps the sizes of all inputs (Vjp::saved_sizes)
+  kTransfer = 1024,   // copies from the last input to output 0, which may lie on another device
 };
 
 // Bits of Op::saves.
@@ -67,6 +68,7 @@ struct Op {
   uint32_t saves = 0;  // save_input(i) | save_output(i)
   uint16_t attrs_size = 0;
   int16_t num_outputs = 1;
+  uint32_t host_inputs = 0;  // save_input bits of inputs that every kernel reads on the host (sizes, hyperparameters)
   InferFn infer = nullptr;
   VjpFn vjp = nullptr;        // in differentiable ops: serves any order
   VjpFn vjp_fused = nullptr;  // optional: serves where create_graph is off

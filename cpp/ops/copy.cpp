@@ -30,13 +30,16 @@ namespace {
 void copy_infer(Inputs in, const void* attrs, Tensor* out) {
   const TensorImpl* x = in[0].impl();
   const auto& a = *static_cast<const CopyAttrs*>(attrs);
-  out[0] = make_shell(x->sizes, x->ndim, static_cast<DType>(a.dtype), x->device);
+  Device device = x->device;
+  if (a.device != -2) device = a.device < 0 ? Device{} : Device{DeviceKind::kCuda, static_cast<int8_t>(a.device)};
+  out[0] = make_shell(x->sizes, x->ndim, static_cast<DType>(a.dtype), device);
   if (!a.keep_layout || x->has(TensorImpl::kContiguous) || !is_dense(in[0])) return;
   TensorImpl* y = out[0].impl();
   for (int i = 0; i < x->ndim; ++i) y->strides[i] = x->strides[i];
   y->refresh_contiguous();
 }
-void copy_vjp(const Vjp&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }  // the engine casts it to the input's dtype
+// The engine casts it to the input's dtype and moves it to the input's device.
+void copy_vjp(const Vjp&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }
 
 // In place: in = {dst, src}; the recorded op whose input 0 gets no gradient.
 void copy_into_infer(Inputs in, const void*, Tensor* out) {
@@ -66,6 +69,8 @@ bool fill_engine_ops() {
   engine_ops.sum_to = sum_to;
   engine_ops.cast = to;
   engine_ops.clone = clone;
+  engine_ops.expand = [](const Tensor& x, const Dims& sizes) { return expand(x, sizes); };
+  engine_ops.move = [](const Tensor& x, Device device) { return to(x, x.dtype(), device); };
   engine_ops.zeros = [](const Dims& s, DType t, Device d) { return zeros(s, t, d); };
   engine_ops.ones = [](const Dims& s, DType t, Device d) { return ones(s, t, d); };
   engine_ops.copy_ = copy_;
@@ -79,9 +84,13 @@ bool fill_engine_ops() {
 
 }  // namespace
 
-constinit Op op::copy{.name = "copy", .attrs_size = sizeof(CopyAttrs), .infer = copy_infer, .vjp = copy_vjp};
-constinit Op op::copy_into{
-    .name = "copy_into", .flags = kPointwise | kInPlaceOk, .infer = copy_into_infer, .vjp = copy_into_vjp};
+constinit Op op::copy{
+    .name = "copy", .flags = kTransfer, .attrs_size = sizeof(CopyAttrs), .infer = copy_infer, .vjp = copy_vjp};
+constinit Op op::copy_into{.name = "copy_into",
+                           .flags = kPointwise | kInPlaceOk | kTransfer,
+                           .attrs_size = sizeof(CopyAttrs),
+                           .infer = copy_into_infer,
+                           .vjp = copy_into_vjp};
 constinit Op op::fill{.name = "fill",
                       .flags = kPointwise | kInPlaceOk,
                       .attrs_size = sizeof(FillAttrs),
@@ -91,6 +100,14 @@ constinit Op op::fill{.name = "fill",
 Tensor to(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   return apply1(op::copy, {x}, CopyAttrs{static_cast<int64_t>(dtype), 1});
+}
+
+Tensor to(const Tensor& x, DType dtype, Device device, bool non_blocking) {
+  if (x.device() == device) return to(x, dtype);
+  CopyAttrs a{static_cast<int64_t>(dtype), 1};
+  a.device = device.is_cpu() ? -1 : device.index;
+  a.non_blocking = non_blocking;
+  return apply1(op::copy, {x}, a);
 }
 
 Tensor clone_keeping_layout(const Tensor& x) {
@@ -107,7 +124,8 @@ Tensor clone(const Tensor& x) { return apply1(op::copy, {x}, CopyAttrs{static_ca
 
 Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
 
-void copy_(const Tensor& dst, const Tensor& src) {
+void copy_(const Tensor& dst, const Tensor& src) { copy_(dst, src, false); }
+void copy_(const Tensor& dst, const Tensor& src, bool non_blocking) {
   if (dst.impl() == src.impl()) return;
   // A source on the same memory but seen otherwise: copy it first.
   const bool overlaps = dst.impl()->storage == src.impl()->storage;
@@ -115,7 +133,9 @@ void copy_(const Tensor& dst, const Tensor& src) {
   Tensor s = overlaps ? clone(src) : src;
   while (s.dim() > dst.dim() && s.size(0) == 1) s = select(s, 0, 0);
   const Tensor in[] = {dst, s};
-  apply_inplace(op::copy_into, in, nullptr);
+  CopyAttrs a;
+  a.non_blocking = non_blocking;
+  apply_inplace(op::copy_into, in, &a);
 }
 
 void fill_(const Tensor& x, Scalar value) {

@@ -20,15 +20,16 @@ struct RangeShape {
   RangeAttrs range;
   int64_t count;
   int64_t dtype;
+  Device device;
 };
 
 void arange_infer(Inputs, const void* attrs, Tensor* out) {
   const auto& a = *static_cast<const RangeShape*>(attrs);
-  out[0] = make_shell(Dims{a.count}, static_cast<DType>(a.dtype));
+  out[0] = make_shell(Dims{a.count}, static_cast<DType>(a.dtype), a.device);
 }
 
-Tensor range(const RangeAttrs& r, int64_t count, DType dtype) {
-  RangeShape a{r, count, static_cast<int64_t>(dtype)};
+Tensor range(const RangeAttrs& r, int64_t count, DType dtype, Device device) {
+  RangeShape a{r, count, static_cast<int64_t>(dtype), device};
   Tensor out;
   apply(op::arange, Inputs(), &a, &out);
   return out;
@@ -46,7 +47,7 @@ Tensor full(const Dims& sizes, Scalar value, DType dtype, Device device) {
             : value.kind == Scalar::kBool ? DType::kBool
                                           : DType::kInt64;
   Tensor t = empty(sizes, dtype, device);
-  if (value.kind != Scalar::kFloat && value.i == 0 && t.numel() <= 4096) {
+  if (value.kind != Scalar::kFloat && value.i == 0 && t.numel() <= 4096 && device.is_cpu()) {
     std::memset(t.impl()->data, 0, static_cast<size_t>(t.numel()) * t.itemsize());
     return t;
   }
@@ -83,7 +84,6 @@ Tensor ones_like(const Tensor& x, DType dtype) { return full_like(x, Scalar(1), 
 Tensor arange(Scalar start, Scalar end, Scalar step, DType dtype, Device device) {
   const bool any_float = start.is_float() || end.is_float() || step.is_float();
   if (dtype == DType::kUndefined) dtype = any_float ? default_dtype() : DType::kInt64;
-  FS_CHECK(device.is_cpu(), "arange: device ", device, " is not available in this build");
   FS_CHECK(dtype != DType::kBool, "arange: dtype bool is not supported");
   RangeAttrs r;
   int64_t count;
@@ -111,18 +111,17 @@ Tensor arange(Scalar start, Scalar end, Scalar step, DType dtype, Device device)
     r.istart = start.to_int();
     r.istep = step.to_int();
   }
-  return range(r, count, dtype);
+  return range(r, count, dtype, device);
 }
 
 Tensor linspace(double start, double end, int64_t steps, DType dtype, Device device) {
   FS_CHECK(steps >= 0, "linspace: number of steps must be non-negative, got ", steps);
-  FS_CHECK(device.is_cpu(), "linspace: device ", device, " is not available in this build");
   RangeAttrs r;
   r.start = start;
   r.end = end;
   r.step = steps > 1 ? (end - start) / static_cast<double>(steps - 1) : 0;
   r.linspace = 1;
-  return range(r, steps, or_default(dtype));
+  return range(r, steps, or_default(dtype), device);
 }
 
 Tensor logspace(double start, double end, int64_t steps, double base, DType dtype, Device device) {

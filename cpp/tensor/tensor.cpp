@@ -5,6 +5,7 @@
 #include <new>
 
 #include "tensor/allocator.h"
+#include "tensor/backend.h"
 
 namespace fireseed {
 
@@ -35,12 +36,29 @@ Ref<Storage> Storage::allocate(size_t nbytes) {
   return Ref<Storage>::adopt(s);
 }
 
-Ref<Storage> Storage::foreign(void* data, size_t nbytes, void (*deleter)(void*), void* context) {
+Ref<Storage> Storage::allocate_on(Device device, size_t nbytes, const AllocationNote* note) {
+  void* data = backend("allocate").allocate(device.index, nbytes, note);
+  auto* s = new (allocate_small(sizeof(Storage))) Storage;
+  s->data = data;
+  s->nbytes = s->capacity = nbytes;
+  s->device = device;
+  return Ref<Storage>::adopt(s);
+}
+
+Ref<Storage> Storage::allocate_pinned(size_t nbytes) {
+  void* data = backend("pin_memory").allocate_pinned(nbytes);
+  Ref<Storage> s = foreign(data, nbytes, [](void* p) { find_backend()->free_pinned(p); }, data);
+  s->pinned = true;
+  return s;
+}
+
+Ref<Storage> Storage::foreign(void* data, size_t nbytes, void (*deleter)(void*), void* context, Device device) {
   auto* s = new (allocate_small(sizeof(Storage))) Storage;
   s->data = data;
   s->nbytes = s->capacity = nbytes;
   s->deleter = deleter;
   s->context = context;
+  s->device = device;
   return Ref<Storage>::adopt(s);
 }
 
@@ -49,6 +67,8 @@ void Storage::destroy(Storage* s) {
   const bool inline_data = s->inline_data;
   if (s->deleter) {
     s->deleter(s->context);
+  } else if (!s->device.is_cpu()) {
+    find_backend()->free(s->device.index, s->data);
   } else if (!inline_data) {
     free_bytes(s->data, capacity);
   }
@@ -60,6 +80,15 @@ void Storage::resize(size_t new_nbytes) {
   FS_CHECK(!deleter, "resize_: cannot resize memory that belongs to another library; clone() the tensor first");
   if (new_nbytes <= capacity) {
     nbytes = new_nbytes;
+    return;
+  }
+  if (!device.is_cpu()) {
+    const Backend& b = backend("resize_");
+    void* moved = b.allocate(device.index, new_nbytes, nullptr);
+    b.copy(moved, device.index, data, device.index, nbytes, false, true);
+    b.free(device.index, data);
+    data = moved;
+    nbytes = capacity = new_nbytes;
     return;
   }
   void* bigger = allocate_bytes(new_nbytes);
@@ -145,17 +174,25 @@ Tensor make_shell(const int64_t* sizes, int64_t ndim, DType dtype, Device device
   return Tensor::adopt(t);
 }
 
-void allocate_shell(const Tensor& shell) {
+namespace {
+[[gnu::noinline]] void allocate_on_device(TensorImpl* t, int64_t bytes, const char* op) {
+  const AllocationNote note{op ? op : running_op, t->dtype, t->ndim, t->sizes};
+  t->storage = Storage::allocate_on(t->device, static_cast<size_t>(bytes), &note).release();
+  t->data = static_cast<char*>(t->storage->data);
+}
+}  // namespace
+
+void allocate_shell(const Tensor& shell, const char* op) {
   TensorImpl* t = shell.impl();
   int64_t bytes;
   if (__builtin_expect(__builtin_mul_overflow(t->numel, static_cast<int64_t>(dtype_size(t->dtype)), &bytes), false))
     fail(ErrorKind::kMemory, "Storage size calculation overflowed with sizes=", shell.sizes());
+  if (__builtin_expect(!t->device.is_cpu(), false)) return allocate_on_device(t, bytes, op);
   t->storage = Storage::allocate(static_cast<size_t>(bytes)).release();
   t->data = static_cast<char*>(t->storage->data);
 }
 
 Tensor empty(const Dims& sizes, DType dtype, Device device) {
-  FS_CHECK(device.is_cpu(), "empty: device ", device, " is not available in this build; use device='cpu'");
   Tensor t = make_shell(sizes, dtype, device);
   allocate_shell(t);
   return t;
@@ -261,6 +298,12 @@ Tensor wrapped_number(Scalar value) {
 
 Scalar item(const Tensor& x) {
   FS_CHECK(x.numel() == 1, "a Tensor with ", x.numel(), " elements cannot be converted to Scalar");
+  if (__builtin_expect(!x.device().is_cpu(), false)) {
+    char value[8];
+    const DeviceGuard guard(x.device());
+    backend("item").copy(value, -1, x.impl()->data, x.device().index, x.itemsize(), false, false);
+    return read_element(value, x.dtype());
+  }
   return read_element(x.impl()->data, x.dtype());
 }
 

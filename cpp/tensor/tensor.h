@@ -128,7 +128,7 @@ Tensor make_shell(const int64_t* sizes, int64_t ndim, DType dtype, Device device
 inline Tensor make_shell(const Dims& sizes, DType dtype, Device device = {}) {
   return make_shell(sizes.d, sizes.n, dtype, device);
 }
-void allocate_shell(const Tensor& shell);
+void allocate_shell(const Tensor& shell, const char* op = nullptr);  // op: named when memory runs out
 // Uninitialised memory.
 Tensor empty(const Dims& sizes, DType dtype, Device device = {});
 Tensor empty_strided(const Dims& sizes, const Dims& strides, DType dtype, Device device = {});
@@ -140,7 +140,7 @@ Tensor detached_alias(const Tensor& x);
 Tensor wrapped_number(Scalar value);
 // 0-dim CPU tensor of exactly this dtype.
 Tensor scalar_tensor(Scalar value, DType dtype);
-// Value of a one-element CPU tensor.
+// Value of a one-element tensor; one on a device is waited for.
 Scalar item(const Tensor& x);
 
 DType default_dtype();

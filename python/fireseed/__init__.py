@@ -38,6 +38,7 @@ _LAZY = {
     "meshgrid": "_varargs", "broadcast_tensors": "_varargs", "block_diag": "_varargs", "cartesian_prod": "_varargs",
     "unravel_index": "_varargs", "histogramdd": "_varargs",
     "atleast_1d": "_varargs", "atleast_2d": "_varargs", "atleast_3d": "_varargs",
+    "OutOfMemoryError": "cuda",
     "_rebuild_tensor": "_pickle", "_rebuild_parameter": "_pickle",
 }
 _MATRIX = ("cholesky", "cholesky_inverse", "cholesky_solve", "det", "geqrf", "inverse", "logdet", "lu", "lu_solve",

@@ -1,0 +1,60 @@
+# The CUDA plugin libfireseed_cuda.so (nvcc), and the emulated one of the tests (the C++ compiler, no GPU, no toolkit).
+#
+#   FIRESEED_CUDA=AUTO|ON|OFF       the plugin: where nvcc is found, always, never
+#   FIRESEED_CUDA_ARCHS="90;90a"    instead of all architectures of a wheel
+#   FIRESEED_CUDA_EMU=ON            builds libfireseed_cuda_emu.so with everything; else: ninja fireseed_cuda_emu
+set(FIRESEED_CUDA_ARCHS "" CACHE STRING "Architectures to compile CUDA kernels for; empty: those of a wheel")
+option(FIRESEED_CUDA_EMU "Build the emulated CUDA plugin of the tests" OFF)
+
+set(cuda_dir "${CMAKE_CURRENT_SOURCE_DIR}/cuda")
+file(GLOB cuda_runtime_sources CONFIGURE_DEPENDS "${cuda_dir}/runtime/*.cpp")
+file(GLOB cuda_kernel_sources CONFIGURE_DEPENDS "${cuda_dir}/kernels/*.cu")
+# Kernels that use wgmma need the architecture-specific instruction set of Hopper.
+file(GLOB cuda_wgmma_sources CONFIGURE_DEPENDS "${cuda_dir}/kernels/*_sm90.cu")
+
+# ---------------------------------------------------------------------------------------------------- the plugin
+set(with_cuda OFF)
+if(FIRESEED_CUDA)
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(with_cuda ON)
+  elseif(NOT FIRESEED_CUDA STREQUAL "AUTO")
+    message(FATAL_ERROR "FIRESEED_CUDA=${FIRESEED_CUDA}, but no nvcc was found; put it on PATH or set CUDACXX")
+  endif()
+endif()
+if(with_cuda)
+  set(archs "${FIRESEED_CUDA_ARCHS}")
+  if(NOT archs)
+    set(archs 75-real 80-real 80-virtual 90-real 100-real 120-real)
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES "${archs}")
+  if(FIRESEED_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER "${FIRESEED_CCACHE}")
+  endif()
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  add_library(fireseed_cuda MODULE ${cuda_runtime_sources} ${cuda_kernel_sources})
+  target_include_directories(fireseed_cuda PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp" "${cuda_dir}")
+  target_include_directories(fireseed_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+  # -fmad=false as -ffp-contract=off on the CPU: formulas in math/ say fma where they mean it; so should kernels.
+  target_compile_options(fireseed_cuda PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -fno-math-errno -fno-trapping-math>
+    $<$<COMPILE_LANGUAGE:CUDA>:-O3 --expt-relaxed-constexpr -fmad=false -Xcompiler=-Wall -diag-suppress=20012,20014
+      -compress-mode=size>)
+  if(cuda_wgmma_sources)
+    set_source_files_properties(${cuda_wgmma_sources} PROPERTIES COMPILE_OPTIONS "-gencode=arch=compute_90a,code=sm_90a")
+  endif()
+  set_target_properties(fireseed_cuda PROPERTIES
+    CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_RUNTIME_LIBRARY Static
+    CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    LIBRARY_OUTPUT_DIRECTORY "${package_dir}")
+  target_link_libraries(fireseed_cuda PRIVATE fireseed Threads::Threads)
+  target_link_options(fireseed_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,--as-needed)
+  install(TARGETS fireseed_cuda LIBRARY DESTINATION fireseed)
+  message(STATUS "CUDA plugin for: ${archs}")
+else()
+  message(STATUS "CUDA plugin: not built")
+endif()
+
+add_subdirectory(cmake/cuda_emu)  # a folder of its own: there .cu files are C++
