@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from fireseed import nn
 
-pytest.importorskip("safetensors")
-
 
 def roundtrip(obj, **kwargs):
     file = io.BytesIO()
@@ -110,8 +108,8 @@ def test_atomic(tmp_path, monkeypatch):
 
 
 def test_errors(tmp_path):
-    with pytest.raises(TypeError, match=r"cannot save a Linear \(at the top\); save its state_dict\(\) instead"):
-        fs.save(nn.Linear(1, 1), tmp_path / "x")
+    with pytest.raises(TypeError, match=r"cannot save a Linear \(at net\); save its state_dict\(\) instead"):
+        fs.save({"net": nn.Linear(1, 1)}, tmp_path / "x")
     with pytest.raises(TypeError, match=r"cannot save a function \(at f\)"):
         fs.save({"f": test_errors}, tmp_path / "x")
     assert os.listdir(tmp_path) == []
@@ -127,9 +125,7 @@ def test_errors(tmp_path):
         b"\xff" * 64,
         b"\x08\0\0\0\0\0\0\0notjson!",
     ):
-        with pytest.raises(RuntimeError, match="is not a safetensors file or is damaged"):
+        with pytest.raises(fs.serialization.DamagedFileError, match="the file object: (not a safetensors file or )?damaged"):
             fs.load(io.BytesIO(data))
-    with pytest.raises(RuntimeError, match="PyTorch checkpoint"):
-        fs.load(io.BytesIO(b"PK\x03\x04"))
     with pytest.raises(TypeError, match="unexpected keyword"):
         fs.load(good, colour=3)
