@@ -129,3 +129,120 @@ def test_errors(tmp_path):
             fs.load(io.BytesIO(data))
     with pytest.raises(TypeError, match="unexpected keyword"):
         fs.load(good, colour=3)
+
+
+def test_shared_memory_stays_shared():
+    """Tied weights are stored once and are one memory again, in as many tensors as there were."""
+    net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    net[1].weight = net[0].weight
+    file = io.BytesIO()
+    fs.save(net.state_dict(), file)
+    assert len(file.getvalue()) < 36 * 2 + 700
+    file.seek(0)
+    state = fs.load(file)
+    a, b = state["0.weight"], state["1.weight"]
+    assert a is not b and a.data_ptr() == b.data_ptr() and a.tolist() == net[0].weight.tolist()
+    x = fs.ones(2)
+    pair = roundtrip([nn.Parameter(x), x, x])
+    assert isinstance(pair[0], nn.Parameter) and not pair[1].requires_grad and pair[1] is pair[2]
+    assert pair[0].data_ptr() == pair[1].data_ptr()
+
+
+def test_version_1_files():
+    """Files without checksums, as fireseed 0.1 wrote them."""
+    import json
+
+    tree = {"d": [["w", {"t": "w", "g": False}], ["n", 3]], "o": False}
+    header = json.dumps({
+        "__metadata__": {"fireseed": json.dumps({"version": 1, "tree": tree})},
+        "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+    }).encode()
+    data = len(header).to_bytes(8, "little") + header + np.float32([1, 2]).tobytes()
+    back = fs.load(io.BytesIO(data))
+    assert back["w"].tolist() == [1, 2] and back["n"] == 3
+    newer = data.replace(b'\\"version\\": 1', b'\\"version\\": 9')
+    with pytest.raises(NotImplementedError, match="written by a newer fireseed"):
+        fs.load(io.BytesIO(newer))
+
+
+def test_every_bit_is_checked():
+    """Any one bit flipped anywhere in the file is noticed."""
+    file = io.BytesIO()
+    fs.save({"w": fs.arange(3), "n": 12}, file)
+    good = file.getvalue()
+    start = int.from_bytes(good[:8], "little") + 8
+    blanks = range(len(good[:start].rstrip(b" ")), start)  # the padding says nothing
+    for at in range(len(good)):
+        if at in blanks:
+            continue
+        bad = bytearray(good)
+        bad[at] ^= 1 << at % 8
+        with pytest.raises((fs.serialization.DamagedFileError, NotImplementedError)):
+            fs.load(io.BytesIO(bad))
+
+
+def test_streams():
+    """Several objects in one file; a pipe; other kinds of files; text mode."""
+    file = io.BytesIO(b"head")
+    file.seek(4)
+    fs.save({"a": fs.ones(2)}, file)
+    fs.save([1], file)
+    file.seek(4)
+    assert fs.load(file)["a"].tolist() == [1, 1] and fs.load(file) == [1]
+    read, write = os.pipe()
+    with os.fdopen(write, "wb") as out:
+        fs.save({"a": fs.ones(2)}, out)
+    with os.fdopen(read, "rb") as source:
+        assert fs.load(source)["a"].tolist() == [1, 1]
+    fs.save([1], os.devnull)
+    with pytest.raises(TypeError, match='text mode; open it with mode "wb"'):
+        fs.save([1], io.StringIO())
+    with pytest.raises(TypeError, match='text mode; open it with mode "rb"'):
+        fs.load(io.StringIO())
+    with pytest.raises(TypeError, match="expected a path or a file opened for"):
+        fs.save([1], 3)
+    with pytest.raises(TypeError, match="expected a path or a file opened for"):
+        fs.load(None)
+
+
+def test_paths(tmp_path):
+    os.mkdir(tmp_path / "real")
+    os.symlink(tmp_path / "real" / "x", tmp_path / "link")
+    for path in (str(tmp_path / "real" / "x"), os.fsencode(tmp_path / "real" / "x"), tmp_path / "link"):
+        fs.save([7], path)
+        assert fs.load(path) == [7]
+    assert os.path.islink(tmp_path / "link") and os.listdir(tmp_path / "real") == ["x"]
+    with pytest.raises(FileNotFoundError, match="the folder does not exist"):
+        fs.save([1], tmp_path / "none" / "x")
+    with pytest.raises(IsADirectoryError):
+        fs.load(tmp_path)
+    with open(tmp_path / "real" / "x", "ab") as out:
+        out.write(b"more")
+    with pytest.raises(fs.serialization.DamagedFileError, match="real/x: damaged: 4 bytes after the last tensor"):
+        fs.load(tmp_path / "real" / "x")
+
+
+def test_numpy_and_foreign_dtypes(tmp_path):
+    from safetensors.numpy import save_file
+
+    back = roundtrip({"u": np.arange(3, dtype=np.uint32), "s": np.array(["ab", "c"]), "n": np.float64(2.5), "c": 1 - 2j})
+    assert back["u"].dtype == np.uint32 and back["u"].tolist() == [0, 1, 2] and back["s"].tolist() == ["ab", "c"]
+    assert back["n"] == 2.5 and back["c"] == 1 - 2j
+    with pytest.raises(TypeError, match="numpy array at o has dtype object"):
+        roundtrip({"o": np.array([None])})
+    save_file({"ok": np.ones(1, np.float32), "u": np.ones(1, np.uint16)}, tmp_path / "u.safetensors")
+    with pytest.raises(NotImplementedError, match="u.safetensors: u has dtype U16"):
+        fs.load(tmp_path / "u.safetensors")
+
+
+def test_too_deep_or_endless():
+    loop = []
+    loop.append(loop)
+    for kind in ("safetensors", None):
+        with pytest.raises(ValueError, match="nested too deeply, or contains itself"):
+            fs.save(loop, io.BytesIO(), format=kind)
+    file = io.BytesIO()
+    fs.save(loop, file, format="torch")  # a pickle can say it
+    file.seek(0)
+    back = fs.load(file)
+    assert back[0] is back

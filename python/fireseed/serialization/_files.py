@@ -188,7 +188,7 @@ class Source:
                 self._map = mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_COPY)
             if offset < 0 or offset + n > self.size:
                 self.fail(f"damaged: cut short ({self.size} bytes, {offset + n} expected)")
-            return _C.frombuffer(self._map, dtype=_C.uint8, count=n, offset=offset)
+            return _C.frombuffer(memoryview(self._map)[offset:offset + n], dtype=_C.uint8)
         if n < 0 or offset + n > self.size:
             self.fail(f"damaged: cut short ({self.size} bytes, {offset + n} expected)")
         raw = _C.empty(n, dtype=_C.uint8)

@@ -337,6 +337,14 @@ def _allowed(full, value):
     return Call(full, make, value)
 
 
+def module_class(value):
+    """The Call that makes a Module of a class, without its __init__; None for what is no such class."""
+    from .. import nn
+    if not (isinstance(value, type) and issubclass(value, nn.Module)):
+        return None
+    return Call(f"{value.__module__}.{value.__qualname__}", lambda m: nn.Module.__new__(value), value)
+
+
 def _nn_name(module, name):
     """A Module class that is imported already, or a function of fireseed's that one refers to; else None."""
     from importlib import import_module
@@ -351,8 +359,9 @@ def _nn_name(module, name):
     from .. import nn
     if ours and value is None and rest.startswith("nn") and "." not in name:
         value = vars(nn).get(name)
-    if isinstance(value, type) and issubclass(value, nn.Module):
-        return Call(f"{module}.{name}", lambda m: nn.Module.__new__(value), value)
+    made = module_class(value)
+    if made is not None:
+        return made
     if not ours or "." in name or name.startswith("_"):
         return None
     function = vars(nn.functional).get(name) or getattr(_C, name, None)

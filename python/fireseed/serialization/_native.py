@@ -48,21 +48,22 @@ class _Describer:
         self.tensors, self.names, self.ids, self.keep = {}, {}, {}, []
 
     def _add(self, tensor, name):
-        """(entry name, whether another tensor object with this memory has it already)."""
+        """(entry name, number of this tensor object among those with this memory)."""
         key = (tensor._storage_id(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
         known = self.names.get(key)
         if known is None:
             known = name if name and name not in self.tensors and name != "__metadata__" else \
                 f"{name or 'tensor'}#{len(self.tensors)}"
-            self.names[key], self.tensors[known], self.ids[known] = known, tensor, id(tensor)
-        return known, self.ids[known] != id(tensor)
+            self.names[key], self.tensors[known], self.ids[known] = known, tensor, {}
+        ids = self.ids[known]
+        return known, ids.setdefault(id(tensor), len(ids))
 
     def _tensor(self, value, path):
         from ..nn.parameter import Parameter
         name, alias = self._add(value, path)
         out = {"p" if isinstance(value, Parameter) else "t": name, "g": bool(value.requires_grad)}
         if alias:
-            out["a"] = True
+            out["a"] = alias
         if value.device.type != "cpu":
             out["c"] = str(value.device)
         return out
@@ -225,6 +226,8 @@ def load_native(source, placer, mapped):
         if plan is not None and plan["version"] > 2:
             raise NotImplementedError(f"load: {source.name} was written by a newer fireseed (format "
                                       f"{plan['version']}); update fireseed")
+        if plan is not None and plan["version"] == 2 and SUM not in header["__metadata__"]:
+            raise ValueError("its checksum is missing")
         missing = set(header) - set(sums) - {"__metadata__"} if sums else ()
         if missing:
             raise ValueError(f"no checksum for {sorted(missing)[0]!r}")
@@ -311,15 +314,15 @@ class _Builder:
 
     def _tensor(self, value, name, parameter):
         """The tensor of an entry: one object for each that was saved, on one memory where it was one."""
-        if name in self.made and not value.get("a"):
-            return self.made[name]
-        known = self.made.get(name)
+        alias = value.get("a", 0)
+        if (name, alias) in self.made:
+            return self.made[name, alias]
+        known = self.made.get((name, 0))
         t = self.placer.place(self.tensors[name], value.get("c", "cpu")) if known is None else known.detach()
         if parameter:
             from ..nn.parameter import Parameter
             t = Parameter(t, bool(value.get("g")))
         elif value.get("g"):
             t.requires_grad_(True)
-        if known is None:
-            self.made[name] = t
+        self.made[name, alias] = t
         return t

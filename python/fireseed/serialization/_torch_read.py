@@ -4,7 +4,7 @@ from zlib import crc32
 
 from .. import _C
 from ._files import DamagedFileError
-from ._globals import Finder, Storage, StorageType, build
+from ._globals import Finder, Storage, StorageType, build, module_class
 from ._unpickler import Machine, UnpicklingError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -169,6 +169,8 @@ def _load_stream(source, placer, weights_only, encoding):
     promised = [0]
 
     def persistent(machine, pid):
+        if type(pid) is tuple and len(pid) == 4 and pid[0] == "module":  # (…, class, file, source of the class)
+            return module_class(pid[1])
         dtype, key, location, count = _checked_id(pid, (5, 6))
         dtype = dtype or _C.uint8
         if key not in held:

@@ -79,7 +79,7 @@ class Machine:
             if isinstance(container, dict) and frame:
                 parts.append(frame[(len(frame) - 1) // 2 * 2])
             elif isinstance(container, list):
-                parts.append(len(container) + max(len(frame) - 1, 0))
+                parts.append(len(container) + len(frame) - (frame is not self.stack))
             for i, item in enumerate(frame[:-1]):
                 if isinstance(item, dict) and isinstance(frame[i + 1], str):
                     parts.append(frame[i + 1])
