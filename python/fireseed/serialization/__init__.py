@@ -1,10 +1,18 @@
 """save and load: safetensors files, written atomically and checksummed; PyTorch's files; no code in a file is run."""
 from ._files import DamagedFileError, Source, write_atomic
-from ._globals import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from ._native import KEY, SUM, NativeFile, load_native, read_header
 
 __all__ = ["DamagedFileError", "add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "load_metadata",
            "safe_globals", "save"]
+
+_ALLOWING = ("add_safe_globals", "clear_safe_globals", "get_safe_globals", "safe_globals")
+
+
+def __getattr__(name):
+    if name in _ALLOWING:  # only for files of PyTorch, so it loads when it is named
+        from . import _globals
+        return getattr(_globals, name)
+    raise AttributeError(f"module 'fireseed.serialization' has no attribute '{name}'")
 
 
 def save(obj, f, pickle_module=None, pickle_protocol=2, _use_new_zipfile_serialization=True,

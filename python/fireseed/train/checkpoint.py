@@ -4,6 +4,7 @@ import re
 import sys
 import warnings
 
+from .. import _C
 from .. import random as _random
 from ..serialization import DamagedFileError, load, save
 from ..serialization._files import remove_leftovers
@@ -18,7 +19,8 @@ def _random_states():
     """The states of fireseed's generator, and of Python's, numpy's and the GPUs' where they are in use."""
     states = {"fireseed": _random.get_rng_state()}
     if "random" in sys.modules:
-        states["python"] = sys.modules["random"].getstate()
+        version, words, gauss = sys.modules["random"].getstate()
+        states["python"] = {"version": version, "words": _C.tensor(words), "gauss": gauss}
     if "numpy.random" in sys.modules:
         states["numpy"] = sys.modules["numpy.random"].get_state()
     cuda = sys.modules.get("fireseed.cuda")
@@ -30,7 +32,8 @@ def _random_states():
 def _restore_random(states):
     if "python" in states:
         import random
-        random.setstate(states["python"])
+        saved = states["python"]
+        random.setstate((saved["version"], tuple(saved["words"].tolist()), saved["gauss"]))
     if "numpy" in states:
         import numpy
         numpy.random.set_state(states["numpy"])
