@@ -1,0 +1,36 @@
+"""What the random transforms draw, in torchvision's order: after one seed the same numbers come out."""
+import math
+
+from ... import _C
+from ..seeded import source
+
+
+def chance(p, generator):
+    """True with probability p."""
+    return _C.rand(1, generator=source(generator)).item() < p
+
+
+def below(n, generator):
+    """An int from 0 to n - 1."""
+    return int(_C.randint(0, n, (1,), generator=source(generator)).item())
+
+
+def place(h, w, height, width, generator):
+    """(top, left) of a window (height, width) in an image (h, w)."""
+    return below(h - height + 1, generator), below(w - width + 1, generator)
+
+
+def window(h, w, scale, ratio, generator):
+    """(height, width) of a window: its share of the area (uniform) and its aspect ratio (log-uniform) are drawn.
+
+    The scheme of Szegedy et al., "Going deeper with convolutions" (2014). It may be larger than the image.
+    """
+    share, log_ratio = (_C.empty(1).uniform_(low, high, generator=source(generator)).item()
+                        for low, high in (scale, (math.log(ratio[0]), math.log(ratio[1]))))
+    aspect, area = math.exp(log_ratio), h * w * share
+    return int(round(math.sqrt(area / aspect))), int(round(math.sqrt(area * aspect)))
+
+
+def normal(*shape, generator):
+    """Standard normal numbers, float32."""
+    return _C.empty(*shape, dtype=_C.float32).normal_(generator=source(generator))
