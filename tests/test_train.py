@@ -123,7 +123,7 @@ def test_order_of_callbacks():
     rec = Recorder()
     data = DataLoader(problem(8), batch_size=4)
     trainer().fit(data, 2, validation=data, callbacks=[rec])
-    batch = ["on_batch_start", "on_batch_end"]
+    batch = ["on_batch_start", "on_step_start", "on_step_end", "on_batch_end"]
     epoch = ["on_epoch_start", *batch, *batch, "on_validation_start", "on_validation_end", "on_epoch_end"]
     assert rec.calls == ["on_fit_start", *epoch, *epoch, "on_fit_end"]
 

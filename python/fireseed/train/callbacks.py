@@ -5,16 +5,24 @@
         on_epoch_start(trainer)
           for each batch:
             on_batch_start(trainer, batch)
-            ... forward, backward, and, after `accumulate` batches, the optimizer's step
-            on_batch_end(trainer, logs)          logs: {"loss": ...} of this batch
+            ... forward and backward; then, after every `accumulate` batches:
+              on_step_start(trainer)           the gradients are complete, with penalties, and clipped
+              ... the optimizer's step, gradients cleared, the scheduler's step if it is per batch
+              on_step_end(trainer)
+            on_batch_end(trainer, logs)        logs: {"loss": ...} of this batch
+        ... what is left over of `accumulate` batches: on_step_start, on_step_end
         on_validation_start(trainer), on_validation_end(trainer, logs)    if there is validation data
-        ... the figures of the epoch are appended to trainer.history
-        on_epoch_end(trainer, logs)              logs: all figures of the epoch; may set trainer.stop
-    on_fit_end(trainer)                          always, also after Ctrl-C and exceptions
+        ... the scheduler's step if it is per epoch; the figures are appended to trainer.history
+        on_epoch_end(trainer, logs)            logs: all figures of the epoch
+    on_fit_end(trainer)                        always, also after Ctrl-C and exceptions
 
-Several callbacks are called in the order of the list.
+Several callbacks are called in the order of the list. Setting trainer.stop to a text ends the run, after the epoch or,
+where a batch's callback sets it, after the batch (the epoch's figures are then of the batches so far).
 """
 import math
+
+EVENTS = ("on_fit_start", "on_fit_end", "on_epoch_start", "on_epoch_end", "on_batch_start", "on_batch_end",
+          "on_step_start", "on_step_end", "on_validation_start", "on_validation_end")
 
 
 class Callback:
@@ -36,13 +44,53 @@ class Callback:
         """Before the forward pass."""
 
     def on_batch_end(self, trainer, logs):
-        """After the backward pass."""
+        """After the backward pass and, if it was due, the optimizer's step; logs: {"loss": ...}."""
+
+    def on_step_start(self, trainer):
+        """Before the optimizer's step: the gradients are complete."""
+
+    def on_step_end(self, trainer):
+        """After the optimizer's step; trainer.step counts them."""
 
     def on_validation_start(self, trainer):
         """Before validation."""
 
     def on_validation_end(self, trainer, logs):
         """After validation; logs: its figures."""
+
+    def state_dict(self):
+        """What Trainer.resume has to know: numbers, strings, tensors, in dicts and lists."""
+        return {}
+
+    def load_state_dict(self, state):
+        """Takes over what `state_dict` gave, after on_fit_start."""
+
+
+class Events:
+    """The methods of callbacks by event; those that do nothing are left out."""
+
+    def __init__(self, callbacks):
+        self.callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        for name in EVENTS:
+            methods = [getattr(callback, name, None) for callback in self.callbacks]
+            nothing = getattr(Callback, name)
+            setattr(self, name, [m for m in methods if m is not None and getattr(m, "__func__", m) is not nothing])
+
+    def call(self, name, *args):
+        """Calls one event's methods in order."""
+        for method in getattr(self, name):
+            method(*args)
+
+    def call_all(self, name, *args):
+        """Calls all of them even if one raises, and then raises the first error."""
+        first = None
+        for method in getattr(self, name):
+            try:
+                method(*args)
+            except BaseException as error:
+                first = first or error
+        if first is not None:
+            raise first
 
 
 def _better_is_less(monitor, mode):
@@ -81,10 +129,10 @@ class EarlyStopping(Callback):
         better = math.isfinite(value) and (self.best is None or (
             value < self.best - self.min_delta if less else value > self.best + self.min_delta))
         if better:
+            if self.restore_best:  # first, so that Ctrl-C in between leaves what belongs together
+                self.best_state = _copy_state(trainer.model)
             self.best, self.best_epoch, self.waited = value, trainer.epoch, 0
             trainer.history.best_epoch = trainer.epoch
-            if self.restore_best:
-                self.best_state = _copy_state(trainer.model)
             return
         self.waited += 1
         if self.waited >= self.patience:
@@ -93,6 +141,13 @@ class EarlyStopping(Callback):
     def on_fit_end(self, trainer):
         if self.restore_best and self.best_state is not None:
             trainer.model.load_state_dict(self.best_state)
+
+    def state_dict(self):
+        return {"best": self.best, "best_epoch": self.best_epoch, "best_state": self.best_state,
+                "waited": self.waited, "name": self.name}
+
+    def load_state_dict(self, state):
+        self.__dict__.update(state)
 
 
 class ModelCheckpoint(Callback):

@@ -7,48 +7,63 @@ def _format(logs):
     return ", ".join(f"{name}={value:.4g}" for name, value in logs.items())
 
 
+def _in_notebook():
+    """Is there a Jupyter kernel that shows widgets? A console's IPython (TerminalInteractiveShell) is a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _find_bar():
+    """tqdm's class for where we are; None where no bar can be drawn."""
+    try:
+        if _in_notebook():
+            try:
+                import ipywidgets  # noqa: F401
+                from tqdm.notebook import tqdm
+            except ImportError:  # without widgets, text
+                from tqdm import tqdm
+            return tqdm
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+            return tqdm
+    except ImportError:
+        pass
+    return None
+
+
 class Progress:
     """One bar an epoch. Redraws at most ten times a second, so that small steps stay cheap."""
 
     def __init__(self, enabled):
-        self.bar, self.make = None, None
-        self.enabled = enabled
-        if not enabled:
-            return
-        notebook = "ipykernel" in sys.modules
-        if notebook or sys.stderr.isatty():
-            try:
-                if notebook:
-                    from tqdm.auto import tqdm
-                else:
-                    from tqdm import tqdm
-                self.make = tqdm
-            except ImportError:
-                pass
+        self.enabled, self.bar = enabled, None
+        self.make = _find_bar() if enabled else None
 
-    def start(self, epoch, epochs, batches):
-        """A new epoch of `batches` batches (None: unknown)."""
+    def start(self, epoch, epochs, batches, done=0):
+        """A new epoch of `batches` batches (None: unknown), of which `done` were done before."""
         self.title, self.started, self.drawn, self.done = f"Epoch {epoch}/{epochs}", time.perf_counter(), 0.0, 0
         if self.make is not None:
-            self.bar = self.make(total=batches, desc=self.title, unit="batch", leave=True, dynamic_ncols=True)
+            self.bar = self.make(total=batches, initial=done, desc=self.title, unit="batch", leave=True,
+                                 dynamic_ncols=True)
 
-    def step(self, loss):
-        """One batch is done; loss: its running mean."""
-        if self.bar is None:
-            return
+    def step(self, figures):
+        """One batch is done; figures.loss(): its running mean."""
         self.done += 1
         now = time.perf_counter()
         if now - self.drawn > 0.1:
             self.drawn = now
-            self.bar.set_postfix_str(f"loss={loss:.4g}", refresh=False)
+            self.bar.set_postfix_str(f"loss={figures.loss():.4g}", refresh=False)
             self.bar.update(self.done)
             self.done = 0
 
     def finish(self, logs):
         """The epoch is done, with its figures."""
         if self.bar is not None:
-            self.bar.bar_format = "{desc}: {n_fmt} batches in {elapsed}{postfix}"  # figures instead of the bar
-            self.bar.set_postfix_str(_format({k: v for k, v in logs.items() if k != "lr"}), refresh=False)
+            if hasattr(self.bar, "container"):  # a widget has its own layout
+                self.bar.set_postfix_str(_format({k: v for k, v in logs.items() if k != "lr"}), refresh=False)
+            else:  # figures instead of the bar
+                self.bar.bar_format = "{desc}: {n_fmt} batches in {elapsed}{postfix}"
+                self.bar.set_postfix_str(_format({k: v for k, v in logs.items() if k != "lr"}), refresh=False)
             self.bar.update(self.done)
             self.bar.close()
             self.bar = None

@@ -1,8 +1,13 @@
-"""Trainer: fit, validate, predict."""
+"""Trainer: fit, validate, predict, resume."""
+import contextlib
+import inspect
 import warnings
 
 from .. import _C
+from . import _batches, _lint
 from . import metrics as _metrics
+from ._weights import Weigher, describe
+from .callbacks import Events
 from .history import History
 from .progress import Progress
 
@@ -24,75 +29,93 @@ def l2_penalty(module):
     return sum(((w * w).sum() for w in _weights(module)), 0.0)
 
 
-def _move(value, device):
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, (list, tuple)):
-        return [_move(v, device) for v in value]
-    if isinstance(value, dict):
-        return {k: _move(v, device) for k, v in value.items()}
-    return value
+@contextlib.contextmanager
+def _modes_kept(model):
+    """On leaving the block every module is in training or evaluation mode as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
-def _count(batch):
-    """The number of samples of a batch: the first dimension of its first tensor."""
-    if isinstance(batch, Tensor):
-        return batch.shape[0] if batch.dim() else 1
-    values = batch.values() if isinstance(batch, dict) else batch
-    for value in values:
-        n = _count(value) if isinstance(value, (Tensor, list, tuple, dict)) else None
-        if n is not None:
-            return n
-    return None
+class _Figures:
+    """The loss and the metrics over the batches of an epoch."""
 
+    def __init__(self, metrics, sums):
+        self.metrics = {name: metric.fresh() for name, metric in metrics.items()}
+        self.sums, self.total, self.weight, self.batches = sums, 0.0, 0, 0
 
-class _Averages:
-    """Means over samples of the loss and the metrics."""
+    def add(self, loss, weight, output, target):
+        """A batch: its loss (a number or tensor), what that was divided by, or for sums the number of samples."""
+        self.batches += 1
+        self.total += loss if self.sums else loss * weight if weight else 0.0
+        self.weight += weight
+        for metric in self.metrics.values():
+            metric.update(output, target)
 
-    def __init__(self):
-        self.total, self.count = {}, 0
-
-    def add(self, name, value, n):
-        self.total[name] = self.total.get(name, 0.0) + value * n
+    def loss(self):
+        """The mean loss: of all terms, or for sums of the samples."""
+        return float(self.total) / self.weight if self.weight else float("nan")
 
     def means(self):
-        return {name: total / max(self.count, 1) for name, total in self.total.items()}
+        return {"loss": self.loss(), **{name: float(metric.compute()) for name, metric in self.metrics.items()}}
+
+    def state_dict(self):
+        return {"total": float(self.total), "weight": self.weight, "batches": self.batches,
+                "metrics": {name: metric.state_dict() for name, metric in self.metrics.items()}}
+
+    def load_state_dict(self, state):
+        self.total, self.weight, self.batches = state["total"], state["weight"], state["batches"]
+        for name, metric in self.metrics.items():
+            metric.load_state_dict(state["metrics"][name])
 
 
 class Trainer:
     """Trains a module.
 
-    model, optimizer, loss: as in a loop written by hand; loss(output, target) gives the mean over a batch.
-    metrics: "accuracy", "mae", "mse", functions (output, target) -> number, or a dict of them.
-    scheduler: stepped after every epoch (schedule="batch": after every optimizer step); ReduceLROnPlateau gets the
-    validation loss, or the loss. l1, l2: penalties l1 * sum |w| and l2 * sum w^2 on the weights only, added to the
-    objective but not to the reported loss. clip_norm, clip_value: gradient clipping. accumulate: batches per
-    optimizer step; each is weighted by its samples, so the gradient is that of the joined batch. device: where model
-    and batches go. progress: show a bar.
+    model, optimizer, loss: as in a loop written by hand. Of the loss, mean and sum are understood, with class weights
+    and ignore_index: the reported loss is that of all samples at once, however they are batched.
+    metrics: "accuracy", "top5", "precision", "recall", "f1", "auroc", "r2", "mae", "mse", "rmse", Metrics, functions
+    (output, target) -> number, or a dict of them. scheduler: stepped after every epoch (schedule="batch": after every
+    optimizer step); ReduceLROnPlateau gets the validation loss, or the loss. l1, l2: penalties l1 * sum |w| and
+    l2 * sum w^2 on the weights only, added to the objective but not to the reported loss. clip_norm, clip_value:
+    gradient clipping. accumulate: batches per optimizer step. micro_batch: the most samples processed at once; larger
+    batches are cut. Either way the gradient is exactly that of the joined batch (Note [Parts of a batch]). device:
+    where model and batches go. progress: show a bar. lint: warn once of frequent mistakes (see fireseed.train.lint).
 
     A batch is (input, ..., target): the model gets the inputs, the loss its output and the target. For other batches
     override `forward`. A loss that would broadcast outputs against targets of another shape is a ValueError.
+
+    While it runs: `epoch` counts from 1, `batch` the batches of the epoch, `step` all steps of the optimizer.
     """
 
     def __init__(self, model, optimizer=None, loss=None, *, metrics=(), scheduler=None, schedule="epoch", l1=0.0,
-                 l2=0.0, clip_norm=None, clip_value=None, accumulate=1, device=None, progress=True):
+                 l2=0.0, clip_norm=None, clip_value=None, accumulate=1, micro_batch=None, device=None, progress=True,
+                 lint=True):
         if schedule not in ("epoch", "batch"):
             raise ValueError(f"Trainer: schedule must be 'epoch' or 'batch', got {schedule!r}")
         if accumulate < 1:
             raise ValueError(f"Trainer: accumulate must be at least 1, got {accumulate}")
+        if micro_batch is not None and micro_batch < 1:
+            raise ValueError(f"Trainer: micro_batch must be at least 1, got {micro_batch}")
         self.model = model if device is None else model.to(device)
-        self.optimizer, self.loss, self.metrics = optimizer, loss, _metrics.resolve(metrics)
+        self.optimizer, self.loss = optimizer, loss
+        self.metrics = _metrics.resolve(metrics, describe(loss)[0])
         self.scheduler, self.schedule = scheduler, schedule
         self.l1, self.l2, self.clip_norm, self.clip_value = l1, l2, clip_norm, clip_value
-        self.accumulate, self.device, self.progress = accumulate, device, progress
+        self.accumulate, self.micro_batch, self.device, self.progress = accumulate, micro_batch, device, progress
         self.history = History()
-        self.epoch = 0
+        self.epoch = self.batch = self.step = 0
         self.stop = None
+        self._lint_due = lint
         self._shapes = set()  # unequal shapes of outputs and targets that the loss is known to take
 
     # ---- to override ------------------------------------------------------------------------------------------------
     def forward(self, batch):
-        """(loss, output, target) of a batch."""
+        """(loss, output, target) of a batch; or (loss, output, target, weight) where the loss was divided by `weight`,
+        which for torch.nn's losses is known and otherwise taken to be the number of samples."""
         if not isinstance(batch, (list, tuple)) or len(batch) < 2:
             raise TypeError(f"Trainer: expected batches (input, ..., target), got a {type(batch).__name__}"
                             f"{f' of length {len(batch)}' if isinstance(batch, (list, tuple)) else ''}; override "
@@ -105,7 +128,7 @@ class Trainer:
 
     def _checked_loss(self, output, target):
         """The loss of unequal shapes. That of each pair with each other is a mistake PyTorch only warns of."""
-        shapes = tuple(output.shape), tuple(target.shape)
+        shapes = output.shape, target.shape
         if shapes in self._shapes:
             return self.loss(output, target)
         with warnings.catch_warnings():
@@ -114,9 +137,9 @@ class Trainer:
                 loss = self.loss(output, target)
             except UserWarning:
                 raise ValueError(
-                    f"Trainer: the loss would compare every output {shapes[0]} with every target {shapes[1]}; expected "
-                    "equal shapes. Reshape the target (target.unsqueeze(1) makes a column) or the output "
-                    "(output.squeeze(1))") from None
+                    f"Trainer: the loss would compare every output {tuple(shapes[0])} with every target "
+                    f"{tuple(shapes[1])}; expected equal shapes. Reshape the target (target.unsqueeze(1) makes a "
+                    "column) or the output (output.squeeze(1))") from None
         self._shapes.add(shapes)
         return loss
 
@@ -124,165 +147,266 @@ class Trainer:
     def fit(self, data, epochs, validation=None, callbacks=()):
         """Trains for a number of epochs over `data` (a DataLoader or another iterable of batches); returns the History.
 
-        validation: batches to measure after every epoch. Ctrl-C ends the run at once, after which the history and,
-        with EarlyStopping, the best weights are there as after any other end; `history.stopped` says "interrupted".
-        Calling fit again continues the epoch count and the history.
+        validation: batches to measure after every epoch. callbacks: called in order (see Callback). Ctrl-C ends the
+        run at once, after which the history and, with EarlyStopping, the best weights are there as after any other
+        end; `history.stopped` says "interrupted". Calling fit again continues the epoch count and the history.
+        Modules that are in evaluation mode inside a model in training mode (frozen batch norms) stay so.
         """
-        if self.optimizer is None or self.loss is None and type(self).forward is Trainer.forward:
-            raise ValueError("Trainer.fit needs an optimizer and a loss")
-        callbacks = list(callbacks)
-        bar = Progress(self.progress)
+        self._check_ready("fit")
+        events = self._events = Events(callbacks)
+        self._bar = Progress(self.progress)
         self.stop = self.history.stopped = None
-        last = self.epoch + epochs
-        was_training = self.model.training
-        try:
-            for callback in callbacks:
-                callback.on_fit_start(self)
-            while self.epoch < last and self.stop is None:
-                self.epoch += 1
-                try:
-                    self._epoch(data, validation, callbacks, bar, last)
-                except BaseException:
-                    self.epoch -= 1
-                    raise
-            self.history.stopped = self.stop or "finished"
-        except KeyboardInterrupt:
-            self.history.stopped = "interrupted"
-            if self.progress:
-                print(f"\ninterrupted after {self.history.epochs} epochs", flush=True)
-        finally:
-            bar.close()
-            if self.history.stopped is None:
-                self.history.stopped = "failed"
-            for callback in callbacks:
-                callback.on_fit_end(self)
-            self.model.train(was_training)
+        last, self._data = self.epoch + epochs, data
+        self.optimizer.zero_grad()
+        with _modes_kept(self.model):
+            self._frozen = [m for m in self.model.modules() if not m.training] if self.model.training else []
+            try:
+                events.call("on_fit_start", self)
+                while self.epoch < last and self.stop is None:
+                    self.epoch += 1
+                    try:
+                        self._epoch(data, validation, last)
+                    except BaseException:
+                        self.epoch -= 1
+                        raise
+                self.history.stopped = self.stop or "finished"
+            except KeyboardInterrupt:
+                self.history.stopped = "interrupted"
+                if self.progress:
+                    print(f"\ninterrupted after {self.history.epochs} epochs", flush=True)
+            finally:
+                self._bar.close()
+                if self.history.stopped is None:
+                    self.history.stopped = "failed"
+                self.optimizer.zero_grad()  # an interrupted step leaves nothing behind
+                self._data = None
+                events.call_all("on_fit_end", self)
         return self.history
 
-    def _epoch(self, data, validation, callbacks, bar, last):
-        for callback in callbacks:
-            callback.on_epoch_start(self)
+    def _check_ready(self, name):
+        if self.optimizer is None or self.loss is None and type(self).forward is Trainer.forward:
+            raise ValueError(f"Trainer.{name} needs an optimizer and a loss")
+
+    def _epoch(self, data, validation, last):
+        events, self.batch = self._events, 0
+        self._begin_steps()
+        events.call("on_epoch_start", self)
         self.model.train()
-        averages = _Averages()
-        bar.start(self.epoch, last, len(data) if hasattr(data, "__len__") else None)
-        if self.accumulate == 1:
-            for batch in data:
-                self._batch(batch, 1.0, averages, callbacks, bar)
-                self._update()
-        else:
-            group = []
-            for batch in data:
-                group.append(batch)
-                if len(group) == self.accumulate:
-                    self._group(group, averages, callbacks, bar)
-                    group = []
-            if group:
-                self._group(group, averages, callbacks, bar)
-        if averages.count == 0:
-            raise ValueError("Trainer.fit: the training data gave no batches")
-        logs = averages.means()
+        for module in self._frozen:
+            module.training = False
+        self._parameters = list(self.model.parameters())
+        figures = self._figures = _Figures(self.metrics, self._weigher.sums)
+        self._bar.start(self.epoch, last, len(data) if hasattr(data, "__len__") else None)
+        self._run_batches(data, figures)
+        if figures.batches == 0:
+            raise ValueError("Trainer.fit: the training data gave no batches" + (
+                "; it is used up: give a list or a DataLoader, which can be read again" if self.epoch > 1 else ""))
+        logs = figures.means()
         if validation is not None:
-            for callback in callbacks:
-                callback.on_validation_start(self)
+            events.call("on_validation_start", self)
             measured = self.validate(validation)
-            for callback in callbacks:
-                callback.on_validation_end(self, measured)
+            events.call("on_validation_end", self, measured)
             logs.update((f"val_{name}", value) for name, value in measured.items())
         logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
-        if self.scheduler is not None and self.schedule == "epoch":
-            if type(self.scheduler).__name__ == "ReduceLROnPlateau":
-                self.scheduler.step(logs.get("val_loss", logs["loss"]))
-            else:
-                self.scheduler.step()
+        if self.schedule == "epoch":
+            self._schedule(logs.get("val_loss", logs["loss"]))
         self.history.append(logs)
-        bar.finish(logs)
-        for callback in callbacks:
-            callback.on_epoch_end(self, logs)
+        self._bar.finish(logs)
+        events.call("on_epoch_end", self, logs)
 
-    def _group(self, group, averages, callbacks, bar):
-        """Several batches, one step: each weighted by its share of the samples."""
-        counts = [_count(batch) or 1 for batch in group]
-        for batch, n in zip(group, counts, strict=False):
-            self._batch(batch, n / sum(counts), averages, callbacks, bar)
-        self._update()
+    def _run_batches(self, data, figures):
+        """The hot loop: what is here costs time at every step."""
+        bar = self._bar
+        batch_start, batch_end = self._events.on_batch_start, self._events.on_batch_end
+        step_number, pending = self.accumulate, 0
+        for batch in data:
+            if self.device is not None:
+                batch = _batches.move(batch, self.device)
+            self.batch += 1
+            for call in batch_start:
+                call(self, batch)
+            if self._closure:
+                loss = self._step_with_closure(batch, figures)
+            else:
+                loss = self._backward(batch, figures)
+                pending += 1
+                if pending == step_number:
+                    self._update()
+                    pending = 0
+            if bar.bar is not None:
+                bar.step(figures)
+            for call in batch_end:
+                call(self, {"loss": float(loss)})
+            if self.stop is not None:
+                break
+        if pending:
+            self._update()
 
-    def _batch(self, batch, share, averages, callbacks, bar):
-        """Forward and backward of one batch, whose loss counts by `share`."""
-        if self.device is not None:
-            batch = _move(batch, self.device)
-        for callback in callbacks:
-            callback.on_batch_start(self, batch)
-        loss, output, target = self.forward(batch)
-        objective = loss
-        if self.l1:
-            objective = objective + self.l1 * l1_penalty(self.model)
-        if self.l2:
-            objective = objective + self.l2 * l2_penalty(self.model)
-        (objective if share == 1.0 else objective * share).backward()
-        n = _count(batch) or 1
-        value = loss.item()
-        averages.count += n
-        averages.add("loss", value, n)
-        for name, metric in self.metrics.items():
-            averages.add(name, float(metric(output, target)), n)
-        if bar.bar is not None:
-            bar.step(averages.total["loss"] / averages.count)
-        for callback in callbacks:
-            callback.on_batch_end(self, {"loss": value})
+    def _begin_steps(self):
+        """What follows from the optimizer and the loss, which may be replaced between runs.
 
-    def _update(self):
-        """One step of the optimizer."""
+        _unit: the first weight among the parts of a step, in whose units gradients are gathered; _gathered: the sum of
+        their weights.
+        """
+        self._weigher, self._unit, self._gathered = Weigher(self.loss), None, 0.0
+        self._whole = self.accumulate == 1 and self.micro_batch is None or self._weigher.sums
+        step = inspect.signature(self.optimizer.step).parameters.get("closure")
+        self._closure = step is not None and step.default is inspect.Parameter.empty
+        if self._closure and self.accumulate > 1:
+            raise ValueError(f"Trainer: {type(self.optimizer).__name__} evaluates the loss several times a step, which "
+                             "does not go with accumulate; use larger batches, and micro_batch if memory is short")
+
+    def _measured(self, batch):
+        """forward as (loss, output, target, weight)."""
+        result = self.forward(batch)
+        return result if len(result) == 4 else (*result, self._weigher(result[1], result[2], batch))
+
+    def _backward(self, batch, figures):
+        """Forward and backward of a batch, whose gradients are added up; returns its loss."""
+        if self._lint_due:
+            self._lint_due = False
+            return self._linted_backward(batch, figures)
+        if self.micro_batch is None:
+            return self._backward_part(batch, figures)
+        parts = _Figures({}, self._weigher.sums)
+        for part in _batches.split(batch, self.micro_batch):
+            self._backward_part(part, figures, parts)
+        return parts.total if parts.sums else parts.loss()
+
+    def _backward_part(self, batch, figures, parts=None):
+        loss, output, target, weight = self._measured(batch)
+        if self._whole:
+            loss.backward()
+        elif weight:  # Note [Parts of a batch]; parts without weight add nothing (their mean loss is 0 / 0)
+            if self._unit is None:
+                self._unit = weight
+            self._gathered += weight
+            (loss * (weight / self._unit)).backward()
+        loss = loss.detach() if loss.is_cuda else loss.item()  # reading from a GPU would wait for it
+        if figures is not None:
+            figures.add(loss, weight, output, target)
+        if parts is not None:
+            parts.add(loss, weight, output, target)
+        return loss
+
+    def _linted_backward(self, batch, figures):
+        """The first batch, looked at for frequent mistakes on its way."""
+        with _lint.watching(self, batch) as watch:
+            forward = self.__dict__.get("forward")
+            self.forward = watch.forward
+            try:
+                return self._backward(batch, figures)
+            finally:
+                if forward is None:
+                    del self.forward
+                else:
+                    self.forward = forward
+
+    def _finish_gradients(self):
+        """Turns the gathered gradients into those of the step: divided, with penalties, clipped."""
+        if self._unit is not None:
+            if self._gathered != self._unit:
+                grads = [p.grad for p in self._parameters if p.grad is not None]
+                if grads:
+                    factor = _C.tensor(self._unit / self._gathered, dtype=_C.float64, device=grads[0].device)
+                    _C._foreach_scale_(grads, factor)
+            self._unit, self._gathered = None, 0.0
+        penalty = 0.0
+        if self.l1 or self.l2:
+            penalty = self.l1 * l1_penalty(self.model) + self.l2 * l2_penalty(self.model)
+            if isinstance(penalty, Tensor):
+                penalty.backward()
         if self.clip_norm is not None or self.clip_value is not None:
             from ..nn.utils import clip_grad_norm_, clip_grad_value_
             if self.clip_norm is not None:
-                clip_grad_norm_(self.model.parameters(), self.clip_norm)
+                clip_grad_norm_(self._parameters, self.clip_norm)
             if self.clip_value is not None:
-                clip_grad_value_(self.model.parameters(), self.clip_value)
+                clip_grad_value_(self._parameters, self.clip_value)
+        return penalty
+
+    def _update(self):
+        """One step of the optimizer."""
+        self._finish_gradients()
+        for call in self._events.on_step_start:
+            call(self)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self._stepped()
+
+    def _stepped(self):
+        self.step += 1
         if self.scheduler is not None and self.schedule == "batch":
+            self._schedule(self._figures.loss)
+        for call in self._events.on_step_end:
+            call(self)
+
+    def _step_with_closure(self, batch, figures):
+        """A step of an optimizer such as LBFGS, which evaluates the loss as often as it likes."""
+        first = []
+
+        def closure():
+            self.optimizer.zero_grad()
+            loss = self._backward(batch, None if first else figures)
+            first.append(loss)
+            loss = float(loss) + float(self._finish_gradients())
+            if len(first) == 1:
+                for call in self._events.on_step_start:
+                    call(self)
+            return _C.tensor(loss, dtype=_C.float64)
+
+        self.optimizer.step(closure)
+        self.optimizer.zero_grad()
+        self._stepped()
+        return first[0]
+
+    def _schedule(self, value):
+        """One step of the scheduler; value: what ReduceLROnPlateau looks at, or a function that gives it."""
+        if self.scheduler is None:
+            return
+        if type(self.scheduler).__name__ == "ReduceLROnPlateau":
+            self.scheduler.step(value() if callable(value) else value)
+        else:
             self.scheduler.step()
 
     # ---- validate, predict ------------------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def _evaluating(self):
+        with _modes_kept(self.model), _C.no_grad():
+            self.model.eval()
+            yield
+
     def validate(self, data):
         """The loss and the metrics over batches, in evaluation mode: a dict of numbers."""
-        was_training = self.model.training
-        self.model.eval()
-        averages = _Averages()
-        try:
-            with _C.no_grad():
-                for batch in data:
-                    if self.device is not None:
-                        batch = _move(batch, self.device)
-                    loss, output, target = self.forward(batch)
-                    n = _count(batch) or 1
-                    averages.count += n
-                    averages.add("loss", loss.item(), n)
-                    for name, metric in self.metrics.items():
-                        averages.add(name, float(metric(output, target)), n)
-        finally:
-            self.model.train(was_training)
-        return averages.means()
+        self._weigher = Weigher(self.loss)
+        figures = _Figures(self.metrics, self._weigher.sums)
+        with self._evaluating():
+            for batch in data:
+                if self.device is not None:
+                    batch = _batches.move(batch, self.device)
+                for part in (batch,) if self.micro_batch is None else _batches.split(batch, self.micro_batch):
+                    loss, output, target, weight = self._measured(part)
+                    figures.add(loss.detach() if loss.is_cuda else loss.item(), weight, output, target)
+        if figures.batches == 0:
+            raise ValueError("Trainer.validate: the data gave no batches")
+        return figures.means()
 
     def predict(self, data, has_target=True):
         """The model's outputs over batches (or for one input tensor), joined along the first dimension.
 
         has_target: the last element of a batch with several is a target and not given to the model.
         """
-        was_training = self.model.training
-        self.model.eval()
+        if type(getattr(data, "sampler", None)).__name__ == "RandomSampler":
+            warnings.warn("Trainer.predict: the DataLoader shuffles, so the outputs come in another order than the "
+                          "samples of its data set; use shuffle=False", stacklevel=2)
         outputs = []
-        try:
-            with _C.no_grad():
-                for batch in [data] if isinstance(data, Tensor) else data:
-                    if self.device is not None:
-                        batch = _move(batch, self.device)
-                    inputs = list(batch) if isinstance(batch, (list, tuple)) else [batch]
-                    if has_target and len(inputs) > 1:
-                        inputs = inputs[:-1]
-                    outputs.append(self.model(*inputs))
-        finally:
-            self.model.train(was_training)
+        with self._evaluating():
+            for batch in [data] if isinstance(data, Tensor) else data:
+                if self.device is not None:
+                    batch = _batches.move(batch, self.device)
+                inputs = list(batch) if isinstance(batch, (list, tuple)) else [batch]
+                if has_target and len(inputs) > 1:
+                    inputs = inputs[:-1]
+                outputs.append(self.model(*inputs))
         if not outputs:
             raise ValueError("Trainer.predict: the data gave no batches")
-        return outputs[0] if len(outputs) == 1 else _C.cat(outputs)
+        return _batches.join(outputs)
