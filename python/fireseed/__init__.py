@@ -15,7 +15,7 @@ globals().update({_name: getattr(_C, _name) for _name in _C._function_names})
 _MODULES = frozenset((
     "nn", "optim", "utils", "autograd", "train", "linalg", "special", "random", "cuda", "distributions", "func", "backends",
     "serialization", "testing", "jit", "amp", "datasets", "version", "types", "return_types", "multiprocessing", "hub",
-    "_tensor_str", "fft", "onnx", "compiler", "overrides", "signal", "masked"))
+    "_tensor_str", "fft", "onnx", "compiler", "overrides", "signal", "masked", "sklearn"))
 # Names that live in a module of their own, loaded with it.
 _LAZY = {
     "save": "serialization", "load": "serialization",

@@ -1,9 +1,12 @@
-"""The training loop: Trainer, callbacks, metrics, the linter, History."""
+"""The training loop: Trainer, callbacks, metrics, the linter, checkpoints, History."""
 from ._lint import Finding, LintWarning, lint
+from ._summary import Summary, summary
+from ._tune import LRFinding, Overfitting
 from ._weights import loss_weight
-from .callbacks import Callback, EarlyStopping, ModelCheckpoint
+from .callbacks import Callback, EarlyStopping, ModelCheckpoint, StopOnNaN
 from .checkpoint import Checkpoint, load_state, save_state
 from .history import History
+from .logs import CSVLogger, JSONLLogger, TensorBoardLogger
 from .metrics import (
     AUROC,
     F1,
@@ -22,6 +25,8 @@ from .metrics import (
 )
 from .trainer import Trainer, l1_penalty, l2_penalty
 
-__all__ = ["AUROC", "Accuracy", "Callback", "Checkpoint", "EarlyStopping", "F1", "Finding", "History", "LintWarning", "MAE", "MSE",
-           "Metric", "ModelCheckpoint", "Precision", "R2", "RMSE", "Recall", "TopK", "Trainer", "accuracy", "l1_penalty",
-           "l2_penalty", "lint", "load_state", "loss_weight", "mean_absolute_error", "mean_squared_error", "save_state"]
+__all__ = ["AUROC", "Accuracy", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "F1", "Finding", "History",
+           "JSONLLogger", "LRFinding", "LintWarning", "MAE", "MSE", "Metric", "ModelCheckpoint", "Overfitting", "Precision",
+           "R2", "RMSE", "Recall", "StopOnNaN", "Summary", "TensorBoardLogger", "TopK", "Trainer", "accuracy", "l1_penalty",
+           "l2_penalty", "lint", "load_state", "loss_weight", "mean_absolute_error", "mean_squared_error", "save_state",
+           "summary"]

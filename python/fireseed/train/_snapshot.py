@@ -20,6 +20,16 @@ def _copied(value):
     return copy.deepcopy(value) if not callable(value) else value
 
 
+def generators_of(data):
+    """The random generators that a DataLoader and its samplers were given."""
+    found = {}
+    for owner in (data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)):
+        generator = getattr(owner, "generator", None)
+        if isinstance(generator, _C.Generator):
+            found[id(generator)] = generator
+    return list(found.values())
+
+
 class Snapshot:
     """On leaving the `with` block, everything is as it was on entering it, bit for bit:
 
@@ -42,20 +52,11 @@ class Snapshot:
                       for m in model.modules()]
         self.states = [(part, _copied(part.state_dict())) for part in (self.optimizer, self.scheduler)
                        if part is not None]
-        self.generators = [(g, g.get_state()) for g in self._generators()]
+        self.generators = [(g, g.get_state()) for g in (_C.default_generator, *generators_of(self.data))]
         self.python = random.getstate()
         numpy = sys.modules.get("numpy")
         self.numpy = numpy.random.get_state() if numpy is not None else None
         return self
-
-    def _generators(self):
-        found = [_C.default_generator]
-        sampler = getattr(self.data, "sampler", None)
-        for owner in (self.data, sampler, getattr(self.data, "batch_sampler", None)):
-            generator = getattr(owner, "generator", None)
-            if isinstance(generator, _C.Generator):
-                found.append(generator)
-        return found
 
     def __exit__(self, *exc):
         with _C.no_grad():

@@ -20,6 +20,7 @@ Several callbacks are called in the order of the list. Setting trainer.stop to a
 where a batch's callback sets it, after the batch (the epoch's figures are then of the batches so far).
 """
 import math
+import os
 
 EVENTS = ("on_fit_start", "on_fit_end", "on_epoch_start", "on_epoch_end", "on_batch_start", "on_batch_end",
           "on_step_start", "on_step_end", "on_validation_start", "on_validation_end")
@@ -69,8 +70,8 @@ class Callback:
 class Events:
     """The methods of callbacks by event; those that do nothing are left out."""
 
-    def __init__(self, callbacks):
-        self.callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    def __init__(self, callbacks, *more):
+        self.callbacks = [*(callbacks if isinstance(callbacks, (list, tuple)) else (callbacks,)), *more]
         for name in EVENTS:
             methods = [getattr(callback, name, None) for callback in self.callbacks]
             nothing = getattr(Callback, name)
@@ -153,22 +154,72 @@ class EarlyStopping(Callback):
 class ModelCheckpoint(Callback):
     """Saves the model's state dict (safetensors) after each epoch in which `monitor` improved, or after every epoch.
 
-    path: may contain {epoch} and names of figures, e.g. "model-{epoch}-{val_loss:.3f}.safetensors".
+    path: may contain {epoch} and names of figures, e.g. "model-{epoch}-{val_loss:.3f}.safetensors". monitor: "val_loss",
+    or "loss" without validation, by default. save_best_only=False: after every epoch. top_k: keeps the files of the k
+    best epochs and removes the others; path must then contain {epoch}. last: a path that gets every epoch's weights.
+    Figures that are not finite are never better. `best_path` is the file of the best epoch, `best` its figure.
     """
 
-    def __init__(self, path, monitor=None, mode="auto", save_best_only=True):
+    def __init__(self, path, monitor=None, mode="auto", save_best_only=True, top_k=None, last=None):
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"ModelCheckpoint: top_k must be at least 1, got {top_k}")
+        if top_k is not None and top_k > 1 and "{epoch" not in str(path):
+            raise ValueError(f"ModelCheckpoint: with top_k={top_k} the path needs {{epoch}}, or each file would replace "
+                             f"the one before; got {str(path)!r}")
         self.path, self.monitor, self.mode, self.save_best_only = path, monitor, mode, save_best_only
+        self.top_k, self.last = top_k, last
 
     def on_fit_start(self, trainer):
-        self.best = None
+        self.best, self.best_path, self.kept = None, None, []  # kept: (figure, path) of top_k, the best first
 
     def on_epoch_end(self, trainer, logs):
-        name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
-        value = logs[name]
-        less = _better_is_less(name, self.mode)
-        if self.save_best_only and self.best is not None and not (value < self.best if less else value > self.best):
-            return
         from ..serialization import save
-        self.best = value
+        name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
+        if name not in logs:
+            raise KeyError(f"ModelCheckpoint: there is no figure {name!r} to monitor; the epoch has {sorted(logs)}")
+        value = logs[name]
+        metadata = {"epoch": trainer.epoch, name: value}
+        if self.last is not None:
+            save(trainer.model.state_dict(), _folder_made(self.last), metadata=metadata)
+        less = _better_is_less(name, self.mode)
+        better = math.isfinite(value) and (self.best is None or (value < self.best if less else value > self.best))
+        if self.top_k is None:
+            wanted = better or not self.save_best_only
+        else:
+            worst = self.kept[-1][0] if self.kept else None
+            wanted = math.isfinite(value) and (len(self.kept) < self.top_k
+                                               or (value < worst if less else value > worst))
+        if not wanted:
+            return
         path = str(self.path).format(epoch=trainer.epoch, **logs)
-        save(trainer.model.state_dict(), path, metadata={"epoch": trainer.epoch, name: value})
+        save(trainer.model.state_dict(), _folder_made(path), metadata=metadata)
+        if better:
+            self.best, self.best_path = value, path
+        if self.top_k is not None:
+            self.kept.append((value, path))
+            self.kept.sort(key=lambda entry: entry[0] if less else -entry[0])
+            for _, old in self.kept[self.top_k:]:
+                if os.path.exists(old):
+                    os.remove(old)
+            del self.kept[self.top_k:]
+
+    def state_dict(self):
+        return {"best": self.best, "best_path": self.best_path, "kept": [list(entry) for entry in self.kept]}
+
+    def load_state_dict(self, state):
+        self.best, self.best_path = state["best"], state["best_path"]
+        self.kept = [tuple(entry) for entry in state["kept"]]
+
+
+def _folder_made(path):
+    """The path, its folder made if there is none."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    return path
+
+
+class StopOnNaN(Callback):
+    """Ends the run with the batch whose loss is NaN or infinite."""
+
+    def on_batch_end(self, trainer, logs):
+        if not math.isfinite(logs["loss"]):
+            trainer.stop = f"the loss became {logs['loss']} in epoch {trainer.epoch}, batch {trainer.batch}"

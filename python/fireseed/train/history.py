@@ -25,6 +25,15 @@ class History:
         """The number of completed epochs."""
         return max((len(v) for v in self.values.values()), default=0)
 
+    def state_dict(self):
+        """What a checkpoint keeps of it."""
+        return {"values": {name: list(values) for name, values in self.values.items()}, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state):
+        """Takes over what `state_dict` gave."""
+        self.values = {name: list(values) for name, values in state["values"].items()}
+        self.best_epoch = state["best_epoch"]
+
     def __getitem__(self, name):
         return self.values[name]
 
@@ -53,15 +62,10 @@ class History:
         path: an image file to write (png, pdf, svg). diagnosis: write diagnosis() below the curves, and shade what
         comes after the lowest validation loss. Needs matplotlib, but no display.
         """
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("History.plot needs matplotlib: pip install matplotlib") from error
+        from ._plot import new_figure
         names = [n for n in self.values if not n.startswith("val_") and n != "lr"]
         width = 5.2 * max(len(names), 1)
-        figure = Figure(figsize=(width, 4.4 if diagnosis else 3.8), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure("History.plot", (width, 4.4 if diagnosis else 3.8))
         losses = [v if math.isfinite(v) else math.inf for v in self.values.get("val_loss", [])]
         turn = 1 + losses.index(min(losses)) if losses else None
         for i, name in enumerate(names):

@@ -1,4 +1,5 @@
 """The progress bar: tqdm in a terminal or notebook, one line an epoch elsewhere."""
+import os
 import sys
 import time
 
@@ -32,6 +33,15 @@ def _find_bar():
     return None
 
 
+def _width():
+    """The bar follows the terminal's width; one that says it has none (0 columns) gets 80."""
+    try:
+        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError, AttributeError):
+        known = True
+    return {"dynamic_ncols": True} if known else {"ncols": 80}
+
+
 class Progress:
     """One bar an epoch. Redraws at most ten times a second, so that small steps stay cheap."""
 
@@ -43,8 +53,7 @@ class Progress:
         """A new epoch of `batches` batches (None: unknown), of which `done` were done before."""
         self.title, self.started, self.drawn, self.done = f"Epoch {epoch}/{epochs}", time.perf_counter(), 0.0, 0
         if self.make is not None:
-            self.bar = self.make(total=batches, initial=done, desc=self.title, unit="batch", leave=True,
-                                 dynamic_ncols=True)
+            self.bar = self.make(total=batches, initial=done, desc=self.title, unit="batch", leave=True, **_width())
 
     def step(self, figures):
         """One batch is done; figures.loss(): its running mean."""
@@ -59,11 +68,9 @@ class Progress:
     def finish(self, logs):
         """The epoch is done, with its figures."""
         if self.bar is not None:
-            if hasattr(self.bar, "container"):  # a widget has its own layout
-                self.bar.set_postfix_str(_format({k: v for k, v in logs.items() if k != "lr"}), refresh=False)
-            else:  # figures instead of the bar
+            if not hasattr(self.bar, "container"):  # in a terminal figures instead of the bar; a widget keeps its layout
                 self.bar.bar_format = "{desc}: {n_fmt} batches in {elapsed}{postfix}"
-                self.bar.set_postfix_str(_format({k: v for k, v in logs.items() if k != "lr"}), refresh=False)
+            self.bar.set_postfix_str(_format({k: v for k, v in logs.items() if k != "lr"}), refresh=False)
             self.bar.update(self.done)
             self.bar.close()
             self.bar = None

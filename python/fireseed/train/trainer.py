@@ -34,10 +34,11 @@ def _modes_kept(model):
     """On leaving the block every module is in training or evaluation mode as it was."""
     modes = [(module, module.training) for module in model.modules()]
     try:
-        yield
+        yield modes
     finally:
         for module, training in modes:
-            module.training = training
+            if module.training is not training:
+                module.training = training
 
 
 class _Figures:
@@ -110,6 +111,8 @@ class Trainer:
         self.epoch = self.batch = self.step = 0
         self.stop = None
         self._lint_due = lint
+        self._known = self._data = self._run = None  # the optimizer whose step is known; the data of a running fit
+        self._events = Events(())
         self._shapes = set()  # unequal shapes of outputs and targets that the loss is known to take
 
     # ---- to override ------------------------------------------------------------------------------------------------
@@ -153,15 +156,35 @@ class Trainer:
         Modules that are in evaluation mode inside a model in training mode (frozen batch norms) stay so.
         """
         self._check_ready("fit")
-        events = self._events = Events(callbacks)
+        return self._fit(data, epochs, validation, callbacks, None)
+
+    def resume(self, folder, data, epochs, validation=None, callbacks=(), *, every=None, keep=2):
+        """fit with its whole state kept in a folder: run the same command again after a crash, and it goes on.
+
+        Saved after every epoch and, with `every`, after so many steps of the optimizer: weights, optimizer, scheduler,
+        random generators, history, callbacks (EarlyStopping's best weights) and the place in the epoch. A run that was
+        killed at any moment ends with the same bits as one that was not, provided that the data comes in the same
+        order for the same random numbers. An empty folder: a run from the start. `epochs` is that of the whole run;
+        when it is done, nothing is trained. keep: how many checkpoints stay (see Checkpoint).
+        """
+        from ._run import Run
+        self._check_ready("resume")
+        return self._fit(data, epochs, validation, callbacks, Run(self, folder, data, every, keep))
+
+    def _fit(self, data, epochs, validation, callbacks, run):
+        events = self._events = Events(callbacks, *(() if run is None else (run,)))
         self._bar = Progress(self.progress)
         self.stop = self.history.stopped = None
-        last, self._data = self.epoch + epochs, data
+        last, self._data, self._run = self.epoch + epochs, data, run
         self.optimizer.zero_grad()
-        with _modes_kept(self.model):
-            self._frozen = [m for m in self.model.modules() if not m.training] if self.model.training else []
+        with _modes_kept(self.model) as modes:
+            self._modes = modes
+            self._frozen = [module for module, training in modes if not training] if self.model.training else []
             try:
                 events.call("on_fit_start", self)
+                if run is not None:
+                    run.restore()
+                    last = run.first_epoch + epochs
                 while self.epoch < last and self.stop is None:
                     self.epoch += 1
                     try:
@@ -179,7 +202,7 @@ class Trainer:
                 if self.history.stopped is None:
                     self.history.stopped = "failed"
                 self.optimizer.zero_grad()  # an interrupted step leaves nothing behind
-                self._data = None
+                self._data = self._run = None
                 events.call_all("on_fit_end", self)
         return self.history
 
@@ -189,15 +212,16 @@ class Trainer:
 
     def _epoch(self, data, validation, last):
         events, self.batch = self._events, 0
-        self._begin_steps()
         events.call("on_epoch_start", self)
-        self.model.train()
-        for module in self._frozen:
-            module.training = False
-        self._parameters = list(self.model.parameters())
+        self._begin_steps()
+        if not all(module.training for module, _ in self._modes):
+            self.model.train()
+            for module in self._frozen:
+                module.training = False
         figures = self._figures = _Figures(self.metrics, self._weigher.sums)
-        self._bar.start(self.epoch, last, len(data) if hasattr(data, "__len__") else None)
-        self._run_batches(data, figures)
+        batches = data if self._run is None else self._run.batches()
+        self._bar.start(self.epoch, last, len(data) if hasattr(data, "__len__") else None, self.batch)
+        self._run_batches(batches, figures)
         if figures.batches == 0:
             raise ValueError("Trainer.fit: the training data gave no batches" + (
                 "; it is used up: give a list or a DataLoader, which can be read again" if self.epoch > 1 else ""))
@@ -218,17 +242,18 @@ class Trainer:
         """The hot loop: what is here costs time at every step."""
         bar = self._bar
         batch_start, batch_end = self._events.on_batch_start, self._events.on_batch_end
-        step_number, pending = self.accumulate, 0
+        backward = self._backward_part if self.micro_batch is None else self._backward
+        device, closure, step_number, pending = self.device, self._closure, self.accumulate, 0
         for batch in data:
-            if self.device is not None:
-                batch = _batches.move(batch, self.device)
+            if device is not None:
+                batch = _batches.move(batch, device)
             self.batch += 1
             for call in batch_start:
                 call(self, batch)
-            if self._closure:
+            if closure:
                 loss = self._step_with_closure(batch, figures)
             else:
-                loss = self._backward(batch, figures)
+                loss = self._linted_backward(batch, figures) if self._lint_due else backward(batch, figures)
                 pending += 1
                 if pending == step_number:
                     self._update()
@@ -242,6 +267,27 @@ class Trainer:
         if pending:
             self._update()
 
+    @contextlib.contextmanager
+    def _steps(self):
+        """In this block _one_step trains outside of fit, without callbacks, in training mode."""
+        self._check_ready("fit")
+        with _modes_kept(self.model):
+            self.model.train()
+            self.optimizer.zero_grad()
+            self._events, self._lint_due = Events(()), False
+            self._begin_steps()
+            yield
+
+    def _one_step(self, batch):
+        """One step on one batch; returns its loss."""
+        if self.device is not None:
+            batch = _batches.move(batch, self.device)
+        if self._closure:
+            return self._step_with_closure(batch, None)
+        loss = self._backward(batch, None)
+        self._update()
+        return loss
+
     def _begin_steps(self):
         """What follows from the optimizer and the loss, which may be replaced between runs.
 
@@ -250,22 +296,17 @@ class Trainer:
         """
         self._weigher, self._unit, self._gathered = Weigher(self.loss), None, 0.0
         self._whole = self.accumulate == 1 and self.micro_batch is None or self._weigher.sums
-        step = inspect.signature(self.optimizer.step).parameters.get("closure")
-        self._closure = step is not None and step.default is inspect.Parameter.empty
+        self._cached = None
+        if self._known is not self.optimizer:
+            step = inspect.signature(self.optimizer.step).parameters.get("closure")
+            self._closure = step is not None and step.default is inspect.Parameter.empty
+            self._known = self.optimizer
         if self._closure and self.accumulate > 1:
             raise ValueError(f"Trainer: {type(self.optimizer).__name__} evaluates the loss several times a step, which "
                              "does not go with accumulate; use larger batches, and micro_batch if memory is short")
 
-    def _measured(self, batch):
-        """forward as (loss, output, target, weight)."""
-        result = self.forward(batch)
-        return result if len(result) == 4 else (*result, self._weigher(result[1], result[2], batch))
-
     def _backward(self, batch, figures):
         """Forward and backward of a batch, whose gradients are added up; returns its loss."""
-        if self._lint_due:
-            self._lint_due = False
-            return self._linted_backward(batch, figures)
         if self.micro_batch is None:
             return self._backward_part(batch, figures)
         parts = _Figures({}, self._weigher.sums)
@@ -274,7 +315,9 @@ class Trainer:
         return parts.total if parts.sums else parts.loss()
 
     def _backward_part(self, batch, figures, parts=None):
-        loss, output, target, weight = self._measured(batch)
+        result = self.forward(batch)
+        loss, output, target = result[:3]
+        weight = result[3] if len(result) == 4 else self._weigher(output, target, batch)
         if self._whole:
             loss.backward()
         elif weight:  # Note [Parts of a batch]; parts without weight add nothing (their mean loss is 0 / 0)
@@ -291,6 +334,7 @@ class Trainer:
 
     def _linted_backward(self, batch, figures):
         """The first batch, looked at for frequent mistakes on its way."""
+        self._lint_due = False
         with _lint.watching(self, batch) as watch:
             forward = self.__dict__.get("forward")
             self.forward = watch.forward
@@ -302,11 +346,17 @@ class Trainer:
                 else:
                     self.forward = forward
 
+    def _parameters(self):
+        """The model's parameters, listed once an epoch."""
+        if self._cached is None:
+            self._cached = list(self.model.parameters())
+        return self._cached
+
     def _finish_gradients(self):
         """Turns the gathered gradients into those of the step: divided, with penalties, clipped."""
         if self._unit is not None:
             if self._gathered != self._unit:
-                grads = [p.grad for p in self._parameters if p.grad is not None]
+                grads = [p.grad for p in self._parameters() if p.grad is not None]
                 if grads:
                     factor = _C.tensor(self._unit / self._gathered, dtype=_C.float64, device=grads[0].device)
                     _C._foreach_scale_(grads, factor)
@@ -319,9 +369,9 @@ class Trainer:
         if self.clip_norm is not None or self.clip_value is not None:
             from ..nn.utils import clip_grad_norm_, clip_grad_value_
             if self.clip_norm is not None:
-                clip_grad_norm_(self._parameters, self.clip_norm)
+                clip_grad_norm_(self._parameters(), self.clip_norm)
             if self.clip_value is not None:
-                clip_grad_value_(self._parameters, self.clip_value)
+                clip_grad_value_(self._parameters(), self.clip_value)
         return penalty
 
     def _update(self):
@@ -336,7 +386,7 @@ class Trainer:
     def _stepped(self):
         self.step += 1
         if self.scheduler is not None and self.schedule == "batch":
-            self._schedule(self._figures.loss)
+            self._schedule(lambda: self._figures.loss())
         for call in self._events.on_step_end:
             call(self)
 
@@ -346,7 +396,8 @@ class Trainer:
 
         def closure():
             self.optimizer.zero_grad()
-            loss = self._backward(batch, None if first else figures)
+            backward = self._linted_backward if self._lint_due else self._backward
+            loss = backward(batch, None if first else figures)
             first.append(loss)
             loss = float(loss) + float(self._finish_gradients())
             if len(first) == 1:
@@ -368,6 +419,28 @@ class Trainer:
         else:
             self.scheduler.step()
 
+    # ---- looks ahead ------------------------------------------------------------------------------------------------
+    def lr_find(self, data, start=1e-7, end=10.0, steps=100, stop_at=4.0):
+        """Looks for a learning rate: trains for `steps` steps with rates growing from `start` to `end`, and undoes it.
+
+        Returns an LRFinding: `suggestion` (a rate, or None), `lrs` and `losses`, plot(); print it for a drawing. It
+        ends early where the loss is `stop_at` times its lowest. Everything is as before, bit for bit: weights, buffers,
+        optimizer, modes, random numbers and the order of the data to come. (Note [Learning-rate range test])
+        """
+        from ._tune import lr_find
+        self._check_ready("lr_find")
+        return lr_find(self, data, start, end, steps, stop_at)
+
+    def overfit_batch(self, batch, steps=200, floor=1e-2, keep=False):
+        """Can the network learn one batch by heart? If not, something is wrong with it, the loss or the optimizer.
+
+        batch: one batch, or a DataLoader, of which the first is taken. Returns an Overfitting: `learned` (the last loss
+        is below `floor` or a twentieth of the first), `losses`, `message`. Undone afterwards unless `keep`.
+        """
+        from ._tune import overfit_batch
+        self._check_ready("overfit_batch")
+        return overfit_batch(self, batch, steps, floor, keep)
+
     # ---- validate, predict ------------------------------------------------------------------------------------------
     @contextlib.contextmanager
     def _evaluating(self):
@@ -384,7 +457,9 @@ class Trainer:
                 if self.device is not None:
                     batch = _batches.move(batch, self.device)
                 for part in (batch,) if self.micro_batch is None else _batches.split(batch, self.micro_batch):
-                    loss, output, target, weight = self._measured(part)
+                    result = self.forward(part)
+                    loss, output, target = result[:3]
+                    weight = result[3] if len(result) == 4 else self._weigher(output, target, part)
                     figures.add(loss.detach() if loss.is_cuda else loss.item(), weight, output, target)
         if figures.batches == 0:
             raise ValueError("Trainer.validate: the data gave no batches")

@@ -1,5 +1,5 @@
 """PyTorch's torch.utils; the parts load when they are used."""
-_PARTS = ("data", "hooks", "checkpoint", "dlpack")
+_PARTS = ("data", "hooks", "checkpoint", "dlpack", "tensorboard")
 
 
 def __getattr__(name):
