@@ -12,6 +12,8 @@ import pytest
 from fireseed import nn, train
 from fireseed.utils.data import DataLoader, TensorDataset
 
+pytest.importorskip("fireseed.train.checkpoint")
+
 
 def data():
     g = fs.Generator().manual_seed(5)
