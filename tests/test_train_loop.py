@@ -1,0 +1,253 @@
+"""Trainer: events, modes, interrupted and failing runs, odd data; what a beginner gets told."""
+
+import functools
+import warnings
+
+import fireseed as fs
+import pytest
+from fireseed import nn, train
+from fireseed.utils.data import DataLoader, TensorDataset
+
+
+def data(n=32):
+    g = fs.Generator().manual_seed(2)
+    x = fs.randn(n, 4, generator=g)
+    return TensorDataset(x, x[:, :3].argmax(1))
+
+
+def make(net=None, lr=0.1, **options):
+    fs.manual_seed(0)
+    net = net or nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    return train.Trainer(net, fs.optim.SGD(net.parameters(), lr=lr), nn.CrossEntropyLoss(), progress=False, **options)
+
+
+class Log(train.Callback):
+    """Every event with the counters at that time."""
+
+    def __init__(self):
+        self.events = []
+
+    def __getattribute__(self, name):
+        if name.startswith("on_"):
+            return functools.partial(self.note, name[3:])
+        return super().__getattribute__(name)
+
+    def note(self, name, t, *_):
+        self.events.append((name, t.epoch, t.batch, t.step, t.model[0].weight.grad is not None))
+
+
+def test_events_and_counters():
+    """3 batches, accumulate=2: the step comes inside the batch that completes it, a last one after the batches."""
+    log = Log()
+    make(accumulate=2).fit(DataLoader(data(12), batch_size=4), 1, [next(iter(DataLoader(data(), batch_size=8)))], [log])
+    assert log.events == [
+        ("fit_start", 0, 0, 0, False), ("epoch_start", 1, 0, 0, False),
+        ("batch_start", 1, 1, 0, False), ("batch_end", 1, 1, 0, True),
+        ("batch_start", 1, 2, 0, True), ("step_start", 1, 2, 0, True), ("step_end", 1, 2, 1, False), ("batch_end", 1, 2, 1, False),
+        ("batch_start", 1, 3, 1, False), ("batch_end", 1, 3, 1, True), ("step_start", 1, 3, 1, True), ("step_end", 1, 3, 2, False),
+        ("validation_start", 1, 3, 2, False), ("validation_end", 1, 3, 2, False), ("epoch_end", 1, 3, 2, False), ("fit_end", 1, 3, 2, False)]
+
+
+def test_gradients_seen_by_callbacks_are_those_of_the_step():
+    class Look(train.Callback):
+        def on_step_start(self, t):
+            self.norm = nn.utils.get_total_norm([p.grad for p in t.model.parameters()]).item()
+
+        def on_epoch_end(self, t, logs):
+            logs["grad_norm"] = self.norm  # figures of one's own: other callbacks see them
+
+    look = Look()
+    seen = []
+
+    class After(train.Callback):
+        def on_epoch_end(self, t, logs):
+            seen.append(logs["grad_norm"])
+
+    make(clip_norm=0.01).fit(DataLoader(data(), batch_size=8), 1, callbacks=(look, After()))
+    assert seen == [pytest.approx(0.01, rel=1e-3)]
+    make().fit(DataLoader(data(), batch_size=8), 1, callbacks=look)  # one callback needs no list
+
+
+class Fail(train.Callback):
+    """Raises in a given event of epoch 3; the bias tells the epoch, the best is 2."""
+
+    def __init__(self, event, error):
+        setattr(self, event, self.fail)
+        self.error = error
+
+    def on_epoch_start(self, t):
+        with fs.no_grad():
+            t.model[3].bias.fill_(float(t.epoch))
+        self.epoch = t.epoch
+
+    def fail(self, t, *_):
+        if t.epoch == 3:
+            raise self.error("now")
+
+
+class Scripted(train.Callback):
+    def on_epoch_end(self, t, logs):
+        logs["val_loss"] = [3.0, 1.0, 2.0, 5.0, 5.0, 5.0, 5.0][t.epoch - 1]
+
+
+EVENTS = ["on_batch_start", "on_batch_end", "on_step_start", "on_step_end", "on_validation_start", "on_validation_end", "on_epoch_end"]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
+def test_best_weights_whatever_ended_the_run(event, error):
+    """Ctrl-C and exceptions in any event: the best weights are back, gradients gone, modes as before."""
+    t = make(lr=0.0, accumulate=3)
+    loader = DataLoader(data(), batch_size=8)
+    run = functools.partial(t.fit, loader, 7, loader, [Scripted(), train.EarlyStopping("val_loss", patience=9), Fail(event, error)])
+    if error is KeyboardInterrupt:
+        assert run() is t.history
+    else:
+        with pytest.raises(error, match="now"):
+            run()
+    assert t.history.stopped == ("interrupted" if error is KeyboardInterrupt else "failed")
+    assert t.model[3].bias[0].item() == 2.0 and t.history.best_epoch == 2
+    assert all(p.grad is None for p in t.model.parameters()) and all(m.training for m in t.model.modules())
+    t.fit(loader, 1)  # and it can go on
+    assert t.history.stopped == "finished"
+
+
+def test_an_error_in_the_model():
+    class Break(nn.Module):
+        def forward(self, x):
+            if x.shape[0] < 8:
+                raise RuntimeError("too few")
+            return x
+
+    t = make(nn.Sequential(nn.Linear(4, 3), Break()))
+    with pytest.raises(RuntimeError, match="too few"):
+        t.fit(DataLoader(data(20), batch_size=8), 2, callbacks=[train.EarlyStopping("loss")])
+    assert t.history.stopped == "failed" and t.epoch == 0
+
+
+def test_all_callbacks_end():
+    """on_fit_end of every callback runs even if one raises."""
+    ended = []
+
+    class End(train.Callback):
+        def __init__(self, fails):
+            self.fails = fails
+
+        def on_fit_end(self, t):
+            ended.append(self.fails)
+            if self.fails:
+                raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        make().fit(DataLoader(data(), batch_size=8), 1, callbacks=[End(True), End(False)])
+    assert ended == [True, False]
+
+
+def test_stop_inside_an_epoch():
+    class Stop(train.Callback):
+        def on_batch_end(self, t, logs):
+            if t.batch == 2 and t.epoch == 2:
+                t.stop = "time is up"
+
+    t = make()
+    history = t.fit(DataLoader(data(), batch_size=8), 5, callbacks=[Stop()])
+    assert history.stopped == "time is up" and history.epochs == 2 and t.step == 6
+    t = make(lr=float("inf"))
+    history = t.fit(DataLoader(data(), batch_size=8), 5, callbacks=[train.StopOnNaN()])
+    assert history.stopped == "the loss became nan in epoch 1, batch 2"
+
+
+def test_modes():
+    """Frozen parts stay frozen in training; validation and prediction leave every mode as it was."""
+    t = make()
+    norm = t.model[1]
+    norm.eval()
+    mean = norm.running_mean.clone()
+    loader = DataLoader(data(), batch_size=8)
+    t.fit(loader, 2, validation=loader)
+    assert not norm.training and t.model.training and fs.equal(mean, norm.running_mean)
+    t.predict(loader)
+    assert not norm.training and t.model[0].training
+    norm.train()
+    t.model.eval()  # forgotten: fit trains all the same, and leaves it so
+    t.fit(loader, 1)
+    assert not t.model.training and not norm.training and not fs.equal(mean, norm.running_mean)
+
+
+def test_schedulers_with_figures():
+    """ReduceLROnPlateau by the validation loss, by the loss, and per step; OneCycle per step."""
+    loader = DataLoader(data(), batch_size=8)
+    plateau = functools.partial(fs.optim.lr_scheduler.ReduceLROnPlateau, factor=0.5, patience=0, threshold=10.0)
+    for options in ({}, {"schedule": "batch"}):
+        t = make(**options)
+        t.scheduler = plateau(t.optimizer)
+        t.fit(loader, 3, validation=loader)
+        assert t.optimizer.param_groups[0]["lr"] == 0.1 * 0.5 ** (12 if options else 3)
+    t = make(schedule="batch", accumulate=2)
+    t.scheduler = fs.optim.lr_scheduler.OneCycleLR(t.optimizer, 0.1, total_steps=7)
+    t.fit(loader, 3)
+    assert t.scheduler.last_epoch == 6 and t.optimizer.param_groups[0]["lr"] < 1e-4
+
+
+def test_odd_data():
+    t = make()
+    generator = (batch for batch in [next(iter(DataLoader(data(), batch_size=8)))])
+    with pytest.raises(ValueError, match="it is used up: give a list or a DataLoader"):
+        t.fit(generator, 2)
+    with pytest.raises(ValueError, match="validate: the data gave no batches"):
+        t.validate([])
+    with pytest.raises(ValueError, match="predict: the data gave no batches"):
+        t.predict([])
+    with pytest.warns(UserWarning, match="another order than the samples"):
+        t.predict(DataLoader(data(), batch_size=8, shuffle=True))
+    with pytest.raises(TypeError, match="got a dict; override Trainer.forward"):
+        t.fit([{"x": fs.zeros(4, 4)}], 1)
+
+
+def test_predict_structures():
+    class Many(nn.Module):
+        def forward(self, x):
+            return {"a": x, "b": (x.sum(1), [x[:, :1]])}
+
+    t = train.Trainer(Many())
+    out = t.predict([fs.ones(2, 3), fs.zeros(1, 3)], has_target=False)
+    assert out["a"].shape == (3, 3) and out["b"][0].tolist() == [3, 3, 0] and out["b"][1][0].shape == (3, 1)
+    assert t.predict([(fs.ones(2, 3), fs.ones(2))])["a"].shape == (2, 3)
+    two = train.Trainer(nn.Bilinear(2, 3, 1)).predict([(fs.ones(4, 2), fs.ones(4, 3), fs.ones(4))])
+    assert two.shape == (4, 1)
+    with pytest.raises(TypeError, match="cannot join outputs of type str"):
+        train.Trainer(type("Text", (nn.Module,), {"forward": lambda self, x: "text"})()).predict([fs.ones(1), fs.ones(1)])
+
+
+def test_other_batches():
+    """forward overridden: a dict batch, two losses, metrics on the output."""
+
+    class Pairs(train.Trainer):
+        def forward(self, batch):
+            out = self.model(batch["x"])
+            return nn.functional.cross_entropy(out, batch["y"]) + 0.1 * out.square().mean(), out, batch["y"]
+
+    net = nn.Linear(4, 3)
+    t = Pairs(net, fs.optim.Adam(net.parameters(), lr=0.05), metrics=["accuracy"], progress=False)
+    x, y = data().tensors
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = t.fit([{"x": x, "y": y}] * 4, 20)
+    assert history["accuracy"][-1] > 0.9 and history["loss"][-1] < history["loss"][0]
+
+
+def test_one_epoch_of_nothing_learns_nothing():
+    """Zero epochs: an empty history, no callback but the two ends."""
+    log = Log()
+    history = make().fit(DataLoader(data(), batch_size=8), 0, callbacks=[log])
+    assert [event[0] for event in log.events] == ["fit_start", "fit_end"] and history.epochs == 0
+    assert "Too few" in history.diagnosis() and repr(history) == "History(no epochs)"
+
+
+def test_optimizer_and_loss_may_be_replaced():
+    t = make()
+    loader = DataLoader(data(), batch_size=8)
+    t.fit(loader, 1)
+    t.optimizer, t.loss = fs.optim.LBFGS(t.model.parameters(), lr=1e-4, max_iter=3), nn.CrossEntropyLoss(reduction="sum")
+    t.fit(loader, 1)
+    assert t.step == 8 and t.history["loss"][1] < t.history["loss"][0]
