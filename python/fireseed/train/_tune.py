@@ -11,7 +11,8 @@ class LRFinding:
 
     Note [Learning-rate range test]. Training starts with a tiny rate that grows by a factor with every step (Smith
     2017, "Cyclical learning rates"). The loss falls where the rate is useful and explodes beyond. Suggested is the
-    rate of the steepest fall of the smoothed loss over log(rate), at most a tenth of the rate of its minimum.
+    rate at which the smoothed loss is half the way down, but at most a tenth of the rate of its minimum; none where the
+    fall is within the noise.
     """
 
     def __init__(self, lrs, raw, stopped):
@@ -23,16 +24,18 @@ class LRFinding:
         self.suggestion = self._suggest()
 
     def _suggest(self):
-        usable = [i for i, loss in enumerate(self.losses) if math.isfinite(loss)]
+        usable = [i for i, loss in enumerate(self.losses) if math.isfinite(loss)][5:]  # the first means are of too few
         if len(usable) < 10:
             return None
+        calm = self.raw[:max(len(self.raw) // 4, 10)]  # where the rate is too small to change anything
+        begin = sum(calm) / len(calm)
+        noise = (sum((loss - begin) ** 2 for loss in calm) / len(calm) * 0.1 / 1.9) ** 0.5  # of the exponential mean
         low = min(usable, key=self.losses.__getitem__)
-        if self.losses[low] > 0.98 * self.losses[0] or low < 3:
+        if begin - self.losses[low] < max(0.03 * abs(begin), 4 * noise):
             return None
-        x = [math.log(self.lrs[i]) for i in usable]
-        slopes = {i: (self.losses[i + 2] - self.losses[i - 2]) / (x[i + 2] - x[i - 2]) for i in range(2, low - 1)}
-        steepest = min(slopes, key=slopes.__getitem__) if slopes else 0
-        return min(self.lrs[steepest], self.lrs[low] / 10) if slopes else self.lrs[low] / 10
+        middle = (begin + self.losses[low]) / 2
+        above = [i for i in usable if i < low and self.losses[i] >= middle]
+        return min(self.lrs[above[-1]] if above else self.lrs[low], self.lrs[low] / 10)
 
     def __repr__(self):
         if self.suggestion is None:
