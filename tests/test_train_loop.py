@@ -251,3 +251,15 @@ def test_optimizer_and_loss_may_be_replaced():
     t.optimizer, t.loss = fs.optim.LBFGS(t.model.parameters(), lr=1e-4, max_iter=3), nn.CrossEntropyLoss(reduction="sum")
     t.fit(loader, 1)
     assert t.step == 8 and t.history["loss"][1] < t.history["loss"][0]
+
+
+def test_samplers_are_told_the_epoch():
+    """set_epoch, which is easily forgotten, is called with 0, 1, ..."""
+
+    class Told(fs.utils.data.SequentialSampler):
+        def set_epoch(self, epoch):
+            epochs.append(epoch)
+
+    epochs = []
+    make().fit(DataLoader(data(), batch_size=8, sampler=Told(data())), 3)
+    assert epochs == [0, 1, 2]
