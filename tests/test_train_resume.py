@@ -12,6 +12,7 @@ import pytest
 from fireseed import nn, train
 from fireseed.utils.data import DataLoader, TensorDataset
 
+
 def data():
     g = fs.Generator().manual_seed(5)
     x = fs.randn(60, 4, generator=g)
