@@ -27,7 +27,7 @@ int64_t first_valid(const PoolAttrs& a, const PoolShape& s, int64_t od, int64_t 
 }
 
 // kN registers of outputs at once: their dependency chains overlap. PyTorch's rule: the first largest entry, or the
-// last NaN.
+// last NaN. Where nothing is NaN, which costs a comparison for two entries to know, one comparison each does.
 template <class C, Want kWant, int kN>
 [[gnu::always_inline]] inline void max_block(const C* phases, const PoolTap* taps, int64_t num_taps,
                                              const lane_int<C>* base, int64_t l, C* values, lane_int<C>* found,
@@ -36,23 +36,44 @@ template <class C, Want kWant, int kN>
   constexpr int kV = Vec<C>::kSize;
   Vec<C> best[kN];
   Vec<I> at[kN];
-  for (int u = 0; u < kN; ++u) {
-    best[u] = Vec<C>(lowest<C>());
-    at[u] = Vec<I>(I(-1));
-  }
-  for (int64_t t = 0; t < num_taps; ++t) {
-    const C* p = phases + taps[t].offset + l;
+  const auto start = [&] {
     for (int u = 0; u < kN; ++u) {
-      const Vec<C> v = Vec<C>::load(p + u * kV);
-      auto better = v > best[u];
-      if constexpr (is_float_lane<C>) better = better | (v != v);
-      best[u] = where(better, v, best[u]);
-      if constexpr (kWant == Want::kIndex) {
-        at[u] = where(mask_cast<I>(better), Vec<I>::load(base + l + u * kV) + Vec<I>(static_cast<I>(taps[t].index)),
-                      at[u]);
-      } else if constexpr (kWant == Want::kWindow) {
-        at[u] = where(mask_cast<I>(better), Vec<I>(static_cast<I>(taps[t].code)), at[u]);
+      best[u] = Vec<C>(lowest<C>());
+      at[u] = Vec<I>(I(-1));
+    }
+  };
+  const auto take = [&](int u, Mask<C> better, Vec<C> v, const PoolTap& tap) {
+    best[u] = where(better, v, best[u]);
+    if constexpr (kWant == Want::kIndex) {
+      at[u] = where(mask_cast<I>(better), Vec<I>::load(base + l + u * kV) + Vec<I>(static_cast<I>(tap.index)), at[u]);
+    } else if constexpr (kWant == Want::kWindow) {
+      at[u] = where(mask_cast<I>(better), Vec<I>(static_cast<I>(tap.code)), at[u]);
+    }
+  };
+  const auto value = [&](int64_t t, int u) { return Vec<C>::load(phases + taps[t].offset + l + u * kV); };
+  start();
+  auto nan = Mask<C>::filled(false);
+  for (int64_t t = 0; t < num_taps; t += 2) {
+    const int64_t next = t + 1 < num_taps ? t + 1 : t;
+    for (int u = 0; u < kN; ++u) {
+      const Vec<C> v = value(t, u), w = value(next, u);
+      if constexpr (is_float_lane<C>) nan = nan | unordered(v, w);
+      if constexpr (kWant == Want::kNone) {
+        best[u] = max(max(best[u], v), w);
+      } else {
+        take(u, v > best[u], v, taps[t]);
+        take(u, w > best[u], w, taps[next]);
       }
+    }
+  }
+  if constexpr (is_float_lane<C>) {
+    if (__builtin_expect(nan.any(), false)) {
+      start();
+      for (int64_t t = 0; t < num_taps; ++t)
+        for (int u = 0; u < kN; ++u) {
+          const Vec<C> v = value(t, u);
+          take(u, (v > best[u]) | (v != v), v, taps[t]);
+        }
     }
   }
   for (int u = 0; u < kN; ++u) {
@@ -118,9 +139,18 @@ void max_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
           if constexpr (same_type<C, T>) {
             if (direct) target = pooled + o_at;
           }
+          ReadAhead ahead;
+          if (task + 1 < end) {  // its image is fetched while this band is computed
+            const int64_t next_od = (task + 1) / s.planes / bands,
+                          next_oh = (task + 1) / s.planes % bands * plan.band;
+            s.lead.offsets((task + 1) % s.planes, off);
+            ahead = ReadAhead::rows(a, s, image + off[0], next_od, next_oh, plan.band, div_up(count, 2 * kV));
+          }
           int64_t l = 0;
-          for (; l + 2 * kV <= count; l += 2 * kV)
+          for (; l + 2 * kV <= count; l += 2 * kV) {
+            ahead.step();
             max_block<C, kWant, 2>(phases.data(), taps.data(), num_taps, base.data(), l, target, found.data(), kV);
+          }
           for (; l < count; l += kV) {
             max_block<C, kWant, 1>(phases.data(), taps.data(), num_taps, base.data(), l, target, found.data(),
                                    static_cast<int>(min_of(kV, count - l)));
@@ -128,8 +158,8 @@ void max_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
           for (int64_t r = 0; r < n && !direct; ++r)
             store_row(pooled + o_at + r * s.os[1], s.os[2], values.data() + r * plan.pitch, ow);
           if constexpr (kWant != Want::kNone) {
-            int64_t least = 0;
-            for (int64_t i = 0; i < count; ++i) least = min_of(least, found[i]);
+            I least = 0;
+            for (int64_t i = 0; i < count; ++i) least |= found[i];  // negative where one is
             if (least < 0) {
               for (int64_t r = 0; r < n; ++r)
                 for (int64_t x = 0; x < ow; ++x) {

@@ -344,6 +344,31 @@ struct PhasePlan {
   }
 };
 
+// Fetches into the cache, a few lines at each step, what the next band of rows is read from: splitting a band waits
+// for memory, computing it does not.
+struct ReadAhead {
+  const char* at = nullptr;
+  int64_t lines = 0, per_step = 0;
+
+  // The first depth slice that output rows [oh, oh + band) of depth od read, in `steps` steps.
+  template <class T>
+  static ReadAhead rows(const PoolAttrs& a, const PoolShape& s, const T* plane, int64_t od, int64_t oh, int64_t band,
+                        int64_t steps) {
+    const int64_t z = max_of(0, od * a.stride[0] - a.padding[0]), y = max_of(0, oh * a.stride[1] - a.padding[1]);
+    const int64_t y1 =
+        min_of(s.in[1], (oh + band - 1) * a.stride[1] - a.padding[1] + (a.kernel[1] - 1) * a.dilation[1] + 1);
+    ReadAhead r;
+    if (z >= s.in[0] || y1 <= y || s.xs[2] != 1) return r;
+    r.at = reinterpret_cast<const char*>(plane + z * s.xs[0] + y * s.xs[1]);
+    r.lines = div_up(((y1 - 1 - y) * s.xs[1] + s.in[2]) * static_cast<int64_t>(sizeof(T)), 64);
+    r.per_step = div_up(r.lines, max_of(1, steps));
+    return r;
+  }
+  FS_INLINE void step() {
+    for (int64_t i = 0; i < per_step && lines > 0; ++i, --lines, at += 64) __builtin_prefetch(at);
+  }
+};
+
 // Divisors of average pooling: entries of each window along each dimension, counted as PyTorch does (padding counts
 // where count_include_pad, what ceil_mode adds beyond it does not), or divisor_override.
 template <class C>

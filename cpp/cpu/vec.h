@@ -437,6 +437,17 @@ struct Vec {
 #endif
       return Vec(a.v > b.v ? a.v : b.v);
   }
+  // Lanes where a or b is NaN.
+  FS_INLINE friend Mask<T> unordered(Vec a, Vec b)
+    requires is_float_lane<T>
+  {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return Mask<T>(_mm512_cmp_ps_mask(a.v, b.v, _CMP_UNORD_Q));
+    else return Mask<T>(_mm512_cmp_pd_mask(a.v, b.v, _CMP_UNORD_Q));
+#else
+    return (a != a) | (b != b);
+#endif
+  }
   // NaN where either is NaN.
   FS_INLINE friend Vec minimum(Vec a, Vec b) {
     if constexpr (is_float_lane<T>) return select(a != a, a, min(a, b));
