@@ -2,7 +2,8 @@
 import hashlib
 
 import pytest
-from under_test import IS_FIRESEED, lib as torch
+from under_test import IS_FIRESEED
+from under_test import lib as torch
 
 nn, F = torch.nn, torch.nn.functional
 pytestmark = pytest.mark.skipif(not IS_FIRESEED, reason="PyTorch does not promise it")
