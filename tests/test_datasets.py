@@ -115,7 +115,8 @@ def test_fashion_mnist_has_its_own_folder(mnist_root):
 
 def test_mnist_says_what_is_wrong(mnist_root):
     with pytest.raises(RuntimeError, match="downloads nothing.*train-images-idx3-ubyte.gz"):
-        D.MNIST(mnist_root, download=True)
+        D.MNIST(mnist_root / "empty", download=True)
+    assert len(D.MNIST(mnist_root, download=True)) == len(D.MNIST(mnist_root))
     with pytest.raises(FileNotFoundError, match="no file 'train-images-idx3-ubyte'.*downloads nothing"):
         D.MNIST(mnist_root / "nowhere")
     labels = mnist_root / "MNIST" / "raw" / "train-labels-idx1-ubyte"

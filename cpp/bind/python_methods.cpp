@@ -84,7 +84,7 @@ FS_BINDINGS(python_methods) {
   });
   def("type(Tensor self, object dtype=None, bool non_blocking=False)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);
-    if (!a.given(1)) return PyUnicode_FromFormat("fireseed.%s", type_name(x.dtype()));
+    if (!a.given(1)) return PyUnicode_FromFormat("%s.%s", shown_name, type_name(x.dtype()));
     if (is_dtype(a.object(1))) return wrap(to(x, dtype_from(a.object(1))));
     PyObject* name =
         PyUnicode_Check(a.object(1)) ? Py_NewRef(a.object(1)) : PyObject_GetAttrString(a.object(1), "__name__");
@@ -96,6 +96,13 @@ FS_BINDINGS(python_methods) {
       if (s == type_name(static_cast<DType>(i))) return wrap(to(x, static_cast<DType>(i)));
     fail(ErrorKind::kValue, "type(): invalid type: '", s, "'");
   });
+  def(
+      "_show_as_torch(bool yes)", kPrivate,
+      [](Args& a) -> PyObject* {
+        shown_name = a.boolean(0) ? "torch" : "fireseed";
+        Py_RETURN_NONE;
+      },
+      "Whether dtypes, sizes and Tensor.type() are printed as PyTorch prints them: 'torch.float32'.");
   def(
       "_whole_storage(Tensor self)", kPrivate,
       [](Args& a) {

@@ -11,6 +11,8 @@
 
 namespace fireseed::bind {
 
+const char* shown_name = "fireseed";
+
 namespace {
 
 PyTypeObject* make_type(PyObject* module, PyType_Spec* spec, PyObject* bases = nullptr) {
@@ -29,7 +31,7 @@ PyTypeObject* dtype_type;
 PyObject* dtype_objects[kNumDTypes];
 
 PyObject* dtype_repr(PyObject* self) {
-  return PyUnicode_FromFormat("fireseed.%s", dtype_name(reinterpret_cast<PyDType*>(self)->value));
+  return PyUnicode_FromFormat("%s.%s", shown_name, dtype_name(reinterpret_cast<PyDType*>(self)->value));
 }
 PyObject* dtype_reduce(PyObject* self, PyObject*) {
   return PyUnicode_FromString(dtype_name(reinterpret_cast<PyDType*>(self)->value));
@@ -179,7 +181,7 @@ PyTypeObject* size_type;
 PyObject* size_repr(PyObject* self) {
   PyObject* list = PySequence_List(self);
   if (!list) return nullptr;
-  PyObject* r = PyUnicode_FromFormat("fireseed.Size(%R)", list);
+  PyObject* r = PyUnicode_FromFormat("%s.Size(%R)", shown_name, list);
   Py_DECREF(list);
   return r;
 }
@@ -466,6 +468,26 @@ PyObject* to_python(const std::vector<Tensor>& v) {
   for (size_t i = 0; i < v.size(); ++i) PyTuple_SET_ITEM(r, static_cast<Py_ssize_t>(i), wrap(v[i]));
   return r;
 }
+namespace {
+
+// "torch.return_types.max(\nvalues=…,\nindices=…)", as PyTorch prints results with named fields.
+PyObject* named_repr(PyObject* self) {
+  const char* name = std::strrchr(Py_TYPE(self)->tp_name, '.');
+  PyObject* fields = PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(self)), "__match_args__");
+  if (!fields) return nullptr;
+  PyObject* text = PyUnicode_FromFormat("%s.return_types.%s(", shown_name, name ? name + 1 : Py_TYPE(self)->tp_name);
+  for (Py_ssize_t i = 0; text && i < PyTuple_GET_SIZE(fields); ++i) {
+    PyObject* item = PyUnicode_FromFormat("%s\n%U=%R", i ? "," : "", PyTuple_GET_ITEM(fields, i),
+                                          PyStructSequence_GetItem(self, i));
+    PyUnicode_AppendAndDel(&text, item);
+  }
+  Py_DECREF(fields);
+  if (text) PyUnicode_AppendAndDel(&text, PyUnicode_FromString(")"));
+  return text;
+}
+
+}  // namespace
+
 PyObject* to_python(const Named& n) {
   // Types by name and fields, made once.
   static PyObject* cache = PyDict_New();
@@ -481,6 +503,7 @@ PyObject* to_python(const Named& n) {
     PyStructSequence_Desc desc = {names.back()->c_str(), nullptr, fields.data(), static_cast<int>(n.fields.size())};
     type = reinterpret_cast<PyObject*>(PyStructSequence_NewType(&desc));
     if (!type) return nullptr;
+    reinterpret_cast<PyTypeObject*>(type)->tp_repr = named_repr;
     PyDict_SetItemString(cache, key.c_str(), type);
     Py_DECREF(type);
   }

@@ -16,6 +16,9 @@ bool is_numpy_scalar(PyObject* o);  // also objects such as numpy.float64 that l
 bool to_scalar(PyObject* o, Scalar& out);
 bool to_int(PyObject* o, int64_t& out);
 
+// The package's name in the texts of dtypes, sizes and Tensor.type(): "fireseed", or "torch" after as_torch().
+extern const char* shown_name;
+
 // Adds the types and their constants to the module.
 void add_python_types(PyObject* module);
 void add_tensor_type(PyObject* module);

@@ -2,6 +2,7 @@
 import math
 
 from . import _C
+from ._namespaces import shown_name
 
 inf, nan, pi, e, newaxis = math.inf, math.nan, math.pi, math.e, None
 
@@ -50,7 +51,7 @@ class layout:
         self._name = name
 
     def __repr__(self):
-        return f"fireseed.{self._name}"
+        return f"{shown_name()}.{self._name}"
 
     def __reduce__(self):
         return self._name
@@ -165,6 +166,11 @@ def set_float32_matmul_precision(precision):
 def get_float32_matmul_precision():
     """What set_float32_matmul_precision was given."""
     return _precision
+
+
+def spmm(input, mat2):
+    """The matrix product of dense matrices; sparse ones are not part of fireseed."""
+    return _C.mm(input, mat2)
 
 
 class _LegacyMeta(type):

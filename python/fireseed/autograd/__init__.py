@@ -2,10 +2,9 @@
 from .. import _C
 from .function import Function, FunctionCtx  # noqa: F401
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: F401
+from .variable import Variable  # noqa: F401
 
-Variable = _C.Tensor
-
-_PARTS = ("functional", "gradcheck", "grad_mode", "function", "graph", "profiler", "anomaly_mode")
+_PARTS = ("functional", "gradcheck", "grad_mode", "function", "graph", "anomaly_mode")
 
 
 def __getattr__(name):
@@ -16,7 +15,8 @@ def __getattr__(name):
         return getattr(import_module(".anomaly_mode", __name__), name)
     if name in _PARTS:
         return import_module("." + name, __name__)
-    raise AttributeError(f"module 'fireseed.autograd' has no attribute '{name}'")
+    from .._namespaces import missing_attribute
+    raise missing_attribute(__name__, name)
 
 
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None, inputs=None):

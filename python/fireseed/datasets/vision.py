@@ -1,4 +1,5 @@
 """MNIST, FashionMNIST, KMNIST, CIFAR10, CIFAR100: local files under torchvision's class names; and the bundled digits."""
+import contextlib
 import os
 
 from .. import _C
@@ -8,10 +9,16 @@ from ._plain_pickle import load_plain
 from .idx import read_idx
 
 
+@contextlib.contextmanager
 def _refuse_download(download, kind, source, root):
-    if download:
-        raise RuntimeError(f"{kind}(download=True): fireseed downloads nothing. Fetch the files yourself, put them into "
-                           f"{os.path.join(root, kind)!r} or {root!r}, and leave download out: {source}")
+    """download=True is fine where the files are there, as in torchvision; else an error says what to put where."""
+    try:
+        yield
+    except FileNotFoundError:
+        if not download:
+            raise
+        raise RuntimeError(f"{kind}(download=True): fireseed downloads nothing. Fetch the files yourself and put them into "
+                           f"{os.path.join(root, kind)!r} or {root!r}: {source}") from None
 
 
 class VisionDataset(Dataset):
@@ -75,7 +82,6 @@ class MNIST(VisionDataset):
     def __init__(self, root, train=True, transform=None, target_transform=None, download=False):
         super().__init__(root, transform, target_transform)
         kind = type(self).__name__
-        _refuse_download(download, kind, self._source, self.root)
         self.train = train
         folders = [os.path.join(self.root, kind, "raw"), os.path.join(self.root, kind), self.root]
         stem = "train" if train else "t10k"
@@ -84,7 +90,8 @@ class MNIST(VisionDataset):
             return find(folders, [f"{stem}-{what}-ubyte", f"{stem}-{what}-ubyte.gz", f"{stem}-{what.replace('-', '.')}-ubyte"],
                         kind, self._source)
 
-        images, labels = path_of("images-idx3"), path_of("labels-idx1")
+        with _refuse_download(download, kind, self._source, self.root):
+            images, labels = path_of("images-idx3"), path_of("labels-idx1")
         self.data = read_idx(images, ndim=3, dtype=_C.uint8)
         self.targets = read_idx(labels, ndim=1, dtype=_C.uint8).to(_C.int64)
         if len(self.data) != len(self.targets):
@@ -169,9 +176,9 @@ class CIFAR10(VisionDataset):
     def __init__(self, root, train=True, transform=None, target_transform=None, download=False):
         super().__init__(root, transform, target_transform)
         kind = type(self).__name__
-        _refuse_download(download, kind, self._source, self.root)
         self.train = train
-        images, labels = zip(*(self._read(kind, part) for part in self._parts[bool(train)]), strict=True)
+        with _refuse_download(download, kind, self._source, self.root):
+            images, labels = zip(*(self._read(kind, part) for part in self._parts[bool(train)]), strict=True)
         self._images = images[0] if len(images) == 1 else _C.cat(images)
         self.targets = [int(i) for part in labels for i in part[:, -1].tolist()]
 

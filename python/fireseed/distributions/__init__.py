@@ -14,6 +14,7 @@ from .kl import kl_divergence, register_kl
 from .laplace import Laplace
 from .log_normal import LogNormal
 from .multinomial import Multinomial
+from .multivariate_normal import MultivariateNormal
 from .normal import Normal
 from .one_hot_categorical import OneHotCategorical, OneHotCategoricalStraightThrough
 from .transformed_distribution import TransformedDistribution
@@ -46,6 +47,7 @@ __all__ = [
     "Laplace",
     "LogNormal",
     "Multinomial",
+    "MultivariateNormal",
     "Normal",
     "OneHotCategorical",
     "OneHotCategoricalStraightThrough",
@@ -62,3 +64,8 @@ __all__ = [
     "register_kl",
     "transforms",
 ]
+
+
+def __getattr__(name):
+    from .._namespaces import missing_attribute
+    raise missing_attribute(__name__, name)

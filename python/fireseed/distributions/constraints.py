@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fireseed as fs
+
 __all__ = [
     "Constraint",
     "boolean",
@@ -13,11 +15,13 @@ __all__ = [
     "integer_interval",
     "interval",
     "less_than",
+    "lower_cholesky",
     "multinomial",
     "nonnegative",
     "nonnegative_integer",
     "one_hot",
     "positive",
+    "positive_definite",
     "positive_integer",
     "real",
     "real_vector",
@@ -152,6 +156,28 @@ class multinomial(Constraint):
         return f"Multinomial(upper_bound={self.upper_bound})"
 
 
+class _PositiveDefinite(Constraint):
+    """Symmetric matrices with a Cholesky factor."""
+
+    event_dim = 2
+
+    def check(self, value):
+        symmetric = fs.isclose(value, value.mT, atol=1e-6).all(-1).all(-1)
+        if not symmetric.all():
+            return symmetric
+        return fs.linalg.cholesky_ex(value).info == 0
+
+
+class _LowerCholesky(Constraint):
+    """Lower triangular matrices with a positive diagonal."""
+
+    event_dim = 2
+
+    def check(self, value):
+        lower = (value.tril() == value).all(-1).all(-1)
+        return lower & (value.diagonal(dim1=-2, dim2=-1) > 0).all(-1)
+
+
 dependent = _Dependent()
 boolean = _Boolean()
 one_hot = _OneHot()
@@ -163,3 +189,5 @@ nonnegative = greater_than_eq(0.0)
 unit_interval = interval(0.0, 1.0)
 nonnegative_integer = _Bounded("IntegerGreaterThan(lower_bound=0)", 0, integer=True)
 positive_integer = _Bounded("IntegerGreaterThan(lower_bound=1)", 1, integer=True)
+positive_definite = _PositiveDefinite()
+lower_cholesky = _LowerCholesky()

@@ -13,6 +13,7 @@ from .exponential import Exponential
 from .independent import Independent
 from .laplace import Laplace
 from .log_normal import LogNormal
+from .multivariate_normal import MultivariateNormal
 from .normal import Normal
 from .one_hot_categorical import OneHotCategorical
 from .uniform import Uniform
@@ -105,3 +106,16 @@ def _independent_independent(p, q):
     if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
         raise NotImplementedError("KL of Independent distributions with different reinterpreted_batch_ndims")
     return p._sum(kl_divergence(p.base_dist, q.base_dist))
+
+
+@register_kl(MultivariateNormal, MultivariateNormal)
+def _multivariate_normal(p, q):
+    if p.event_shape != q.event_shape:
+        raise ValueError("KL-divergence between two Multivariate Normals with different event shapes cannot be computed")
+    n = p.event_shape[0]
+    shape = fs.broadcast_shapes(p.batch_shape, q.batch_shape)
+    q_tril = q.scale_tril.expand((*shape, n, n))
+    spread = fs.linalg.solve_triangular(q_tril, p.scale_tril.expand((*shape, n, n)), upper=False)
+    shift = fs.linalg.solve_triangular(q_tril, (q.loc - p.loc).expand((*shape, n)).unsqueeze(-1), upper=False)
+    squares = spread.square().sum((-2, -1)) + shift.square().sum((-2, -1))
+    return q._half_log_det() - p._half_log_det() + 0.5 * (squares - n)

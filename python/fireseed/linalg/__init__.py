@@ -14,3 +14,8 @@ from ._svd import cond, eig, eigh, eigvals, eigvalsh, lstsq, matrix_rank, pinv, 
 from ._triangular import cholesky, cholesky_ex, solve_triangular  # noqa: F401
 
 fill(globals(), _C._linalg)
+
+
+def __getattr__(name):
+    from .._namespaces import missing_attribute
+    raise missing_attribute(__name__, name)

@@ -3,6 +3,7 @@ import functools
 import operator
 
 from .. import _C
+from .._namespaces import shown_name
 from .._python_api import broadcast_shapes
 
 
@@ -22,8 +23,8 @@ class _Result(tuple):
         return tuple.__new__(cls, values)
 
     def __repr__(self):
-        items = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self))
-        return f"fireseed.return_types.{type(self).__name__}({items})"
+        items = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self))
+        return f"{shown_name()}.return_types.{type(self).__name__}(\n{items})"
 
     def __reduce__(self):
         return _restore, (type(self).__name__, self._fields, tuple(self))

@@ -11,7 +11,8 @@ __all__ = ["Buffer", "DataParallel", "Parameter", "UninitializedBuffer", "Uninit
 
 
 def __getattr__(name):
-    if name == "utils":
+    if name in ("utils", "attention", "common_types"):
         import importlib
-        return importlib.import_module(".utils", __name__)
-    raise AttributeError(f"module 'fireseed.nn' has no attribute '{name}'")
+        return importlib.import_module("." + name, __name__)
+    from .._namespaces import missing_attribute
+    raise missing_attribute(__name__, name)

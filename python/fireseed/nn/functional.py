@@ -11,3 +11,8 @@ from ._functional.pooling import fractional_max_pool2d, fractional_max_pool3d
 
 # The extension's own functions, under the same names and with the same signatures.
 globals().update((name, getattr(_C._nn, name)) for name in dir(_C._nn) if not name.startswith("__"))
+
+
+def __getattr__(name):
+    from .._namespaces import missing_attribute
+    raise missing_attribute(__name__, name)

@@ -46,4 +46,5 @@ def __getattr__(name):
         import importlib
 
         return importlib.import_module("fireseed.optim.swa_utils")
-    raise AttributeError(f"module 'fireseed.optim' has no attribute {name!r}")
+    from .._namespaces import missing_attribute
+    raise missing_attribute(__name__, name)

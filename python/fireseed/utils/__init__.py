@@ -1,9 +1,10 @@
 """PyTorch's torch.utils; the parts load when they are used."""
-_PARTS = ("data", "hooks", "checkpoint", "dlpack", "tensorboard")
+_PARTS = ("data", "hooks", "checkpoint", "dlpack", "tensorboard", "benchmark")
 
 
 def __getattr__(name):
     if name in _PARTS:
         import importlib
         return importlib.import_module("." + name, __name__)
-    raise AttributeError(f"module 'fireseed.utils' has no attribute '{name}'")
+    from .._namespaces import missing_attribute
+    raise missing_attribute(__name__, name)

@@ -26,4 +26,5 @@ def __getattr__(name):
         return value
     if name in _WHERE:
         return importlib.import_module("." + name, __name__)
-    raise AttributeError(f"module 'fireseed.nn.utils' has no attribute '{name}'")
+    from ..._namespaces import missing_attribute
+    raise missing_attribute(__name__, name)
