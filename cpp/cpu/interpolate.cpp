@@ -283,10 +283,16 @@ void resample(const TensorView& in, const TensorView& out, int64_t spatial, cons
         result(w_out + kV), factor(max_taps);
     const MoveScratch<const C*> from(max_taps);
     for (int64_t i = 0; i < line_size; ++i) blended[i] = C(0);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t oh = task % s.out[1], od = task / s.out[1] % s.out[0];
-      int64_t off[2];
-      s.lead.offsets(task / rows, off);
+    int64_t off[2], oh = begin % s.out[1], od = begin / s.out[1] % s.out[0];
+    s.lead.offsets(begin / rows, off);
+    for (int64_t task = begin; task < end; ++task, ++oh) {
+      if (oh == s.out[1]) {
+        oh = 0;
+        if (++od == s.out[0]) {
+          od = 0;
+          s.lead.offsets(task / rows, off);
+        }
+      }
       int64_t n = 0;  // rows that have a part in this one
       for (int64_t z = 0; z < depth.count; ++z)
         for (int64_t y = 0; y < height.count; ++y) {

@@ -350,6 +350,66 @@ void max_pool_window_backward(const KernelArgs& args) {
   });
 }
 
+namespace {
+
+// Windows that lie side by side from the image's corner on: no entry is read twice.
+bool side_by_side(const PoolAttrs& a, const PoolShape& s) {
+  for (int i = 0; i < 3; ++i)
+    if (a.kernel[i] != a.stride[i] || a.padding[i] != 0 || s.out[i] * a.kernel[i] > s.in[i]) return false;
+  return true;
+}
+
+// Then every row of g is divided and spread once, and all rows of its windows are copies of that.
+template <class T, class C>
+void spread_side_by_side(const PoolAttrs& a, const PoolShape& s, const PoolDivisors<C>& divisors, const T* g,
+                         T* image) {
+  constexpr int kV = Vec<C>::kSize;
+  const int64_t w = s.in[2], ow = s.out[2], kw = a.kernel[2], rows = s.out[0] * s.out[1];
+  const int64_t cost = w * a.kernel[0] * a.kernel[1];
+  parallel_for(s.planes * s.in[0] * s.in[1], max_of(1, kMoveChunk / max_of(1, cost)),
+               [&](int64_t begin, int64_t end) {
+                 const MoveScratch<C> row(ow + kV), line(w + 2 * kV);
+                 for (int64_t i = 0; i < w + 2 * kV; ++i) line[i] = C(0);
+                 int64_t ready = -1, off[2], y = begin % s.in[1], z = begin / s.in[1] % s.in[0];
+                 s.lead.offsets(begin / (s.in[0] * s.in[1]), off);
+                 for (int64_t task = begin; task < end; ++task, ++y) {
+                   if (y == s.in[1]) {
+                     y = 0;
+                     if (++z == s.in[0]) {
+                       z = 0;
+                       s.lead.offsets(task / (s.in[0] * s.in[1]), off);
+                     }
+                   }
+                   T* to = image + off[0] + z * s.xs[0] + y * s.xs[1];
+                   const int64_t oh = y / a.kernel[1], od = z / a.kernel[0];
+                   if (oh >= s.out[1] || od >= s.out[0]) {  // behind the last window
+                     fill_run(to, s.xs[2], static_cast<T>(C(0)), w);
+                     continue;
+                   }
+                   const int64_t key = (task - y - z * s.in[1]) * rows + od * s.out[1] + oh;
+                   if (key != ready) {
+                     ready = key;
+                     load_row(row.data(), g + off[1] + od * s.os[0] + oh * s.os[1], s.os[2], ow);
+                     divide_row(row.data(), divisors.widths(), divisors.part(od, oh), ow);
+                     if (kw == 2) {
+                       for (int64_t x = 0; x < ow; x += kV) {
+                         const Vec<C> v = Vec<C>::load(row.data() + x);
+                         zip_lanes<C, 0>(v, v, LaneSequence<C>()).store(line.data() + 2 * x);
+                         zip_lanes<C, 1>(v, v, LaneSequence<C>()).store(line.data() + 2 * x + kV);
+                       }
+                       for (int64_t x = 2 * ow; x < w; ++x) line[x] = C(0);
+                     } else {
+                       for (int64_t x = 0; x < ow; ++x)
+                         for (int64_t k = 0; k < kw; ++k) line[x * kw + k] = row[x];
+                     }
+                   }
+                   store_row(to, s.xs[2], line.data(), w);
+                 }
+               });
+}
+
+}  // namespace
+
 // in: g; out: gx of the input's shape, g over the window's divisor on each entry of the window.
 void avg_pool_backward(const KernelArgs& args) {
   const PoolAttrs& a = args.attrs<PoolAttrs>();
@@ -395,6 +455,7 @@ void avg_pool_backward(const KernelArgs& args) {
       });
       return;
     }
+    if (side_by_side(a, s)) return spread_side_by_side(a, s, divisors, gp, out.ptr<T>());
     const int64_t oh = s.out[1], ow = s.out[2];
     spread_planes<T>(a, s, out.ptr<T>(), [&](int64_t od, int64_t at, int64_t pitch, C* gl) {
       for (int64_t y = 0; y < oh; ++y) {
