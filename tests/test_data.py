@@ -1,5 +1,6 @@
 """utils.data: data sets, samplers, the DataLoader; PyTorch's batches for one seed."""
 
+import os
 import threading
 
 import fireseed as fs
@@ -225,3 +226,14 @@ def test_sampler_errors():
         D.RandomSampler([])
     with pytest.raises(NotImplementedError):
         D.Dataset()[0]
+
+
+def test_documentation_runs():
+    """The examples of docs/data.md, one after the other."""
+    page = os.path.join(os.path.dirname(__file__), "..", "docs", "data.md")
+    with open(page, encoding="utf-8") as file:
+        blocks = file.read().split("```python\n")[1:]
+    names = {"__name__": "docs"}
+    for block in blocks:
+        exec(compile(block.split("```")[0], page, "exec"), names)
+    assert len(blocks) == 4 and len(names["data"]) == 150

@@ -247,10 +247,14 @@ PyType_Spec size_spec = {"fireseed.Size", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_
 // --- Generator ----------------------------------------------------------------------------------------------------
 
 struct PyGenerator {
-  PyObject_HEAD Generator* value;
-  bool owned;
+  PyObject_HEAD Generator* value;  // null: default_generator(), which may be the thread's own
 };
 PyTypeObject* generator_type;
+
+Generator* native(PyObject* self) {
+  Generator* value = reinterpret_cast<PyGenerator*>(self)->value;
+  return value ? value : &default_generator();
+}
 
 PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   PyObject* device = nullptr;
@@ -259,12 +263,11 @@ PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   auto* g = reinterpret_cast<PyGenerator*>(type->tp_alloc(type, 0));
   if (!g) return nullptr;
   g->value = new Generator(67280421310721ull);  // PyTorch's default seed
-  g->owned = true;
   return reinterpret_cast<PyObject*>(g);
 }
 void generator_dealloc(PyObject* self) {
   auto* g = reinterpret_cast<PyGenerator*>(self);
-  if (g->owned) delete g->value;
+  delete g->value;
   PyTypeObject* t = Py_TYPE(self);
   t->tp_free(self);
   Py_DECREF(t);
@@ -277,21 +280,19 @@ PyObject* generator_manual_seed(PyObject* self, PyObject* seed) {
     } else {
       FS_CHECK_TYPE(to_int(seed, v), "manual_seed expected an int, got ", Py_TYPE(seed)->tp_name);
     }
-    reinterpret_cast<PyGenerator*>(self)->value->manual_seed(static_cast<uint64_t>(v));
+    native(self)->manual_seed(static_cast<uint64_t>(v));
     Py_INCREF(self);
     return self;
   });
 }
-PyObject* generator_seed(PyObject* self, PyObject*) {
-  return PyLong_FromUnsignedLongLong(reinterpret_cast<PyGenerator*>(self)->value->seed());
-}
+PyObject* generator_seed(PyObject* self, PyObject*) { return PyLong_FromUnsignedLongLong(native(self)->seed()); }
 PyObject* generator_initial_seed(PyObject* self, PyObject*) {
-  return PyLong_FromUnsignedLongLong(reinterpret_cast<PyGenerator*>(self)->value->initial_seed());
+  return PyLong_FromUnsignedLongLong(native(self)->initial_seed());
 }
 PyObject* generator_get_state(PyObject* self, PyObject*) {
   return guarded([&]() -> PyObject* {
     Tensor t = empty(Dims{static_cast<int64_t>(Generator::kStateBytes)}, DType::kUInt8);
-    reinterpret_cast<PyGenerator*>(self)->value->get_state(t.impl()->data);
+    native(self)->get_state(t.impl()->data);
     return wrap(t);
   });
 }
@@ -300,7 +301,7 @@ PyObject* generator_set_state(PyObject* self, PyObject* state) {
     const Tensor* t = as_tensor(state);
     FS_CHECK_TYPE(t && t->dtype() == DType::kUInt8 && t->is_contiguous(),
                   "set_state: expected a uint8 tensor (ByteTensor)");
-    reinterpret_cast<PyGenerator*>(self)->value->set_state(t->impl()->data, static_cast<size_t>(t->numel()));
+    native(self)->set_state(t->impl()->data, static_cast<size_t>(t->numel()));
     Py_INCREF(self);
     return self;
   });
@@ -360,7 +361,7 @@ Device device_from(PyObject* o) {
 bool is_generator(PyObject* o) { return PyType_IsSubtype(Py_TYPE(o), generator_type); }
 Generator* generator_from(PyObject* o) {
   FS_CHECK_TYPE(is_generator(o), "generator must be a Generator, not ", Py_TYPE(o)->tp_name);
-  return reinterpret_cast<PyGenerator*>(o)->value;
+  return native(o);
 }
 
 bool is_numpy_scalar(PyObject* o) {
@@ -537,8 +538,7 @@ void add_python_types(PyObject* module) {
   Py_DECREF(bases);
   generator_type = make_type(module, &generator_spec);
   auto* g = reinterpret_cast<PyGenerator*>(generator_type->tp_alloc(generator_type, 0));
-  g->value = &default_generator();
-  g->owned = false;
+  g->value = nullptr;
   PyModule_AddObject(module, "default_generator", reinterpret_cast<PyObject*>(g));
 }
 

@@ -115,7 +115,14 @@ void Generator::lock() {
 }
 void Generator::unlock() { __atomic_store_n(&busy_, 0, __ATOMIC_RELEASE); }
 
+thread_local KeyedGenerator* keyed_generator = nullptr;
+
 Generator& default_generator() {
+  if (KeyedGenerator* own = keyed_generator) {
+    if (!own->seeded) own->generator.manual_seed(own->key);
+    own->seeded = true;
+    return own->generator;
+  }
   static Generator generator(nondeterministic_seed());
   return generator;
 }

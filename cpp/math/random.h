@@ -93,7 +93,17 @@ class GeneratorGuard {
   Generator& generator_;
 };
 
-// The generator that is used where none is named; seeded from the operating system's entropy at first use.
+// A generator that stands in for the default one on a thread, seeded with `key` when something first draws.
+struct KeyedGenerator {
+  Generator generator{0};
+  uint64_t key = 0;
+  bool seeded = false;
+};
+// Set while this thread reads a sample that has random streams of its own (Note [Keyed samples]); null otherwise.
+extern thread_local KeyedGenerator* keyed_generator __attribute__((tls_model("initial-exec")));
+
+// The generator that is used where none is named: the thread's keyed one, else the process's, which is seeded from
+// the operating system's entropy at first use.
 Generator& default_generator();
 // 53 bits from the operating system.
 uint64_t nondeterministic_seed();

@@ -1,9 +1,13 @@
-"""DataLoader: batches of a data set, read in the calling thread or ahead of it by worker threads."""
+"""DataLoader: batches of a data set, read in the calling thread or ahead of it by worker threads or processes."""
+import os
 
 from ... import _C
 from ._utils.collate import default_collate, default_convert
-from .dataset import IterableDataset, Subset, TensorDataset
+from ._utils.worker import Pool, WorkerInfo, get_worker_info
+from .dataset import IterableDataset
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
+
+__all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 
 
 class _Endless:
@@ -14,36 +18,43 @@ class _Endless:
             yield None
 
 
-class WorkerInfo:
-    """What get_worker_info() tells a worker: id, num_workers, seed, dataset."""
-
-    def __init__(self, id, num_workers, seed, dataset):
-        self.id, self.num_workers, self.seed, self.dataset = id, num_workers, seed, dataset
-
-    def __repr__(self):
-        return f"WorkerInfo(id={self.id}, num_workers={self.num_workers}, seed={self.seed})"
-
-
-_local = None  # threading.local, made with the first worker
-
-
-def get_worker_info():
-    """The WorkerInfo of the worker that calls it; None in the main thread."""
-    return getattr(_local, "info", None)
+# Note [Random numbers in samples]
+# Two promises meet where a data set draws random numbers: with num_workers=0 PyTorch's samples draw from the global
+# streams, so a script's numbers are PyTorch's; and batches should not depend on the number of workers, which no global
+# stream can give, as the training step draws from it, too. What the caller wrote decides: a loader that does not name
+# num_workers reads in the calling thread from the global streams; one that does, 0 included, gives every sample streams
+# of its own, keyed by the seed of the pass and the sample's index (Note [Keyed samples] in cpp/bind/data_loader.cpp).
+# sample_rng says either explicitly. The order of the samples is PyTorch's in all cases.
 
 
 class DataLoader:
     """Iterates over a data set in batches: PyTorch's arguments and, for one seed, PyTorch's order.
 
-    num_workers > 0: that many threads read ahead, prefetch_factor batches each; batches come in order and no
-    `if __name__ == "__main__"` is needed. A TensorDataset (or a Subset of one) with the default collate_fn is
-    gathered batch by batch, without making single samples.
+    num_workers > 0: that many workers read ahead, prefetch_factor batches each; batches come in order. No
+    `if __name__ == "__main__"` is needed and no shared memory is used. In-memory data sets (TensorDataset, arrays, and
+    Subset, ConcatDataset and StackDataset of them) are gathered batch by batch, without single samples or workers.
+
+    Beside PyTorch's arguments:
+        worker_type: "thread" (the default: starts at once, shares the data set) or "process" (the default where
+            multiprocessing_context is given; for samples that are long Python computations).
+        persistent_workers: True by default: workers serve one pass after the other. Unless True is given explicitly,
+            each pass still starts as with new workers: with the data set as it is then and a call of worker_init_fn.
+        sample_rng: "keyed": random numbers drawn in samples depend on seed, pass and index only, so that batches are
+            the same for any number and type of workers; "global": they come from the global streams, as PyTorch's do.
+            By default "keyed" where num_workers is given (0, too), else "global". See docs/data.md.
     """
 
-    def __init__(self, dataset, batch_size=1, shuffle=None, sampler=None, batch_sampler=None, num_workers=0,
+    _initialized = False
+    _pool = _resume = _pass = None
+
+    def __init__(self, dataset, batch_size=1, shuffle=None, sampler=None, batch_sampler=None, num_workers=None,
                  collate_fn=None, pin_memory=False, drop_last=False, timeout=0, worker_init_fn=None,
-                 multiprocessing_context=None, generator=None, *, prefetch_factor=None, persistent_workers=False,
-                 pin_memory_device="", in_order=True):
+                 multiprocessing_context=None, generator=None, *, prefetch_factor=None, persistent_workers=None,
+                 pin_memory_device="", in_order=True, worker_type=None, sample_rng=None):
+        if sample_rng not in (None, "keyed", "global"):
+            raise ValueError(f"sample_rng should be 'keyed', 'global' or None, but got {sample_rng!r}")
+        self.sample_rng = sample_rng or ("global" if num_workers is None else "keyed")
+        num_workers = num_workers or 0
         if num_workers < 0:
             raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
         if timeout < 0:
@@ -55,6 +66,9 @@ class DataLoader:
             raise ValueError("prefetch_factor option should be non-negative")
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
+        if hasattr(dataset, "iloc") and hasattr(dataset, "to_numpy"):
+            raise TypeError(f"DataLoader: a pandas {type(dataset).__name__} is indexed by labels, not by positions; use "
+                            "DataLoader(TensorDataset(...)) with it, or its .to_numpy()")
         self._iterable = isinstance(dataset, IterableDataset)
         if self._iterable:
             for name, value in (("shuffle", shuffle or None), ("sampler", sampler), ("batch_sampler", batch_sampler)):
@@ -80,20 +94,54 @@ class DataLoader:
         self.num_workers, self.timeout, self.worker_init_fn = num_workers, timeout, worker_init_fn
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
-        self.persistent_workers, self.in_order = persistent_workers, in_order
+        self.in_order = in_order
+        self._as_new = persistent_workers is not True
+        self.persistent_workers = bool(num_workers) if persistent_workers is None else persistent_workers
         self.multiprocessing_context = multiprocessing_context
+        if worker_type not in (None, "thread", "process"):
+            raise ValueError(f"worker_type should be 'thread', 'process' or None, but got {worker_type!r}")
+        self.worker_type = worker_type or ("thread" if multiprocessing_context is None else "process")
         self.collate_fn = collate_fn if collate_fn is not None else (
             default_collate if batch_sampler is not None else default_convert)
+        self._initialized = True
 
-    def __iter__(self):
-        # PyTorch draws this seed for its workers at the start of every pass, before the sampler draws its own.
-        seed = int(_C.empty((), dtype=_C.int64).random_(generator=self.generator).item())
-        if self.num_workers:
-            return _ThreadedIterator(self, seed)
-        if self._iterable:
-            return self._iterate(iter(self.dataset))
-        gathered = _gathered_batches(self)
-        return self._map() if gathered is None else gathered
+    @property
+    def multiprocessing_context(self):
+        """A start method of multiprocessing or None. Any asks for worker processes; how they start does not differ."""
+        return self._context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, context):
+        if context is not None:
+            if self.num_workers == 0:
+                raise ValueError("multiprocessing_context can only be used with multi-process loading (num_workers > 0), "
+                                 f"but got num_workers={self.num_workers}")
+            import multiprocessing
+            known = multiprocessing.get_all_start_methods()
+            if isinstance(context, str) and context not in known:
+                raise ValueError("multiprocessing_context option should specify a valid start method in "
+                                 f"{known!r}, but got multiprocessing_context={context!r}")
+        self._context = context
+
+    def __setattr__(self, name, value):
+        if self._initialized and name in ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset",
+                                          "persistent_workers"):
+            raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
+        super().__setattr__(name, value)
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name not in ("_pool", "_pass")}
+
+    def __class_getitem__(cls, item):
+        return cls
+
+    @property
+    def _auto_collation(self):
+        return self.batch_sampler is not None
+
+    @property
+    def _index_sampler(self):
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def __len__(self):
         if self._iterable:
@@ -101,192 +149,117 @@ class DataLoader:
             if self.batch_size is None:
                 return n
             return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
-        return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
+        return len(self._index_sampler)
 
-    def _fetch(self, index):
-        """One batch of a data set read by index: index is a list, or one index without batching."""
-        if self.batch_sampler is None:
-            return self.collate_fn(self.dataset[index])
-        whole = getattr(self.dataset, "__getitems__", None)
-        samples = whole(index) if callable(whole) else [self.dataset[i] for i in index]
-        return self.collate_fn(samples)
-
-    def _map(self):
-        for index in self.sampler if self.batch_sampler is None else self.batch_sampler:
-            yield self._fetch(index)
-
-    def _iterate(self, samples):
-        """The batches of an iterator over samples."""
-        if self.batch_size is None:
-            for sample in samples:
-                yield self.collate_fn(sample)
-            return
-        batch = []
-        for sample in samples:
-            batch.append(sample)
-            if len(batch) == self.batch_size:
-                yield self.collate_fn(batch)
-                batch = []
-        if batch and not self.drop_last:
-            yield self.collate_fn(batch)
-
-
-def _gathered_batches(loader):
-    """An iterator over the batches of an in-memory data set, or None where the loader or data set is not plain.
-
-    Yields what default_collate would: a list of tensors, each one index_select (or one copied slice).
-    """
-    if loader.collate_fn is not default_collate or type(loader.batch_sampler) is not BatchSampler:
-        return None
-    dataset, subsets = loader.dataset, []
-    while type(dataset) is Subset:
-        subsets.append(dataset.indices)
-        dataset = dataset.dataset
-    if type(dataset) is not TensorDataset or not all(type(t) is _C.Tensor for t in dataset.tensors):
-        return None
-    sampler, size, drop_last = loader.sampler, loader.batch_sampler.batch_size, loader.batch_sampler.drop_last
-    if loader.batch_sampler.sampler is not sampler:
-        return None
-    shuffled = type(sampler) is RandomSampler and not sampler.replacement and sampler._num_samples is None
-    if not shuffled and type(sampler) is not SequentialSampler or len(sampler.data_source) != len(loader.dataset):
-        return None
-    return _gather(dataset.tensors, subsets, len(loader.dataset), sampler if shuffled else None, size, drop_last)
-
-
-def _gather(tensors, subsets, n, shuffler, size, drop_last):
-    order = None
-    if shuffler is not None:
-        generator = shuffler._pass_generator()
-        order = _C.randperm(n, generator=generator)
-    for indices in subsets:
-        indices = _C.as_tensor(indices, dtype=_C.int64)
-        order = indices if order is None else indices.index_select(0, order)
-    stop = n - n % size if drop_last else n
-    for start in range(0, stop, size):
-        end = min(start + size, n)
-        if order is None:
-            yield [t[start:end].clone() for t in tensors]
-        else:
-            index = order[start:end]
-            yield [t.index_select(0, index) for t in tensors]
-    if shuffler is not None:
-        _C.randperm(n, generator=generator)  # as RandomSampler, which ends with an empty round of a given generator
-
-
-class _Failure:
-    """An exception on its way from a worker to the caller."""
-
-    def __init__(self, error):
-        self.error = error
-
-
-_END = object()
-
-
-class _ThreadedIterator:
-    """Batches read ahead by threads, handed out in order.
-
-    Each worker has its own queue of tasks and of results; batch i is worker i % num_workers's, so that order needs no
-    bookkeeping. A worker of an iterable data set iterates its own `iter(dataset)`, as PyTorch's worker processes do.
-    """
-
-    def __init__(self, loader, seed):
-        import queue
-        import threading
-
-        global _local
-        if _local is None:
-            _local = threading.local()
-        self.loader, self.timeout, self.Empty = loader, loader.timeout or None, queue.Empty
-        self.indices = None if loader._iterable else iter(
-            loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
-        self.workers = []
-        for i in range(loader.num_workers):
-            tasks, results = queue.SimpleQueue(), queue.SimpleQueue()
-            info = WorkerInfo(i, loader.num_workers, seed + i, loader.dataset)
-            thread = threading.Thread(target=_work, args=(loader, info, tasks, results), daemon=True,
-                                      name=f"DataLoader worker {i}")
-            thread.start()
-            self.workers.append((tasks, results))
-        self.alive = [True] * len(self.workers)
-        self.order = []  # workers in the order of the batches asked for
-        self.next_worker = 0
-        for _ in range(max(1, loader.prefetch_factor) * len(self.workers)):
-            self._ask()
-
-    def _ask(self):
-        """Gives the next batch to the next worker, if there is one."""
-        if self.indices is None:
-            for _ in self.workers:
-                w, self.next_worker = self.next_worker, (self.next_worker + 1) % len(self.workers)
-                if self.alive[w]:
-                    break
-            else:
-                return
-            self.workers[w][0].put(_END)
-        else:
-            index = next(self.indices, _END)
-            if index is _END:
-                return
-            w, self.next_worker = self.next_worker, (self.next_worker + 1) % len(self.workers)
-            self.workers[w][0].put(index)
-        self.order.append(w)
+    # --- Passes -------------------------------------------------------------------------------------------------------
 
     def __iter__(self):
-        return self
+        from ._utils import state
+        from ._utils.iterators import Start
 
-    def __next__(self):
-        while self.order:
-            w = self.order.pop(0)
-            try:
-                result = self.workers[w][1].get(timeout=self.timeout)
-            except self.Empty:
-                self.close()
-                raise RuntimeError(f"DataLoader timed out after {self.timeout} seconds") from None
-            if result is _END:  # an iterable data set ended in this worker
-                self.alive[w] = False
-                self._ask()
-                continue
-            if isinstance(result, _Failure):
-                self.close()
-                raise result.error
-            self._ask()
-            return result
-        self.close()
-        raise StopIteration
+        saved, self._resume = self._resume, None
+        if saved is None:
+            origin = state.capture(self)
+            # PyTorch draws this seed for its workers at the start of every pass, before the sampler draws its own.
+            batches = self._start(self._draw_seed(), Start())
+        else:
+            before = saved["now"] or state.global_streams("random" in saved["streams"])
+            state.restore(self, saved)
+            origin = {name: saved[name] for name in ("streams", "generators", "sampler")}
+            seed, skip, ahead = self._draw_seed(), saved["batches"], saved["asked"] - saved["batches"]
+            if saved["asked"] == 0 and _C.default_generator.get_state().equal(before["fireseed"]):
+                ahead = None  # the order was not drawn yet, and the streams are where they were
+            batches = self._start(seed, Start(skip, ahead, saved["shares"]))
+            state.set_global_streams(before)
+        self._pass = origin, getattr(batches, "progress", batches)
+        return batches
 
-    def close(self):
-        """Lets the workers end."""
-        for tasks, _ in self.workers:
-            tasks.put(None)
-        self.order, self.workers = [], []
+    def _draw_seed(self):
+        return int(_C.empty((), dtype=_C.int64).random_(generator=self.generator).item())
 
-    def __del__(self):
-        self.close()
+    def _start(self, seed, start):
+        """The iterator of a pass; start: see iterators.Start."""
+        from ._utils.pin_memory import pinning
 
+        keyed, pin = self.sample_rng == "keyed", pinning(self.pin_memory)
+        if self.collate_fn is default_collate and not pin and self.worker_init_fn is None and not self._iterable:
+            from ._utils.gather import gathered_batches
 
-def _work(loader, info, tasks, results):
-    """What a worker thread does: tasks are indices, _END (the next batch of an iterable data set) or None (stop)."""
-    _local.info = info
-    batches = None
-    try:
-        if loader.worker_init_fn is not None:
-            loader.worker_init_fn(info.id)
-        failed = None
-    except BaseException as error:
-        failed = _Failure(error)
-    while True:
-        task = tasks.get()
-        if task is None:
+            batches = gathered_batches(self.dataset, self.batch_sampler, start.ahead is not None)
+            if batches is not None:
+                if start.skip:
+                    batches.position = start.skip
+                return batches
+        from ._utils import iterators
+
+        words = iterators.Words(self._auto_collation) if keyed and self._may_repeat() else None
+        if self.num_workers:
+            return iterators.WorkerIterator(self, self._take_pool(), seed, keyed, self._as_new, words, start, pin)
+        key = seed if keyed else None
+        if self._iterable:
+            return iterators.IterableIterator(self, key, start, pin)
+        return iterators.MapIterator(self, key, words, start, pin)
+
+    def _may_repeat(self):
+        """Whether a pass may read an index twice, or indices that are no ints."""
+        sampler = self.batch_sampler.sampler if type(self.batch_sampler) is BatchSampler else self._index_sampler
+        return not (type(sampler) is SequentialSampler
+                    or type(sampler) is RandomSampler and not sampler.replacement and sampler._num_samples is None)
+
+    def _take_pool(self):
+        """Workers for one pass: those that are idle, else new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None and not pool.broken and pool.pid == os.getpid() and (
+                len(pool.workers), pool.kind) == (self.num_workers, self.worker_type):
+            return pool
+        return Pool(self.worker_type, self.num_workers)
+
+    def _give_back(self, pool):
+        """The workers of a pass that has ended."""
+        if self.persistent_workers and not pool.broken and self._pool is None:
+            pool.cancel()
+            self._pool = pool
+        else:
+            pool.close()
+
+    # --- Where it stands ----------------------------------------------------------------------------------------------
+
+    def state_dict(self):
+        """Where the loader stands, as numbers and tensors: the batches given out of the latest pass and what its order
+        was drawn from. Between passes, just the states of the generators that the loader and its samplers were given.
+        """
+        from ._utils import state
+
+        if self._resume is not None:
+            return dict(self._resume)
+        if self._pass is None or self._pass[1].done:
+            return {"version": 1, "batches": None, **state.capture(self)}
+        origin, progress = self._pass
+        shares, now = None, None
+        if self._iterable and self.num_workers:
+            shares = {"given": list(progress.shares["given"]), "next": progress.shares["next"]}
+        if self.sample_rng == "global" or not state.all_known(self):
+            now = state.global_streams(True)
+        asked = getattr(progress, "asked", progress.position)
+        return {"version": 1, "batches": progress.position, "asked": asked, **origin, "shares": shares, "now": now}
+
+    def load_state_dict(self, state_dict):
+        """Goes back to where state_dict() was called: the next `iter()` gives the batches that were still to come, with
+        the same random numbers in their samples. The loader must be made as it was then; the number and type of workers
+        may differ, unless the data set is iterable.
+        """
+        from ._utils import state
+
+        if state_dict.get("version") != 1:
+            raise ValueError("DataLoader.load_state_dict: expected what DataLoader.state_dict() gave (version 1), got "
+                             f"the keys {sorted(map(str, state_dict))}")
+        if state_dict["batches"] is None:
+            state.restore(self, state_dict, streams=False)
+            self._resume = self._pass = None
             return
-        try:
-            if failed is not None:
-                results.put(failed)
-            elif task is _END:
-                if batches is None:
-                    batches = loader._iterate(iter(loader.dataset))
-                results.put(next(batches, _END))
-            else:
-                results.put(loader._fetch(task))
-        except BaseException as error:
-            results.put(_Failure(error))
+        shares = state_dict["shares"]
+        if self._iterable and (len(shares["given"]) if shares else 0) != self.num_workers:
+            raise ValueError(f"DataLoader.load_state_dict: the state of an iterable data set with "
+                             f"{len(shares['given']) if shares else 0} workers does not fit num_workers="
+                             f"{self.num_workers}")
+        self._resume = dict(state_dict)

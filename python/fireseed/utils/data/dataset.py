@@ -36,9 +36,20 @@ class IterableDataset(Dataset):
 
 
 class TensorDataset(Dataset):
-    """Samples are tuples of rows of tensors with one first dimension: TensorDataset(x, y)[i] == (x[i], y[i])."""
+    """Samples are tuples of rows of tensors with one first dimension: TensorDataset(x, y)[i] == (x[i], y[i]).
 
-    def __init__(self, *tensors):
+    numpy arrays, pandas data frames and series, and lists are taken, too: integers and truth values as they are, floating
+    numbers in `dtype`, the default dtype if None. Rows count by position.
+    """
+
+    def __init__(self, *tensors, dtype=None):
+        if not tensors:
+            raise ValueError("TensorDataset: expected at least one tensor")
+        if any(not isinstance(tensor, _C.Tensor) for tensor in tensors):
+            from ._utils.tables import column
+
+            dtype = _C.get_default_dtype() if dtype is None else dtype
+            tensors = tuple(column(t, f"TensorDataset: argument {i + 1}", dtype) for i, t in enumerate(tensors))
         if any(tensors[0].size(0) != tensor.size(0) for tensor in tensors):
             raise AssertionError("Size mismatch between tensors: their first dimensions are "
                                  f"{[tensor.size(0) for tensor in tensors]}, they must be equal")

@@ -17,6 +17,12 @@ class Sampler:
         return cls
 
 
+def _ints(tensor):
+    """The elements of a 1-dim tensor as ints, some at a time: a list of all would take five times the memory."""
+    for part in tensor.split(4096):
+        yield from part.tolist()
+
+
 class SequentialSampler(Sampler):
     """0, 1, 2, ..."""
 
@@ -65,8 +71,8 @@ class RandomSampler(Sampler):
                 yield from _C.randint(0, n, (count,), dtype=_C.int64, generator=generator).tolist()
         else:
             for _ in range(total // n):
-                yield from _C.randperm(n, generator=generator).tolist()
-            yield from _C.randperm(n, generator=generator).tolist()[:total % n]
+                yield from _ints(_C.randperm(n, generator=generator))
+            yield from _ints(_C.randperm(n, generator=generator)[:total % n])
 
     def __len__(self):
         return self.num_samples
@@ -79,7 +85,7 @@ class SubsetRandomSampler(Sampler):
         self.indices, self.generator = indices, generator
 
     def __iter__(self):
-        for i in _C.randperm(len(self.indices), generator=self.generator).tolist():
+        for i in _ints(_C.randperm(len(self.indices), generator=self.generator)):
             yield self.indices[i]
 
     def __len__(self):
@@ -100,7 +106,7 @@ class WeightedRandomSampler(Sampler):
         self.weights, self.num_samples, self.replacement, self.generator = weights, num_samples, replacement, generator
 
     def __iter__(self):
-        yield from _C.multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator).tolist()
+        yield from _ints(_C.multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator))
 
     def __len__(self):
         return self.num_samples
@@ -117,7 +123,15 @@ class BatchSampler(Sampler):
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
 
     def __iter__(self):
-        indices = iter(self.sampler)
+        sampler = self.sampler
+        if type(sampler) is RandomSampler and not sampler.replacement and sampler.generator is None and (
+                sampler._num_samples is None):  # one permutation: cut without going over its elements
+            n = len(sampler.data_source)
+            order = _C.randperm(n, generator=sampler._pass_generator())
+            for start in range(0, n - n % self.batch_size if self.drop_last else n, self.batch_size):
+                yield order[start:start + self.batch_size].tolist()
+            return
+        indices = iter(sampler)
         while True:
             batch = list(islice(indices, self.batch_size))
             if not batch or self.drop_last and len(batch) < self.batch_size:

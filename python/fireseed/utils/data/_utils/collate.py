@@ -56,7 +56,7 @@ def default_collate(batch):
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return type(first)(*(default_collate(samples) for samples in zip(*batch, strict=False)))
     if isinstance(first, Sequence):
-        if any(len(sample) != len(first) for sample in batch):
+        if len(set(map(len, batch))) != 1:
             raise RuntimeError("each element in list of batch should be of equal size")
         return [default_collate(samples) for samples in zip(*batch, strict=False)]
     raise TypeError("default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found "
