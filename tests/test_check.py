@@ -52,6 +52,13 @@ def test_reasons_and_alternatives():
     assert uses["torch.nn.Lineaar"].reason == "fireseed has no such name"
 
 
+def test_names_that_are_bound_anew():
+    assert [use for use in found("import torch.optim as optim\nfrom torch.utils import data\noptim = optim.SGD(p, 1)\n"
+                                 "optim.step()\ndef load(data):\n    data.sort()\n    return data.name\n")
+            if use[2] != "supported"] == []
+    assert found("import torch.nn as n\ndef f(n):\n    n.SyncBatchNorm(3)\n")[-1][2] == "missing"
+
+
 def test_torchvision():
     uses = {use.name: use for use in check_source(
         "import torchvision\nfrom torchvision import datasets, transforms\nimport torchvision.models as models\n"

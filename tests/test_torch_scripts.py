@@ -28,23 +28,57 @@ def same(a, b, tolerance):
     return a == b
 
 
+# Imports PyTorch once and forks for each script: OUT PATH...; writes OUT/<name>.out and .err.
+RUN_ALL = """
+import os, runpy, sys, traceback
+import torch
+out = sys.argv[1]
+for path in sys.argv[2:]:
+    name = os.path.join(out, os.path.basename(path))
+    os.makedirs(name + ".dir")
+    pid = os.fork()
+    if pid == 0:
+        for stream, suffix in ((1, ".out"), (2, ".err")):
+            os.dup2(os.open(name + suffix, os.O_WRONLY | os.O_CREAT), stream)
+        os.chdir(name + ".dir")
+        sys.argv, code = [path], 0
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    os.waitpid(pid, 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """A folder with the output of every script under PyTorch."""
+    folder = tmp_path_factory.mktemp("theirs")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", RUN_ALL, str(folder), *map(str, SCRIPTS)], check=True,
+                   timeout=600, env={**environment, "OMP_NUM_THREADS": "1"})
+    return folder
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
-def test_scripts_print_the_same(path, tmp_path):
+def test_scripts_print_the_same(path, theirs):
     if path.name in PENDING:
         pytest.xfail("its parts are being written")
     ours = run_script(path)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    theirs = subprocess.run([sys.executable, "-W", "ignore", str(path)], cwd=tmp_path, capture_output=True, text=True,
-                            timeout=300, env={**environment, "OMP_NUM_THREADS": "1"})
     assert ours.returncode == 0, ours.stderr
-    assert theirs.returncode == 0, theirs.stderr
+    expected = (theirs / f"{path.name}.out").read_text()
+    assert expected, (theirs / f"{path.name}.err").read_text()
     if path.stem == "printing":
-        assert ours.stdout == theirs.stdout
+        assert ours.stdout == expected
         return
-    assert NUMBER.sub("#", ours.stdout.replace("-0.00000", "0.00000")) == \
-        NUMBER.sub("#", theirs.stdout.replace("-0.00000", "0.00000"))
-    for a, b in zip(NUMBER.findall(ours.stdout), NUMBER.findall(theirs.stdout)):
-        assert same(float(a), float(b), 1e-4), f"{a} is not PyTorch's {b}:\n{ours.stdout}\n{theirs.stdout}"
+    mine, expected = (text.replace("-0.00000", "0.00000") for text in (ours.stdout, expected))
+    assert NUMBER.sub("#", mine) == NUMBER.sub("#", expected)
+    for a, b in zip(NUMBER.findall(mine), NUMBER.findall(expected)):
+        assert same(float(a), float(b), 1e-4), f"{a} is not PyTorch's {b}:\n{mine}\n{expected}"
 
 
 # PyTorch on the CPU cannot do these, or needs packages of its own for them.

@@ -107,6 +107,7 @@ class _Script(ast.NodeVisitor):
 
     def __init__(self, tree):
         self.uses, self.aliases, self.modules, self.guards = [], {}, set(), 0
+        self.rebound = set()  # names that also stand for something else: data = torch.utils.data; data = load()
         for node in ast.walk(tree):  # imports anywhere count everywhere
             if isinstance(node, ast.Import):
                 self._bind_import(node)
@@ -120,6 +121,11 @@ class _Script(ast.NodeVisitor):
                         there = resolve(path)[1]
                         if isinstance(there, types.ModuleType) or callable(there):
                             self.aliases.setdefault(node.targets[0].id, path)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.arg):
+                self.rebound.add(node.arg)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self.rebound.add(node.id)
         self.visit(tree)
 
     # --- names
@@ -216,11 +222,19 @@ class _Script(ast.NodeVisitor):
 
     def visit_Attribute(self, node):
         path = self._path(node)
-        if path:
+        if path and not self._may_be_another(node, path):
             self._report(node, path)
             return
         self._method(node)
         self.visit(node.value)
+
+    def _may_be_another(self, node, path):
+        """Is path, which fireseed lacks, perhaps an attribute of something else that its first name was bound to?"""
+        from ._torch_support import MISSING
+
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        return node.id in self.rebound and path not in MISSING and status(path)[0] == "missing"
 
     def _method(self, node):
         """A method of what may be a tensor: only those that fireseed is known to lack are reported."""
@@ -236,7 +250,7 @@ class _Script(ast.NodeVisitor):
 
     def visit_Call(self, node):
         path = self._path(node.func)
-        if path:
+        if path and not self._may_be_another(node.func, path):
             self._call(node, path)
         else:
             self.visit(node.func)
