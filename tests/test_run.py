@@ -107,6 +107,13 @@ def test_tracebacks_are_the_scripts(script, tmp_path):
     assert "run.py" not in done.stderr and "runpy" not in done.stderr
     assert lines[-1].startswith("RuntimeError: matmul")
 
+    text = "import torch\ntorch.fft\n"
+    (tmp_path / "script.py").write_text(text)
+    for command in (("-m", "fireseed.run"), ("-m", "fireseed", "run")):
+        lines = execute(*command, tmp_path / "script.py").stderr.splitlines()
+        assert lines[1] == f'  File "{tmp_path / "script.py"}", line 2, in <module>'
+        assert lines[-1].startswith("fireseed.MissingError: fireseed has no torch.fft: complex tensors")
+
     done = script("def f(:\n    pass\n", whole=True)
     assert done.returncode == 1 and done.stderr.startswith(f'  File "{tmp_path / "script.py"}", line 1')
     assert done.stderr.splitlines()[-1].startswith("SyntaxError")

@@ -43,7 +43,7 @@ _LAZY = {
     "unravel_index": "_varargs", "histogramdd": "_varargs",
     "atleast_1d": "_varargs", "atleast_2d": "_varargs", "atleast_3d": "_varargs",
     "OutOfMemoryError": "cuda",
-    "as_torch": "_as_torch", "vmap": "func",
+    "as_torch": "_as_torch", "vmap": "func", "MissingError": "_namespaces",
     "_rebuild_tensor": "_pickle", "_rebuild_parameter": "_pickle",
 }
 _MATRIX = ("cholesky", "cholesky_inverse", "cholesky_solve", "det", "geqrf", "inverse", "logdet", "lu", "lu_solve",

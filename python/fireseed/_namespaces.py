@@ -4,6 +4,8 @@
 class MissingError(AttributeError, NotImplementedError):
     """A PyTorch name that fireseed lacks: hasattr() is False for it, and `except NotImplementedError` sees it too."""
 
+    __module__ = "fireseed"
+
 
 def fill(namespace, table):
     """Copies the public functions of an engine table into a module's globals."""

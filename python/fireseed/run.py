@@ -33,13 +33,13 @@ def _prepare(folder):
 
 
 def _strip(traceback):
-    """traceback without the frames of this file and of the interpreter's start."""
-    while traceback is not None:
-        filename = traceback.tb_frame.f_code.co_filename
-        if filename != __file__ and not filename.startswith("<frozen "):
-            break
-        traceback = traceback.tb_next
-    return traceback
+    """traceback from where the script begins: without the frames of the command and of this file."""
+    here, begin = traceback, traceback
+    while here is not None:
+        if here.tb_frame.f_code.co_filename == __file__:
+            begin = here.tb_next
+        here = here.tb_next
+    return begin
 
 
 def _explain(error):
