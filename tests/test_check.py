@@ -67,7 +67,7 @@ def test_torchvision():
     assert {name for name, use in uses.items() if use.status == "supported"} == {
         "torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.datasets.MNIST",
         "torchvision.transforms.ToTensor", "torchvision.utils.save_image"}
-    assert "write the model with torch.nn" in uses["torchvision.models.resnet18"].reason
+    assert "write the model with torch.nn (examples" in uses["torchvision.models.resnet18"].reason
     assert "Lambda" in uses["torchvision.transforms.ColorJitter"].reason
 
 
