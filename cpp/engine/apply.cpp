@@ -3,12 +3,14 @@
 
 #include "engine/device_run.h"
 #include "engine/mode.h"
+#include "engine/recorder.h"
 
 namespace fireseed {
 
 void (*node_created)(Node*) = nullptr;
 EngineOps engine_ops;
 HostLock host_lock;
+thread_local Recorder* recorder = nullptr;
 
 namespace {
 
@@ -186,9 +188,24 @@ void note_view(const Tensor& out, const Tensor& in) {
   out.impl()->history = base->history;
 }
 
+// Apart, and asked for first, so that the usual path keeps nothing for them.
+[[gnu::cold, gnu::noinline]] void apply_recorded(const Op& op, Inputs in, const void* attrs, Tensor* out) {
+  {
+    RecorderScope off(nullptr);
+    apply(op, in, attrs, out);
+  }
+  recorder->step({op, in, attrs, {out, static_cast<size_t>(op.num_outputs)}, false});
+}
+[[gnu::cold, gnu::noinline]] void apply_inplace_recorded(const Op& op, Inputs in, const void* attrs) {
+  recorder->step({op, in, attrs, in.first(1), true});
+  RecorderScope off(nullptr);  // one step, whatever ops it takes
+  apply_inplace(op, in, attrs);
+}
+
 }  // namespace
 
 void apply(const Op& op, Inputs in, const void* attrs, Tensor* out) {
+  if (__builtin_expect(recorder != nullptr, false)) return apply_recorded(op, in, attrs, out);
   op.infer(in, attrs, out);
   if (op.has(kView)) {
     note_view(out[0], in[0]);
@@ -240,6 +257,7 @@ void check_inplace(const Tensor& x, const char* op_name) {
 }
 
 void apply_inplace(const Op& op, Inputs in, const void* attrs) {
+  if (__builtin_expect(recorder != nullptr, false)) return apply_inplace_recorded(op, in, attrs);
   const Tensor& x = in[0];
   check_inplace(x, op.name);
   Tensor shell;
