@@ -131,6 +131,8 @@ def test_frombuffer():
         2,
         3,
     ]
+    words = lib.frombuffer(bytearray(b"\x09\x01\x00\x02\x00"), dtype=lib.uint8, offset=1)  # its storage begins there
+    assert words.view(lib.int16).tolist() == [1, 2] and words.as_strided((2,), (2,)).tolist() == [1, 2]
     assert lib.frombuffer(bytearray(8), dtype=lib.uint8, count=3).tolist() == [0, 0, 0]
     with pytest.raises(ValueError):
         lib.frombuffer(bytearray(3), dtype=lib.float32)

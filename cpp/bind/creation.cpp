@@ -76,6 +76,9 @@ FS_BINDINGS(creation) {
         t->sizes[0] = n;
         t->strides[0] = 1;
         t->data += a.i64(3);
+        Storage* whole = t->storage;  // ours alone: it begins where the tensor does, whatever the offset's alignment
+        whole->data = t->data;
+        whole->nbytes = whole->capacity = whole->nbytes - static_cast<size_t>(a.i64(3));
         t->refresh_contiguous();
         return finish(a, r, 4);
       });
