@@ -101,6 +101,7 @@ bool flatten_pointwise(ConvJob<T>& job) {
 
 template <class T>
 void run_job(ConvJob<T> job) {
+  if (conv_whole(job)) return;
   if (job.channels == 1) return conv_direct(job);
   const bool pointwise = flatten_pointwise(job);
   if (pointwise && (job.axis[2].out >= 256 || (job.batch == 1 && job.axis[2].out >= 32))) {
@@ -296,6 +297,7 @@ void conv_backward_weight(const KernelArgs& args) {
     Result<S> w(wv);
     ConvJob<T> job = forward_job<T>(at, args.in[0], wv, at.size, args.in[1]);
     job.src = x.data;
+    if (conv_whole_weight(job, static_cast<const T*>(g.data), w.data)) return w.finish();
     if (job.channels == 1 && (job.rows <= 8 || job.groups > 1 || job.batch >= 8)) {
       conv_direct_weight(job, static_cast<const T*>(g.data), w.data);
     } else {

@@ -250,6 +250,13 @@ void conv_direct(const ConvJob<T>& job);
 template <class T>
 void conv_direct_phases(const ConvJob<T>& job, const ConvJob<T>& odd);
 
+// conv_whole.cpp: handles jobs whose kernel covers the image, or transposed ones of one pixel, and returns true; and
+// the gradient to the weight of the former.
+template <class T>
+bool conv_whole(const ConvJob<T>& job);
+template <class T>
+bool conv_whole_weight(const ConvJob<T>& job, const T* g, T* dw);
+
 // conv_winograd.cpp: handles jobs of three taps and unit steps along the last axis or two, and returns true, where
 // that is the faster way. FIRESEED_WINOGRAD=0 turns it off.
 bool conv_winograd(const ConvJob<float>& job);
