@@ -263,3 +263,35 @@ def test_samplers_are_told_the_epoch():
     epochs = []
     make().fit(DataLoader(data(), batch_size=8, sampler=Told(data())), 3)
     assert epochs == [0, 1, 2]
+
+
+def test_beginners_mistakes():
+    """What is given instead of instances, batches and numbers of epochs."""
+    x, y = data().tensors
+    net = nn.Linear(4, 3)
+    with pytest.raises(TypeError, match=r"loss is the class CrossEntropyLoss; expected an instance: CrossEntropyLoss\(\.\.\.\)"):
+        train.Trainer(net, fs.optim.SGD(net.parameters(), lr=0.1), nn.CrossEntropyLoss)
+    with pytest.raises(TypeError, match="optimizer is the class SGD"):
+        train.Trainer(net, fs.optim.SGD, nn.CrossEntropyLoss())
+    with pytest.raises(TypeError, match="callback EarlyStopping is a class"):
+        make(net).fit([(x, y)], 1, callbacks=[train.EarlyStopping])
+    for wrong in ((x, y), [x, y], x):
+        with pytest.raises(TypeError, match=r"got tensors; use DataLoader\(TensorDataset\(x, y\)"):
+            make(net).fit(wrong, 1)
+
+
+    class Inputs(train.Trainer):  # batches without targets are tensors
+        def forward(self, batch):
+            out = self.model(batch)
+            return out.square().mean(), out, batch
+
+    Inputs(net, fs.optim.SGD(net.parameters(), lr=0.1), progress=False).fit([x, x], 1)
+    with pytest.raises(TypeError, match="got a TensorDataset, which gives single samples; use DataLoader"):
+        make(net).fit(data(), 1)
+    with pytest.raises(TypeError, match="validate: expected batches, got a TensorDataset"):
+        make(net).fit([(x, y)], 1, validation=data())
+    for epochs in (-1, 2.5, "3", None):
+        with pytest.raises(ValueError, match="epochs must be a whole number"):
+            make(net).fit([(x, y)], epochs)
+    with pytest.raises(ValueError, match="validate needs a loss"):
+        train.Trainer(net).validate([(x, y)])

@@ -1,9 +1,8 @@
 """The state of a run, put back bit for bit: for lr_find, overfit_batch and lint, which train and undo it."""
 import copy
-import random
-import sys
 
 from .. import _C
+from .checkpoint import _random_states, _restore_random
 
 Tensor = _C.Tensor
 _PLAIN = (bool, int, float, str, bytes, type(None))
@@ -34,8 +33,8 @@ class Snapshot:
     """On leaving the `with` block, everything is as it was on entering it, bit for bit:
 
     parameters, buffers (also those not in state_dict), gradients, modes and plain attributes (numbers, strings) of all
-    modules; the optimizer's and the scheduler's state; the random generators of fireseed, Python, numpy, and of
-    the data loader and its sampler.
+    modules; the optimizer's and the scheduler's state; the random generators of fireseed, Python, numpy and the GPUs, and
+    of the data loader and its sampler.
     """
 
     def __init__(self, model, optimizer=None, scheduler=None, data=None):
@@ -52,10 +51,8 @@ class Snapshot:
                       for m in model.modules()]
         self.states = [(part, _copied(part.state_dict())) for part in (self.optimizer, self.scheduler)
                        if part is not None]
-        self.generators = [(g, g.get_state()) for g in (_C.default_generator, *generators_of(self.data))]
-        self.python = random.getstate()
-        numpy = sys.modules.get("numpy")
-        self.numpy = numpy.random.get_state() if numpy is not None else None
+        self.generators = [(g, g.get_state()) for g in generators_of(self.data)]
+        self.random = _random_states()
         return self
 
     def __exit__(self, *exc):
@@ -78,6 +75,4 @@ class Snapshot:
             part.load_state_dict(state)
         for generator, state in self.generators:
             generator.set_state(state)
-        random.setstate(self.python)
-        if self.numpy is not None:
-            sys.modules["numpy"].random.set_state(self.numpy)
+        _restore_random(self.random)

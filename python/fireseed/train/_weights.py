@@ -14,7 +14,7 @@ Tensor = _C.Tensor
 
 _ELEMENTS = ("L1Loss", "MSELoss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss", "KLDivLoss",
              "PoissonNLLLoss", "GaussianNLLLoss", "SoftMarginLoss", "HingeEmbeddingLoss")
-_CLASSES = ("CrossEntropyLoss", "NLLLoss")
+_CLASSES = ("CrossEntropyLoss", "NLLLoss", "LinearCrossEntropyLoss")
 _FUNCTIONS = {"l1_loss": "L1Loss", "mse_loss": "MSELoss", "smooth_l1_loss": "SmoothL1Loss", "huber_loss": "HuberLoss",
               "binary_cross_entropy": "BCELoss", "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
               "kl_div": "KLDivLoss", "poisson_nll_loss": "PoissonNLLLoss", "gaussian_nll_loss": "GaussianNLLLoss",
@@ -52,7 +52,8 @@ class Weigher:
         kind, options = describe(loss)
         self.sums = options.get("reduction", "mean") == "sum"
         self.class_weight = options.get("weight") if kind in _CLASSES else None
-        self.ignore_index = options.get("ignore_index", -100)
+        ignored = options.get("ignore_index")
+        self.ignore_index = -100 if ignored is None else ignored
         self.classes = kind in _CLASSES and not self.sums
         self.elements = kind in _ELEMENTS and not self.sums and options.get("reduction") != "batchmean"
 

@@ -72,6 +72,10 @@ class Events:
 
     def __init__(self, callbacks, *more):
         self.callbacks = [*(callbacks if isinstance(callbacks, (list, tuple)) else (callbacks,)), *more]
+        for callback in self.callbacks:
+            if isinstance(callback, type):
+                raise TypeError(f"Trainer: the callback {callback.__name__} is a class; expected an instance: "
+                                f"{callback.__name__}(...)")
         for name in EVENTS:
             methods = [getattr(callback, name, None) for callback in self.callbacks]
             nothing = getattr(Callback, name)

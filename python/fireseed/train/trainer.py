@@ -101,8 +101,12 @@ class Trainer:
             raise ValueError(f"Trainer: accumulate must be at least 1, got {accumulate}")
         if micro_batch is not None and micro_batch < 1:
             raise ValueError(f"Trainer: micro_batch must be at least 1, got {micro_batch}")
+        for name, part in (("model", model), ("optimizer", optimizer), ("loss", loss), ("scheduler", scheduler)):
+            if isinstance(part, type):
+                raise TypeError(f"Trainer: {name} is the class {part.__name__}; expected an instance: {part.__name__}(...)")
         self.model = model if device is None else model.to(device)
-        self.optimizer, self.loss = optimizer, loss
+        self.optimizer = optimizer
+        self.loss = loss.to(device) if device is not None and hasattr(loss, "to") else loss  # its class weights
         self.metrics = _metrics.resolve(metrics, describe(loss)[0])
         self.scheduler, self.schedule = scheduler, schedule
         self.l1, self.l2, self.clip_norm, self.clip_value = l1, l2, clip_norm, clip_value
@@ -172,6 +176,9 @@ class Trainer:
         return self._fit(data, epochs, validation, callbacks, Run(self, folder, data, every, keep))
 
     def _fit(self, data, epochs, validation, callbacks, run):
+        if not isinstance(epochs, int) or epochs < 0:
+            raise ValueError(f"Trainer.fit: epochs must be a whole number, 0 or more, got {epochs!r}")
+        self._check_data("fit", data)
         events = self._events = Events(callbacks, *(() if run is None else (run,)))
         self._bar = Progress(self.progress)
         self.stop = self.history.stopped = None
@@ -206,9 +213,21 @@ class Trainer:
                 events.call_all("on_fit_end", self)
         return self.history
 
-    def _check_ready(self, name):
-        if self.optimizer is None or self.loss is None and type(self).forward is Trainer.forward:
-            raise ValueError(f"Trainer.{name} needs an optimizer and a loss")
+    def _check_ready(self, name, optimizer=True):
+        no_loss = self.loss is None and type(self).forward is Trainer.forward
+        if no_loss or optimizer and self.optimizer is None:
+            raise ValueError(f"Trainer.{name} needs {'an optimizer and ' if optimizer else ''}a loss")
+
+    def _check_data(self, name, data):
+        """Batches are wanted: not the tensors themselves (unless forward takes them), not single samples."""
+        if type(self).forward is Trainer.forward and (isinstance(data, Tensor) or isinstance(data, (list, tuple))
+                                                      and len(data) > 1 and all(isinstance(t, Tensor) for t in data)):
+            raise TypeError(f"Trainer.{name}: expected batches, got tensors; use DataLoader(TensorDataset(x, y), "
+                            "batch_size=32, shuffle=True), or [(x, y)] for one batch")
+        from ..utils.data import Dataset, IterableDataset
+        if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+            raise TypeError(f"Trainer.{name}: expected batches, got a {type(data).__name__}, which gives single samples; "
+                            "use DataLoader(dataset, batch_size=32, shuffle=True)")
 
     def _epoch(self, data, validation, last):
         events, self.batch = self._events, 0
@@ -453,6 +472,8 @@ class Trainer:
 
     def validate(self, data):
         """The loss and the metrics over batches, in evaluation mode: a dict of numbers."""
+        self._check_ready("validate", optimizer=False)
+        self._check_data("validate", data)
         self._weigher = Weigher(self.loss)
         figures = _Figures(self.metrics, self._weigher.sums)
         with self._evaluating():
