@@ -288,6 +288,11 @@ def test_beginners_mistakes():
     Inputs(net, fs.optim.SGD(net.parameters(), lr=0.1), progress=False).fit([x, x], 1)
     with pytest.raises(TypeError, match="got a TensorDataset, which gives single samples; use DataLoader"):
         make(net).fit(data(), 1)
+    for call in ("predict", "lr_find", "overfit_batch"):
+        with pytest.raises(TypeError, match=f"{call}: expected batches, got a TensorDataset"):
+            getattr(make(net), call)(data())
+    with pytest.raises(TypeError, match="got an optimizer of type CrossEntropyLoss and a loss of type SGD"):
+        train.Trainer(net, nn.CrossEntropyLoss(), fs.optim.SGD(net.parameters(), lr=0.1))
     with pytest.raises(TypeError, match="validate: expected batches, got a TensorDataset"):
         make(net).fit([(x, y)], 1, validation=data())
     for epochs in (-1, 2.5, "3", None):

@@ -104,6 +104,9 @@ class Trainer:
         for name, part in (("model", model), ("optimizer", optimizer), ("loss", loss), ("scheduler", scheduler)):
             if isinstance(part, type):
                 raise TypeError(f"Trainer: {name} is the class {part.__name__}; expected an instance: {part.__name__}(...)")
+        if optimizer is not None and not hasattr(optimizer, "step") or loss is not None and not callable(loss):
+            raise TypeError("Trainer: expected (model, optimizer, loss), got an optimizer of type "
+                            f"{type(optimizer).__name__} and a loss of type {type(loss).__name__}")
         self.model = model if device is None else model.to(device)
         self.optimizer = optimizer
         self.loss = loss.to(device) if device is not None and hasattr(loss, "to") else loss  # its class weights
@@ -224,10 +227,14 @@ class Trainer:
                                                       and len(data) > 1 and all(isinstance(t, Tensor) for t in data)):
             raise TypeError(f"Trainer.{name}: expected batches, got tensors; use DataLoader(TensorDataset(x, y), "
                             "batch_size=32, shuffle=True), or [(x, y)] for one batch")
+        self._check_no_dataset(name, data)
+
+    @staticmethod
+    def _check_no_dataset(name, data):
         from ..utils.data import Dataset, IterableDataset
         if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
             raise TypeError(f"Trainer.{name}: expected batches, got a {type(data).__name__}, which gives single samples; "
-                            "use DataLoader(dataset, batch_size=32, shuffle=True)")
+                            f"use DataLoader(dataset, batch_size=32{', shuffle=True' if name == 'fit' else ''})")
 
     def _epoch(self, data, validation, last):
         events, self.batch = self._events, 0
@@ -451,6 +458,7 @@ class Trainer:
         """
         from ._tune import lr_find
         self._check_ready("lr_find")
+        self._check_data("lr_find", data)
         return lr_find(self, data, start, end, steps, stop_at)
 
     def overfit_batch(self, batch, steps=200, floor=1e-2, keep=False):
@@ -461,6 +469,7 @@ class Trainer:
         """
         from ._tune import overfit_batch
         self._check_ready("overfit_batch")
+        self._check_no_dataset("overfit_batch", batch)
         return overfit_batch(self, batch, steps, floor, keep)
 
     # ---- validate, predict ------------------------------------------------------------------------------------------
@@ -494,6 +503,7 @@ class Trainer:
 
         has_target: the last element of a batch with several is a target and not given to the model.
         """
+        self._check_no_dataset("predict", data)
         if type(getattr(data, "sampler", None)).__name__ == "RandomSampler":
             warnings.warn("Trainer.predict: the DataLoader shuffles, so the outputs come in another order than the "
                           "samples of its data set; use shuffle=False", stacklevel=2)
