@@ -263,6 +263,7 @@ def test_samplers_are_told_the_epoch():
     epochs = []
     make().fit(DataLoader(data(), batch_size=8, sampler=Told(data())), 3)
     assert epochs == [0, 1, 2]
+    assert make().fit(DataLoader(data(), batch_sampler=[[0, 1, 2], [3, 4]]), 1).epochs == 1  # a list has none
 
 
 def test_beginners_mistakes():

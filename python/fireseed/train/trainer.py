@@ -239,7 +239,7 @@ class Trainer:
     def _epoch(self, data, validation, last):
         events, self.batch = self._events, 0
         events.call("on_epoch_start", self)
-        for sampler in {getattr(data, "sampler", None), getattr(data, "batch_sampler", None)}:
+        for sampler in (getattr(data, "sampler", None), getattr(data, "batch_sampler", None)):
             if hasattr(sampler, "set_epoch"):  # a DistributedSampler would otherwise give the same order every epoch
                 sampler.set_epoch(self.epoch - 1)
         self._begin_steps()
