@@ -293,7 +293,9 @@ def watching(trainer, batch):
         watch.add(_check_data(trainer._data, batch[-1]))
     try:
         yield watch
-        watch.add(_check_gradients(trainer.model, watch.loss))
+        found = _check_gradients(trainer.model, watch.loss)
+        # A GradScaler begins too high and skips steps until its scale fits.
+        watch.add(f for f in found if trainer.scaler is None or f.rule != "gradient_not_finite")
     finally:
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         frame, level = sys._getframe(), 1

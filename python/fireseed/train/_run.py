@@ -18,7 +18,7 @@ class Run(Callback):
             raise ValueError(f"Trainer.resume: every must be at least 1, got {every}")
         self.trainer, self.data, self.every = trainer, data, every
         self.checkpoint = Checkpoint(folder, keep=keep, model=trainer.model, optimizer=trainer.optimizer,
-                                     scheduler=trainer.scheduler, run=self)
+                                     scheduler=trainer.scheduler, scaler=trainer.scaler, run=self)
         self.first_epoch, self.saved_step = trainer.epoch, trainer.step
         self.unfinished, self.epoch_start, self.in_epoch = None, None, False
 

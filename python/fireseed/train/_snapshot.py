@@ -33,12 +33,12 @@ class Snapshot:
     """On leaving the `with` block, everything is as it was on entering it, bit for bit:
 
     parameters, buffers (also those not in state_dict), gradients, modes and plain attributes (numbers, strings) of all
-    modules; the optimizer's and the scheduler's state; the random generators of fireseed, Python, numpy and the GPUs, and
+    modules; the optimizer's and the scaler's state; the random generators of fireseed, Python, numpy and the GPUs, and
     of the data loader and its sampler.
     """
 
-    def __init__(self, model, optimizer=None, scheduler=None, data=None):
-        self.model, self.optimizer, self.scheduler, self.data = model, optimizer, scheduler, data
+    def __init__(self, model, optimizer=None, scaler=None, data=None):
+        self.model, self.optimizer, self.scaler, self.data = model, optimizer, scaler, data
 
     def __enter__(self):
         model = self.model
@@ -49,7 +49,7 @@ class Snapshot:
                         for t in held.values()]
         self.plain = [(m, m.training, dict(m._buffers), {k: v for k, v in vars(m).items() if isinstance(v, _PLAIN)})
                       for m in model.modules()]
-        self.states = [(part, _copied(part.state_dict())) for part in (self.optimizer, self.scheduler)
+        self.states = [(part, _copied(part.state_dict())) for part in (self.optimizer, self.scaler)
                        if part is not None]
         self.generators = [(g, g.get_state()) for g in generators_of(self.data)]
         self.random = _random_states()

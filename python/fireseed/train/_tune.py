@@ -183,7 +183,7 @@ class _undone(Snapshot):
     """A Snapshot of a trainer: also its counters and figures."""
 
     def __init__(self, trainer, data):
-        super().__init__(trainer.model, trainer.optimizer, None, data)
+        super().__init__(trainer.model, trainer.optimizer, trainer.scaler, data)
         self.trainer = trainer
 
     def __enter__(self):

@@ -84,7 +84,9 @@ class Trainer:
     l2 * sum w^2 on the weights only, added to the objective but not to the reported loss. clip_norm, clip_value:
     gradient clipping. accumulate: batches per optimizer step. micro_batch: the most samples processed at once; larger
     batches are cut. Either way the gradient is exactly that of the joined batch (Note [Parts of a batch]). device:
-    where model and batches go. progress: show a bar. lint: warn once of frequent mistakes (see fireseed.train.lint).
+    where model and batches go. precision: "bfloat16" or "float16" runs forward passes under amp.autocast, float16 with a
+    GradScaler, which is `scaler`; "auto" takes the device's default. progress: show a bar. lint: warn once of frequent
+    mistakes (see fireseed.train.lint).
 
     A batch is (input, ..., target): the model gets the inputs, the loss its output and the target. For other batches
     override `forward`. A loss that would broadcast outputs against targets of another shape is a ValueError.
@@ -93,14 +95,16 @@ class Trainer:
     """
 
     def __init__(self, model, optimizer=None, loss=None, *, metrics=(), scheduler=None, schedule="epoch", l1=0.0,
-                 l2=0.0, clip_norm=None, clip_value=None, accumulate=1, micro_batch=None, device=None, progress=True,
-                 lint=True):
+                 l2=0.0, clip_norm=None, clip_value=None, accumulate=1, micro_batch=None, device=None, precision=None,
+                 progress=True, lint=True):
         if schedule not in ("epoch", "batch"):
             raise ValueError(f"Trainer: schedule must be 'epoch' or 'batch', got {schedule!r}")
         if accumulate < 1:
             raise ValueError(f"Trainer: accumulate must be at least 1, got {accumulate}")
         if micro_batch is not None and micro_batch < 1:
             raise ValueError(f"Trainer: micro_batch must be at least 1, got {micro_batch}")
+        if precision not in (None, "auto", "bfloat16", "float16"):
+            raise ValueError(f"Trainer: precision must be None, 'auto', 'bfloat16' or 'float16', got {precision!r}")
         for name, part in (("model", model), ("optimizer", optimizer), ("loss", loss), ("scheduler", scheduler)):
             if isinstance(part, type):
                 raise TypeError(f"Trainer: {name} is the class {part.__name__}; expected an instance: {part.__name__}(...)")
@@ -114,6 +118,7 @@ class Trainer:
         self.scheduler, self.schedule = scheduler, schedule
         self.l1, self.l2, self.clip_norm, self.clip_value = l1, l2, clip_norm, clip_value
         self.accumulate, self.micro_batch, self.device, self.progress = accumulate, micro_batch, device, progress
+        self._autocast, self.scaler = self._mixed_precision(precision)
         self.history = History()
         self.epoch = self.batch = self.step = 0
         self.stop = None
@@ -121,6 +126,15 @@ class Trainer:
         self._known = self._data = self._run = None  # the optimizer whose step is known; the data of a running fit
         self._events = Events(())
         self._shapes = set()  # unequal shapes of outputs and targets that the loss is known to take
+
+    def _mixed_precision(self, precision):
+        """(autocast or None, GradScaler or None) for the device of the model."""
+        if precision is None:
+            return None, None
+        from ..amp import GradScaler, autocast, get_autocast_dtype
+        device = next((p.device.type for p in self.model.parameters()), "cpu")
+        dtype = get_autocast_dtype(device) if precision == "auto" else getattr(_C, precision)
+        return autocast(device, dtype), GradScaler(device) if dtype == _C.float16 else None
 
     # ---- to override ------------------------------------------------------------------------------------------------
     def forward(self, batch):
@@ -326,10 +340,15 @@ class Trainer:
         self._weigher, self._unit, self._gathered = Weigher(self.loss), None, 0.0
         self._whole = self.accumulate == 1 and self.micro_batch is None or self._weigher.sums
         self._cached = None
+        if self.scaler is not None:
+            self.scaler._per_optimizer.clear()  # an interrupted step
         if self._known is not self.optimizer:
             step = inspect.signature(self.optimizer.step).parameters.get("closure")
             self._closure = step is not None and step.default is inspect.Parameter.empty
             self._known = self.optimizer
+        if self._closure and self.scaler is not None:
+            raise ValueError(f"Trainer: {type(self.optimizer).__name__} evaluates the loss several times a step, which "
+                             "does not go with float16; use precision='bfloat16'")
         if self._closure and self.accumulate > 1:
             raise ValueError(f"Trainer: {type(self.optimizer).__name__} evaluates the loss several times a step, which "
                              "does not go with accumulate; use larger batches, and micro_batch if memory is short")
@@ -343,17 +362,27 @@ class Trainer:
             self._backward_part(part, figures, parts)
         return parts.total if parts.sums else parts.loss()
 
+    def _measured(self, batch):
+        """forward as (loss, output, target, weight)."""
+        if self._autocast is None:
+            result = self.forward(batch)
+        else:
+            with self._autocast:
+                result = self.forward(batch)
+        return result if len(result) == 4 else (*result, self._weigher(result[1], result[2], batch))
+
+    def _scaled(self, loss):
+        return loss if self.scaler is None else self.scaler.scale(loss)
+
     def _backward_part(self, batch, figures, parts=None):
-        result = self.forward(batch)
-        loss, output, target = result[:3]
-        weight = result[3] if len(result) == 4 else self._weigher(output, target, batch)
+        loss, output, target, weight = self._measured(batch)
         if self._whole:
-            loss.backward()
+            self._scaled(loss).backward()
         elif weight:  # Note [Parts of a batch]; parts without weight add nothing (their mean loss is 0 / 0)
             if self._unit is None:
                 self._unit = weight
             self._gathered += weight
-            (loss * (weight / self._unit)).backward()
+            self._scaled(loss * (weight / self._unit)).backward()
         loss = loss.detach() if loss.is_cuda else loss.item()  # reading from a GPU would wait for it
         if figures is not None:
             figures.add(loss, weight, output, target)
@@ -381,8 +410,14 @@ class Trainer:
             self._cached = list(self.model.parameters())
         return self._cached
 
+    def _idle(self):
+        """Had none of the step's parts any weight, so that there are no gradients?"""
+        return not self._whole and self._unit is None
+
     def _finish_gradients(self):
         """Turns the gathered gradients into those of the step: divided, with penalties, clipped."""
+        if self.scaler is not None and not self._idle():
+            self.scaler.unscale_(self.optimizer)
         if self._unit is not None:
             if self._gathered != self._unit:
                 grads = [p.grad for p in self._parameters() if p.grad is not None]
@@ -405,10 +440,15 @@ class Trainer:
 
     def _update(self):
         """One step of the optimizer."""
+        idle = self._idle()
         self._finish_gradients()
         for call in self._events.on_step_start:
             call(self)
-        self.optimizer.step()
+        if self.scaler is None or idle:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self.optimizer.zero_grad()
         self._stepped()
 
@@ -490,9 +530,7 @@ class Trainer:
                 if self.device is not None:
                     batch = _batches.move(batch, self.device)
                 for part in (batch,) if self.micro_batch is None else _batches.split(batch, self.micro_batch):
-                    result = self.forward(part)
-                    loss, output, target = result[:3]
-                    weight = result[3] if len(result) == 4 else self._weigher(output, target, part)
+                    loss, output, target, weight = self._measured(part)
                     figures.add(loss.detach() if loss.is_cuda else loss.item(), weight, output, target)
         if figures.batches == 0:
             raise ValueError("Trainer.validate: the data gave no batches")
@@ -515,7 +553,8 @@ class Trainer:
                 inputs = list(batch) if isinstance(batch, (list, tuple)) else [batch]
                 if has_target and len(inputs) > 1:
                     inputs = inputs[:-1]
-                outputs.append(self.model(*inputs))
+                with self._autocast or contextlib.nullcontext():
+                    outputs.append(self.model(*inputs))
         if not outputs:
             raise ValueError("Trainer.predict: the data gave no batches")
         return _batches.join(outputs)
