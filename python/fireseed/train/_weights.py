@@ -55,6 +55,7 @@ class Weigher:
         ignored = options.get("ignore_index")
         self.ignore_index = -100 if ignored is None else ignored
         self.classes = kind in _CLASSES and not self.sums
+        self.compares = kind not in _CLASSES  # may compare outputs with targets element by element
         self.elements = kind in _ELEMENTS and not self.sums and options.get("reduction") != "batchmean"
 
     def __call__(self, output, target, batch):

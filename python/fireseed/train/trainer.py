@@ -122,7 +122,7 @@ class Trainer:
         self.history = History()
         self.epoch = self.batch = self.step = 0
         self.stop = None
-        self._lint_due = lint
+        self._lint_due, self._weigher = lint, Weigher(loss)
         self._known = self._data = self._run = None  # the optimizer whose step is known; the data of a running fit
         self._events = Events(())
         self._shapes = set()  # unequal shapes of outputs and targets that the loss is known to take
@@ -146,7 +146,8 @@ class Trainer:
                             "Trainer.forward for other batches")
         *inputs, target = batch
         output = self.model(*inputs)
-        if isinstance(output, Tensor) and isinstance(target, Tensor) and output.shape != target.shape:
+        if self._weigher.compares and isinstance(output, Tensor) and isinstance(target, Tensor) \
+                and output.shape != target.shape:
             return self._checked_loss(output, target), output, target
         return self.loss(output, target), output, target
 
@@ -339,6 +340,8 @@ class Trainer:
         """
         self._weigher, self._unit, self._gathered = Weigher(self.loss), None, 0.0
         self._whole = self.accumulate == 1 and self.micro_batch is None or self._weigher.sums
+        self._plain = self._whole and self.scaler is None and not (
+            self.l1 or self.l2 or self.clip_norm is not None or self.clip_value is not None)
         self._cached = None
         if self.scaler is not None:
             self.scaler._per_optimizer.clear()  # an interrupted step
@@ -362,27 +365,22 @@ class Trainer:
             self._backward_part(part, figures, parts)
         return parts.total if parts.sums else parts.loss()
 
-    def _measured(self, batch):
-        """forward as (loss, output, target, weight)."""
-        if self._autocast is None:
-            result = self.forward(batch)
-        else:
-            with self._autocast:
-                result = self.forward(batch)
-        return result if len(result) == 4 else (*result, self._weigher(result[1], result[2], batch))
-
-    def _scaled(self, loss):
-        return loss if self.scaler is None else self.scaler.scale(loss)
+    def _cast_forward(self, batch):
+        with self._autocast:
+            return self.forward(batch)
 
     def _backward_part(self, batch, figures, parts=None):
-        loss, output, target, weight = self._measured(batch)
+        result = self.forward(batch) if self._autocast is None else self._cast_forward(batch)
+        loss, output, target = result[:3]
+        weight = result[3] if len(result) == 4 else self._weigher(output, target, batch)
         if self._whole:
-            self._scaled(loss).backward()
+            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         elif weight:  # Note [Parts of a batch]; parts without weight add nothing (their mean loss is 0 / 0)
             if self._unit is None:
                 self._unit = weight
             self._gathered += weight
-            self._scaled(loss * (weight / self._unit)).backward()
+            share = loss * (weight / self._unit)
+            (share if self.scaler is None else self.scaler.scale(share)).backward()
         loss = loss.detach() if loss.is_cuda else loss.item()  # reading from a GPU would wait for it
         if figures is not None:
             figures.add(loss, weight, output, target)
@@ -410,14 +408,10 @@ class Trainer:
             self._cached = list(self.model.parameters())
         return self._cached
 
-    def _idle(self):
-        """Had none of the step's parts any weight, so that there are no gradients?"""
-        return not self._whole and self._unit is None
-
-    def _finish_gradients(self):
+    def _finish_gradients(self, scaler=None):
         """Turns the gathered gradients into those of the step: divided, with penalties, clipped."""
-        if self.scaler is not None and not self._idle():
-            self.scaler.unscale_(self.optimizer)
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
         if self._unit is not None:
             if self._gathered != self._unit:
                 grads = [p.grad for p in self._parameters() if p.grad is not None]
@@ -440,15 +434,17 @@ class Trainer:
 
     def _update(self):
         """One step of the optimizer."""
-        idle = self._idle()
-        self._finish_gradients()
+        # Had none of the step's parts any weight, there are no gradients, and nothing for the scaler to look at.
+        scaler = self.scaler if self._whole or self._unit is not None else None
+        if not self._plain:
+            self._finish_gradients(scaler)
         for call in self._events.on_step_start:
             call(self)
-        if self.scaler is None or idle:
+        if scaler is None:
             self.optimizer.step()
         else:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            scaler.step(self.optimizer)
+            scaler.update()
         self.optimizer.zero_grad()
         self._stepped()
 
@@ -530,7 +526,9 @@ class Trainer:
                 if self.device is not None:
                     batch = _batches.move(batch, self.device)
                 for part in (batch,) if self.micro_batch is None else _batches.split(batch, self.micro_batch):
-                    loss, output, target, weight = self._measured(part)
+                    result = self.forward(part) if self._autocast is None else self._cast_forward(part)
+                    loss, output, target = result[:3]
+                    weight = result[3] if len(result) == 4 else self._weigher(output, target, part)
                     figures.add(loss.detach() if loss.is_cuda else loss.item(), weight, output, target)
         if figures.batches == 0:
             raise ValueError("Trainer.validate: the data gave no batches")
