@@ -150,6 +150,8 @@ def test_grayscale_one_hot_dtype_lambda_compose():
     assert "RandomCrop(size=(3, 3)" in repr(T.RandomCrop(3))
     with pytest.raises(TypeError, match="expected transforms"):
         T.Compose([3])
+    with pytest.raises(TypeError, match="expected a list of transforms"):
+        T.Compose(T.ToTensor())
     with pytest.raises(TypeError, match="should be callable"):
         T.Lambda(3)
 

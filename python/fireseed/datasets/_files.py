@@ -83,15 +83,21 @@ def read_text(path, encoding="utf-8", errors="strict"):
     return text.removeprefix("\ufeff")
 
 
-def find(folders, names, what, source):
-    """The first existing folder/name; FileNotFoundError saying what to put where if there is none."""
+def find(folders, names, what, source, download=False):
+    """The first existing folder/name; an error saying what to put where if there is none.
+
+    FileNotFoundError, or, with download, RuntimeError: whoever asks for a download has no file to miss.
+    """
     for folder in folders:
         for name in names:
             path = os.path.join(folder, name)
             if os.path.isfile(path):
                 return path
-    raise FileNotFoundError(f"{what}: no file {' or '.join(map(repr, names))} in {' or '.join(map(repr, folders))}. "
-                            f"fireseed reads local files and downloads nothing: {source}")
+    text = (f"no file {' or '.join(map(repr, names))} in {' or '.join(map(repr, folders))}. fireseed reads local files and "
+            f"downloads nothing: {source}")
+    if download:
+        raise RuntimeError(f"{what}(download=True): {text}. Where the files are, download=True does no harm")
+    raise FileNotFoundError(f"{what}: {text}")
 
 
 def needs(module, extra, why):

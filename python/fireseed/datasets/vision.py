@@ -1,5 +1,4 @@
 """MNIST, FashionMNIST, KMNIST, CIFAR10, CIFAR100: local files under torchvision's class names; and the bundled digits."""
-import contextlib
 import os
 
 from .. import _C
@@ -7,18 +6,6 @@ from ..utils.data import Dataset, TensorDataset
 from ._files import DamagedFile, Reader, find, needs, read_text, read_whole
 from ._plain_pickle import load_plain
 from .idx import read_idx
-
-
-@contextlib.contextmanager
-def _refuse_download(download, kind, source, root):
-    """download=True is fine where the files are there, as in torchvision; else an error says what to put where."""
-    try:
-        yield
-    except FileNotFoundError:
-        if not download:
-            raise
-        raise RuntimeError(f"{kind}(download=True): fireseed downloads nothing. Fetch the files yourself and put them into "
-                           f"{os.path.join(root, kind)!r} or {root!r}: {source}") from None
 
 
 class VisionDataset(Dataset):
@@ -76,7 +63,7 @@ class MNIST(VisionDataset):
 
     classes = ["0 - zero", "1 - one", "2 - two", "3 - three", "4 - four", "5 - five", "6 - six", "7 - seven",
                "8 - eight", "9 - nine"]
-    _source = ("the files train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
+    _source = ("put there the files train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
                "t10k-labels-idx1-ubyte.gz of MNIST (http://yann.lecun.com/exdb/mnist and its mirrors), unpacked or not")
 
     def __init__(self, root, train=True, transform=None, target_transform=None, download=False):
@@ -88,10 +75,9 @@ class MNIST(VisionDataset):
 
         def path_of(what):
             return find(folders, [f"{stem}-{what}-ubyte", f"{stem}-{what}-ubyte.gz", f"{stem}-{what.replace('-', '.')}-ubyte"],
-                        kind, self._source)
+                        kind, self._source, download)
 
-        with _refuse_download(download, kind, self._source, self.root):
-            images, labels = path_of("images-idx3"), path_of("labels-idx1")
+        images, labels = path_of("images-idx3"), path_of("labels-idx1")
         self.data = read_idx(images, ndim=3, dtype=_C.uint8)
         self.targets = read_idx(labels, ndim=1, dtype=_C.uint8).to(_C.int64)
         if len(self.data) != len(self.targets):
@@ -171,20 +157,19 @@ class CIFAR10(VisionDataset):
     _parts = {True: [f"data_batch_{i}" for i in range(1, 6)], False: ["test_batch"]}
     _bin, _py = "cifar-10-batches-bin", "cifar-10-batches-py"
     _source = ("unpack cifar-10-binary.tar.gz or cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html "
-               "there, which makes cifar-10-batches-bin or cifar-10-batches-py")
+               "into root, which makes cifar-10-batches-bin or cifar-10-batches-py")
 
     def __init__(self, root, train=True, transform=None, target_transform=None, download=False):
         super().__init__(root, transform, target_transform)
         kind = type(self).__name__
         self.train = train
-        with _refuse_download(download, kind, self._source, self.root):
-            images, labels = zip(*(self._read(kind, part) for part in self._parts[bool(train)]), strict=True)
+        images, labels = zip(*(self._read(kind, part, download) for part in self._parts[bool(train)]), strict=True)
         self._images = images[0] if len(images) == 1 else _C.cat(images)
         self.targets = [int(i) for part in labels for i in part[:, -1].tolist()]
 
-    def _read(self, kind, part):
+    def _read(self, kind, part, download):
         folders = [os.path.join(self.root, self._bin), os.path.join(self.root, self._py), self.root]
-        path = find(folders, [f"{part}.bin", part], kind, self._source)
+        path = find(folders, [f"{part}.bin", part], kind, self._source, download)
         images, labels = (read_cifar(path, self._labels) if path.endswith(".bin")
                           else read_cifar_pickle(path, self._key))
         if len(labels) and int(labels[:, -1].max()) >= self._classes_count():
@@ -216,7 +201,7 @@ class CIFAR100(CIFAR10):
     _parts = {True: ["train"], False: ["test"]}
     _bin, _py = "cifar-100-binary", "cifar-100-python"
     _source = ("unpack cifar-100-binary.tar.gz or cifar-100-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html "
-               "there, which makes cifar-100-binary or cifar-100-python")
+               "into root, which makes cifar-100-binary or cifar-100-python")
 
     def _classes_count(self):
         return 100

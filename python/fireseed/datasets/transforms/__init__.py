@@ -34,6 +34,8 @@ class Compose(_Transform):
     """One transform after the other."""
 
     def __init__(self, transforms):
+        if callable(transforms):
+            raise TypeError(f"Compose: expected a list of transforms, got {transforms!r}")
         self.transforms = list(transforms)
         for t in self.transforms:
             if not callable(t):
