@@ -5,7 +5,7 @@ import pytest
 from fireseed import datasets as D
 from fireseed.datasets import transforms as T
 from fireseed.datasets.transforms import functional as TF
-from fireseed.utils.data import DataLoader, TensorDataset
+from fireseed.utils.data import DataLoader
 
 
 def image(h=6, w=5, c=3, seed=0):
@@ -214,24 +214,16 @@ class Images(D.VisionDataset):
         return self.data[i]
 
 
-def test_seeded_samples_depend_on_seed_epoch_and_index_alone():
-    data = D.Seeded(Images(), seed=3)
-    reference = fs.stack([data[i][0] for i in range(16)])
-    for i in (5, 3, 15, 5):
-        assert fs.equal(data[i][0], reference[i])
-    assert fs.equal(data[-1][0], reference[15])
-    for workers in (0, 1, 3):
-        x = fs.cat([x for x, _ in DataLoader(data, batch_size=3, num_workers=workers)])
-        assert fs.equal(x, reference), workers
-    data.set_epoch(1)
-    other = fs.stack([data[i][0] for i in range(16)])
-    assert not any(fs.equal(a, b) for a, b in zip(other, reference))
-    data.set_epoch(0)
-    assert fs.equal(data[4][0], reference[4])
-    assert not fs.equal(D.Seeded(Images(), seed=4)[4][0], reference[4])
-    fs.manual_seed(3)
-    assert fs.equal(D.Seeded(Images())[4][0], reference[4])  # the default: fireseed's seed
-    before = fs.get_rng_state()
-    data[0]
-    assert fs.equal(fs.get_rng_state(), before)  # nothing is drawn from the default generator
-    assert D.Seeded(TensorDataset(fs.arange(3)))[1][0] == 1
+def test_samples_of_a_loader_depend_on_seed_pass_and_index_alone():
+    def passes(workers, **options):
+        loader = DataLoader(Images(), batch_size=3, num_workers=workers, generator=fs.Generator().manual_seed(3), **options)
+        return [fs.cat([x for x, _ in loader]) for _ in range(2)]
+
+    first, second = passes(0)
+    assert not any(fs.equal(a, b) for a, b in zip(first, second))  # other crops in another pass
+    for workers in (1, 3):
+        x, y = passes(workers)
+        assert fs.equal(x, first) and fs.equal(y, second), workers
+    # Another order, the same samples.
+    loader = DataLoader(Images(), batch_size=3, num_workers=2, sampler=range(15, -1, -1), generator=fs.Generator().manual_seed(3))
+    assert fs.equal(fs.cat([x for x, _ in loader]).flip(0), first)

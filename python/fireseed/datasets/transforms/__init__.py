@@ -1,7 +1,7 @@
 """Transforms of samples, with torchvision's names, for tensors (…, C, H, W) and PIL images.
 
 Random ones draw from their `generator`, or from fireseed's default generator, in torchvision's order: after one seed
-the same crops and flips come out. `datasets.Seeded` makes them a function of (seed, epoch, index) alone.
+the same crops and flips come out. In a DataLoader with num_workers (0, too) they depend on seed, pass and index alone.
 """
 import numbers
 

@@ -1,18 +1,21 @@
-"""What the random transforms draw, in torchvision's order: after one seed the same numbers come out."""
+"""What the random transforms draw, in torchvision's order: after one seed the same numbers come out.
+
+generator None is the default generator, which a DataLoader makes one of each sample's own (Note [Random numbers in
+samples] in utils/data/dataloader.py).
+"""
 import math
 
 from ... import _C
-from ..seeded import source
 
 
 def chance(p, generator):
     """True with probability p."""
-    return _C.rand(1, generator=source(generator)).item() < p
+    return _C.rand(1, generator=generator).item() < p
 
 
 def below(n, generator):
     """An int from 0 to n - 1."""
-    return int(_C.randint(0, n, (1,), generator=source(generator)).item())
+    return int(_C.randint(0, n, (1,), generator=generator).item())
 
 
 def place(h, w, height, width, generator):
@@ -25,7 +28,7 @@ def window(h, w, scale, ratio, generator):
 
     The scheme of Szegedy et al., "Going deeper with convolutions" (2014). It may be larger than the image.
     """
-    share, log_ratio = (_C.empty(1).uniform_(low, high, generator=source(generator)).item()
+    share, log_ratio = (_C.empty(1).uniform_(low, high, generator=generator).item()
                         for low, high in (scale, (math.log(ratio[0]), math.log(ratio[1]))))
     aspect, area = math.exp(log_ratio), h * w * share
     return int(round(math.sqrt(area / aspect))), int(round(math.sqrt(area * aspect)))
@@ -33,4 +36,4 @@ def window(h, w, scale, ratio, generator):
 
 def normal(*shape, generator):
     """Standard normal numbers, float32."""
-    return _C.empty(*shape, dtype=_C.float32).normal_(generator=source(generator))
+    return _C.empty(*shape, dtype=_C.float32).normal_(generator=generator)
