@@ -181,6 +181,81 @@ def test_random_transforms_give_what_they_should():
         T.RandomErasing()(pil(image()[0]))
 
 
+def test_colours_for_tensors_are_pils():
+    a, t = image(12, 10)
+    p = pil(a)
+    for name in ("brightness", "contrast", "saturation"):
+        adjust = getattr(TF, f"adjust_{name}")
+        for factor in (0, 0.4, 1, 1.7):
+            ours, theirs = adjust(t, factor).numpy().astype(int), array(adjust(p, factor)).astype(int)
+            assert np.abs(ours - theirs).max() <= 2, (name, factor)  # PIL rounds the luma
+            scaled = adjust(t.float() / 255, factor)
+            assert np.abs(scaled.numpy() * 255 - ours).max() <= 2 and scaled.dtype == fs.float32
+    import colorsys
+    for turn in (-0.5, -0.2, 0, 0.3):
+        expected = np.empty_like(a, dtype=np.float64)
+        for at in np.ndindex(*a.shape[:2]):
+            h, s, v = colorsys.rgb_to_hsv(*(a[at] / 255))
+            expected[at] = colorsys.hsv_to_rgb((h + turn) % 1, s, v)
+        np.testing.assert_allclose(TF.adjust_hue(t.float() / 255, turn).numpy(), expected.transpose(2, 0, 1), atol=1e-5)
+        np.testing.assert_array_equal(TF.adjust_hue(t, turn).numpy(), np.rint(expected * 255).transpose(2, 0, 1))
+        assert TF.adjust_hue(p, turn).mode == "RGB"  # PIL keeps hues in bytes, so its pixels are a few in 255 off
+    grey = image(4, 4, 1)[1]
+    assert TF.adjust_hue(grey, 0.3) is grey and TF.adjust_saturation(grey, 0.3) is grey
+    with pytest.raises(ValueError, match="is not in"):
+        TF.adjust_hue(t, 0.6)
+    with pytest.raises(ValueError, match="is not non-negative"):
+        TF.adjust_contrast(t, -1)
+    with pytest.raises(TypeError, match="expected .*1 or 3, H, W"):
+        TF.adjust_brightness(fs.rand(2, 4, 4), 1.0)
+
+
+def test_rotation():
+    a, t = image(9, 7)
+    square = t[:, :7]
+    assert fs.equal(TF.rotate(square, 90), square.rot90(1, (-2, -1))) and fs.equal(TF.rotate(t, 180), t.rot90(2, (-2, -1)))
+    for angle in (30, -77.5):
+        for mode in (T.InterpolationMode.NEAREST, T.InterpolationMode.BILINEAR):
+            ours, theirs = TF.rotate(t, angle, mode, fill=9).numpy(), array(TF.rotate(pil(a), angle, mode, fill=9))
+            same = np.abs(ours.astype(int) - theirs) <= 1
+            assert same.mean() > 0.97, (angle, mode)  # a pixel whose place lies on an edge may go either way
+    assert TF.rotate(pil(a), 90, expand=True).size == (9, 7)
+    with pytest.raises(ValueError, match="expand=True is for PIL images"):
+        TF.rotate(t, 5, expand=True)
+    with pytest.raises(ValueError, match="NEAREST or BILINEAR"):
+        TF.rotate(t, 5, T.InterpolationMode.BICUBIC)
+    assert {T.RandomRotation((90, 90))(square).numpy().tobytes()} == {TF.rotate(square, 90).numpy().tobytes()}
+    assert T.RandomRotation(30)(t).shape == t.shape
+
+
+def test_colour_jitter_draws_as_torchvision():
+    _, t = image(6, 6)
+    assert T.ColorJitter()(t) is t
+    fs.manual_seed(3)
+    order = fs.randperm(4).tolist()
+    b, h = (fs.empty(1).uniform_(*bounds).item() for bounds in ((0.6, 1.4), (-0.1, 0.1)))
+    fs.manual_seed(3)
+    y = T.ColorJitter(brightness=0.4, hue=0.1)(t)
+    steps = {0: lambda x: TF.adjust_brightness(x, b), 3: lambda x: TF.adjust_hue(x, h)}
+    expected = t
+    for i in order:
+        expected = steps[i](expected) if i in steps else expected
+    assert fs.equal(y, expected)
+    assert T.ColorJitter(contrast=(2, 2))(pil(image()[0])).size == (5, 6)
+    for options, message in (({"brightness": -1}, "must be non negative"), ({"hue": 0.6}, "at most 0.5"),
+                             ({"contrast": (-1, 2)}, "within"), ({"hue": (-1, 0)}, "within")):
+        with pytest.raises(ValueError, match=message):
+            T.ColorJitter(**options)
+
+
+def test_names_of_version_2():
+    a, t = image()
+    v2 = T.Compose([T.ToImage(), T.ToDtype(fs.float32, scale=True)])
+    for source in (a, t, pil(a)):
+        assert fs.equal(v2(source), T.ToTensor()(a))
+    assert T.ToDtype(fs.float32)(t).max() > 1
+
+
 AUGMENT = T.Compose([T.RandomCrop(8, padding=2), T.RandomHorizontalFlip(), T.ToTensor(), T.RandomErasing()])
 
 

@@ -11,9 +11,10 @@ from . import functional as F
 from .functional import InterpolationMode
 
 __all__ = [
-    "CenterCrop", "Compose", "ConvertImageDtype", "Grayscale", "InterpolationMode", "Lambda", "Normalize", "OneHot",
+    "CenterCrop", "ColorJitter", "Compose", "ConvertImageDtype", "Grayscale", "InterpolationMode", "Lambda", "Normalize", "OneHot",
     "PILToTensor", "Pad", "RandomApply", "RandomChoice", "RandomCrop", "RandomErasing", "RandomHorizontalFlip",
-    "RandomResizedCrop", "RandomVerticalFlip", "Resize", "ToPILImage", "ToTensor", "functional"]
+    "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip", "Resize", "ToDtype", "ToImage", "ToPILImage", "ToTensor",
+    "functional"]
 
 
 def _chance(p, name):
@@ -94,6 +95,23 @@ class ConvertImageDtype(_Transform):
 
     def __call__(self, image):
         return F.convert_image_dtype(image, self.dtype)
+
+
+class ToImage(_Transform):
+    """torchvision v2's: a tensor (C, H, W) of a PIL image or an array, its numbers unchanged; tensors pass."""
+
+    def __call__(self, pic):
+        return F.to_image(pic)
+
+
+class ToDtype(_Transform):
+    """torchvision v2's: another dtype; with scale=True at the same scale, else the same numbers."""
+
+    def __init__(self, dtype, scale=False):
+        self.dtype, self.scale = dtype, scale
+
+    def __call__(self, image):
+        return F.convert_image_dtype(image, self.dtype) if self.scale else image.to(self.dtype)
 
 
 class Normalize(_Transform):
@@ -240,6 +258,57 @@ class RandomResizedCrop(_Random):
         elif w / h > max(self.ratio):
             width = int(round(h * max(self.ratio)))
         return (h - height) // 2, (w - width) // 2, height, width
+
+
+class RandomRotation(_Random):
+    """Turns by an angle drawn from (-degrees, degrees) or (low, high)."""
+
+    def __init__(self, degrees, interpolation=InterpolationMode.NEAREST, expand=False, center=None, fill=0, *,
+                 generator=None):
+        self.degrees = _range(degrees, "RandomRotation", "degrees", 0)
+        self.interpolation, self.expand, self.center, self.fill = interpolation, expand, center, fill
+        self.generator = generator
+
+    def __call__(self, image):
+        angle = _draws.uniform(*self.degrees, self.generator)
+        return F.rotate(image, angle, self.interpolation, self.expand, self.center, self.fill)
+
+
+def _range(value, name, what, middle, bounds=(-float("inf"), float("inf"))):
+    """(low, high) of a range, or of a number: so far about `middle`, cut to bounds; ValueError outside of them."""
+    if isinstance(value, numbers.Number):
+        if value < 0:
+            raise ValueError(f"{name}: if {what} is a single number, it must be non negative, got {value}")
+        return max(middle - value, bounds[0]), min(middle + value, bounds[1])
+    low, high = value
+    if not bounds[0] <= low <= high <= bounds[1]:
+        raise ValueError(f"{name}: {what} should be (low, high) within {bounds}, got {value}")
+    return float(low), float(high)
+
+
+class ColorJitter(_Random):
+    """Changes brightness, contrast, saturation (factors about 1) and hue (turns about 0) at random, in random order."""
+
+    def __init__(self, brightness=0, contrast=0, saturation=0, hue=0, *, generator=None):
+        positive = (0.0, float("inf"))
+        self.brightness = _range(brightness, "ColorJitter", "brightness", 1, positive)
+        self.contrast = _range(contrast, "ColorJitter", "contrast", 1, positive)
+        self.saturation = _range(saturation, "ColorJitter", "saturation", 1, positive)
+        if isinstance(hue, numbers.Number) and hue > 0.5:
+            raise ValueError(f"ColorJitter: hue should be at most 0.5, half a turn, got {hue}")
+        self.hue = _range(hue, "ColorJitter", "hue", 0, (-0.5, 0.5))
+        self.generator = generator
+
+    def __call__(self, image):
+        order = _draws.permutation(4, self.generator)
+        ways = ((F.adjust_brightness, self.brightness, 1), (F.adjust_contrast, self.contrast, 1),
+                (F.adjust_saturation, self.saturation, 1), (F.adjust_hue, self.hue, 0))
+        drawn = [None if low == high == middle else _draws.uniform(low, high, self.generator)
+                 for _, (low, high), middle in ways]
+        for i in order:
+            if drawn[i] is not None:
+                image = ways[i][0](image, drawn[i])
+        return image
 
 
 class RandomErasing(_Random):

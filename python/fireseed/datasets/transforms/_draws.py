@@ -18,6 +18,16 @@ def below(n, generator):
     return int(_C.randint(0, n, (1,), generator=generator).item())
 
 
+def uniform(low, high, generator):
+    """A number from [low, high)."""
+    return _C.empty(1).uniform_(low, high, generator=generator).item()
+
+
+def permutation(n, generator):
+    """0 to n - 1 in random order, a list."""
+    return _C.randperm(n, generator=generator).tolist()
+
+
 def place(h, w, height, width, generator):
     """(top, left) of a window (height, width) in an image (h, w)."""
     return below(h - height + 1, generator), below(w - width + 1, generator)
@@ -28,8 +38,8 @@ def window(h, w, scale, ratio, generator):
 
     The scheme of Szegedy et al., "Going deeper with convolutions" (2014). It may be larger than the image.
     """
-    share, log_ratio = (_C.empty(1).uniform_(low, high, generator=generator).item()
-                        for low, high in (scale, (math.log(ratio[0]), math.log(ratio[1]))))
+    share = uniform(*scale, generator)
+    log_ratio = uniform(math.log(ratio[0]), math.log(ratio[1]), generator)
     aspect, area = math.exp(log_ratio), h * w * share
     return int(round(math.sqrt(area / aspect))), int(round(math.sqrt(area * aspect)))
 

@@ -1,8 +1,10 @@
 """Transforms as functions, with torchvision's names: of PIL images, and of tensors (…, H, W)."""
 import enum
+import math
 
 from ... import _C
 from .._files import needs
+from ._colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation  # noqa: F401
 
 # What the modes are in PIL.Image.Resampling.
 _PIL_MODES = {"nearest": 0, "nearest-exact": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
@@ -62,23 +64,27 @@ def pil_to_tensor(pic):
     return x.unsqueeze(0) if x.dim() == 2 else x.permute(2, 0, 1).contiguous()
 
 
+def to_image(pic):
+    """A tensor (C, H, W) of a PIL image or an array (H, W) or (H, W, C), its numbers unchanged; a tensor is itself."""
+    if isinstance(pic, _C.Tensor):
+        return pic
+    if _is_pil(pic):
+        return pil_to_tensor(pic)
+    if type(pic).__module__ != "numpy" or not hasattr(pic, "ndim"):
+        raise TypeError(f"pic should be PIL Image, ndarray or tensor. Got {type(pic).__name__}")
+    import numpy as np
+    if pic.ndim not in (2, 3):
+        raise ValueError(f"pic should be 2/3 dimensional. Got {pic.ndim} dimensions.")
+    array = pic[:, :, None] if pic.ndim == 2 else pic
+    return _C.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))
+
+
 def to_tensor(pic):
     """A tensor (C, H, W) of a PIL image or an array (H, W) or (H, W, C); uint8 becomes float32 in [0, 1].
 
     A tensor keeps its shape, as the data sets of fireseed give (C, H, W); its uint8, too, become float32 in [0, 1].
     """
-    if isinstance(pic, _C.Tensor):
-        x = pic
-    elif _is_pil(pic):
-        x = pil_to_tensor(pic)
-    elif type(pic).__module__ == "numpy" and hasattr(pic, "ndim"):
-        import numpy as np
-        if pic.ndim not in (2, 3):
-            raise ValueError(f"to_tensor: pic should be 2/3 dimensional. Got {pic.ndim} dimensions.")
-        array = pic[:, :, None] if pic.ndim == 2 else pic
-        x = _C.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))
-    else:
-        raise TypeError(f"to_tensor: pic should be PIL Image, ndarray or tensor. Got {type(pic).__name__}")
+    x = to_image(pic)
     return x.to(_C.get_default_dtype()) / 255 if x.dtype == _C.uint8 else x.contiguous()
 
 
@@ -294,6 +300,51 @@ def resize(image, size, interpolation=InterpolationMode.BILINEAR, max_size=None,
 def resized_crop(image, top, left, height, width, size, interpolation=InterpolationMode.BILINEAR, antialias=True):
     """crop, then resize to `size`."""
     return resize(crop(image, top, left, height, width), size, interpolation, antialias=antialias)
+
+
+def rotate(image, angle, interpolation=InterpolationMode.NEAREST, expand=False, center=None, fill=0):
+    """Turns the image by `angle` degrees counter-clockwise about its middle or `center` (x, y); corners get `fill`.
+
+    interpolation: NEAREST or BILINEAR. expand: PIL images only, the result holds the whole turned image.
+    """
+    mode = interpolation.value if isinstance(interpolation, InterpolationMode) else (
+        next((k for k, v in _PIL_MODES.items() if v == interpolation), interpolation))
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(f"rotate: interpolation must be NEAREST or BILINEAR, got {interpolation}")
+    if _check(image, "rotate"):
+        bands = len(image.getbands())
+        fill = (fill,) * bands if isinstance(fill, int) and bands > 1 else fill
+        return image.rotate(angle, _PIL_MODES[mode], expand, center, fillcolor=fill)
+    if expand:
+        raise ValueError("rotate: expand=True is for PIL images; pad a tensor before turning it")
+    h, w = image.shape[-2:]
+    cx, cy = center if center is not None else (w / 2, h / 2)
+    turn = math.radians(angle)
+    # The place in the image that each pixel's middle comes from, relative to the centre.
+    y, x = (_C.arange(n, dtype=_C.float64) + 0.5 - c for n, c in ((h, cy), (w, cx)))
+    y = y.unsqueeze(1)
+    from_x = math.cos(turn) * x - math.sin(turn) * y + cx
+    from_y = math.sin(turn) * x + math.cos(turn) * y + cy
+    inside = (from_x >= 0) & (from_x < w) & (from_y >= 0) & (from_y < h)
+    if mode == "nearest":
+        columns, rows = (v.floor().long().clamp(0, n - 1) for v, n in ((from_x, w), (from_y, h)))
+        out = image[..., rows, columns]
+    else:
+        out = _bilinear(image.to(_C.float32), from_x - 0.5, from_y - 0.5)
+        out = out.to(image.dtype) if image.is_floating_point() else out.round().to(image.dtype)
+    return _C.where(inside, out, _C.full((), fill, dtype=image.dtype))
+
+
+def _bilinear(image, x, y):
+    """The image at (x, y) between its pixels' middles; the edge's pixels go on outside."""
+    h, w = image.shape[-2:]
+    x0, y0 = x.floor(), y.floor()
+    fx, fy = (x - x0).to(image.dtype), (y - y0).to(image.dtype)
+    left, right = x0.long().clamp(0, w - 1), (x0.long() + 1).clamp(0, w - 1)
+    top, bottom = y0.long().clamp(0, h - 1), (y0.long() + 1).clamp(0, h - 1)
+    upper = image[..., top, left] * (1 - fx) + image[..., top, right] * fx
+    lower = image[..., bottom, left] * (1 - fx) + image[..., bottom, right] * fx
+    return upper * (1 - fy) + lower * fy
 
 
 def rgb_to_grayscale(image, num_output_channels=1):
