@@ -444,10 +444,16 @@ def test_files_names_arguments_and_results(tmp_path):
     assert run(export(lambda x, y: x - y, (args[0], args[0])), [fs.ones(2), 3 * fs.ones(2)])[0].tolist() == [-2, -2]
 
 
-@pytest.mark.parametrize("opset", [18, 19, 20, 21, 22])
+@pytest.mark.parametrize("opset", [18, 19, 20, 21, 22, 23])
 def test_opsets(opset):
     check(CNN(), fs.randn(1, 3, 16, 16), opset_version=opset)
     check(GPT(), fs.randint(0, 30, (2, 4)), opset_version=opset)
+
+
+def test_an_op_of_a_later_opset():
+    check(lambda x: F.pad(x, (1, 1), mode="circular"), fs.randn(1, 2, 4), opset_version=19)
+    with pytest.raises(UnsupportedOperatorError, match="circular padding needs opset_version=19 or more"):
+        export(lambda x: F.pad(x, (1, 1), mode="circular"), fs.randn(1, 2, 4))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16"])
