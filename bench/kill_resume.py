@@ -34,9 +34,8 @@ def run(folder):
     model = nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 2))
     optimizer = fs.optim.Adam(model.parameters(), lr=0.01)
     scheduler = fs.optim.lr_scheduler.StepLR(optimizer, 3, gamma=0.7)
-    inside = hasattr(loader, "state_dict")  # else checkpoints are written at the ends of epochs only
     checkpoint = Checkpoint(os.path.join(folder, "checkpoints"), model=model, optimizer=optimizer, scheduler=scheduler,
-                            loader=loader if inside else None)
+                            loader=loader)
     at = checkpoint.resume()
     step = at.get("step", 0)
     for epoch in range(at.get("epoch", 0), EPOCHS):
@@ -45,11 +44,9 @@ def run(folder):
             nn.functional.cross_entropy(model(inputs), targets).backward()
             optimizer.step()
             step += 1
-            if inside and step % EVERY == 0:
+            if step % EVERY == 0:
                 checkpoint.save(epoch=epoch, step=step)
         scheduler.step()
-        if not inside:
-            checkpoint.save(epoch=epoch + 1, step=step)
     fs.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "random": fs.get_rng_state()},
             os.path.join(folder, "weights"))
 
@@ -82,18 +79,20 @@ def kill_and_resume(kills, seed=0, fork=False, folder=None):
     generator, begin = random.Random(seed), time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder) as base:
         killed = runs = saving = 0
-        whole = os.path.join(base, "whole")
-        alone = time.perf_counter()
-        if start(whole, fork)[0]() != 0:
-            raise RuntimeError("the uninterrupted run failed")
-        alone = time.perf_counter() - alone
+        alone = []  # seconds that a run takes which nobody kills; the first one warms up
+        for name in ("first", "whole"):
+            whole, at = os.path.join(base, name), time.perf_counter()
+            if start(whole, fork)[0]() != 0:
+                raise RuntimeError("the uninterrupted run failed")
+            alone.append(time.perf_counter() - at)
+        longest = min(alone) / 2 if fork else min(alone)  # a fork begins to train at once
         while killed < kills or runs == 0:
             place = os.path.join(base, f"run{runs}")
             code = -signal.SIGKILL
             while code == -signal.SIGKILL:
                 wait, kill = start(place, fork)
                 if killed < kills:
-                    time.sleep(generator.uniform(0, alone / 3 if fork else alone))
+                    time.sleep(generator.uniform(0, longest))
                     kill()
                 code = wait()
                 if code == -signal.SIGKILL:

@@ -6,13 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from fireseed.utils.data import DataLoader
 
 SOURCES = os.path.join(os.path.dirname(__file__), "..")
 
 
 @pytest.mark.skipif(not os.path.exists(os.path.join(SOURCES, "docs")), reason="the sources are not at hand")
-@pytest.mark.skipif(not hasattr(DataLoader, "state_dict"), reason="the DataLoader has no state_dict as yet")
 def test_documentation_runs(tmp_path, monkeypatch):
     """The examples of docs/checkpoints.md, one after the other; and the last again, as after a restart."""
     with open(os.path.join(SOURCES, "docs", "checkpoints.md")) as file:
