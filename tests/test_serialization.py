@@ -199,7 +199,7 @@ def test_streams():
         fs.save([1], io.StringIO())
     with pytest.raises(TypeError, match='text mode; open it with mode "rb"'):
         fs.load(io.StringIO())
-    with pytest.raises(TypeError, match="expected a path or a file opened for"):
+    with pytest.raises(TypeError, match="the second argument, to be a path or a file opened for writing"):
         fs.save([1], 3)
     with pytest.raises(TypeError, match="expected a path or a file opened for"):
         fs.load(None)

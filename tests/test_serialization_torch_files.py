@@ -165,14 +165,18 @@ def test_map_location():
 
     if not fs.cuda.is_available():
         assert load(None).device.type == "cpu"
-        with pytest.raises((RuntimeError, AssertionError, ValueError)):
-            load({"cuda:3": "cuda:0"}) if fs.cuda.is_available() else load("cuda")
+        for where in ("cuda", 0, lambda storage, loc: storage.cuda()):
+            with pytest.raises(RuntimeError, match="CUDA is not available") as caught:
+                load(where)
+            assert not isinstance(caught.value, DamagedFileError)  # the file is in order
     for where in ("cpu", fs.device("cpu"), {"cuda:3": "cpu"}, lambda storage, loc: seen.append((storage.nbytes(), loc)),
                   lambda storage, loc: storage, lambda storage, loc: storage.cpu()):
         assert load(where).tolist() == [1, 2]
     assert seen == [(8, "cuda:3")]
     with pytest.raises(TypeError, match="map_location must be"):
         load([1])
+    with pytest.raises(ZeroDivisionError):
+        load(lambda storage, loc: 1 / 0)
 
 
 def test_byte_order():

@@ -51,17 +51,20 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
     unknown = set(pickle_args) - {"errors", "fix_imports"}
     if unknown:
         raise TypeError(f"load() got an unexpected keyword argument '{sorted(unknown)[0]}'")
-    from ._placing import Placer
+    from ._placing import Placer, PlacingError
     placer = Placer(map_location)
     with Source(f, "load") as source:
         start = source.read(0, min(source.size, 512))
-        if start[8:9] == b"{" or start[:2] != b"PK" and start[:1] != b"\x80":
-            if start[257:262] == b"ustar":
-                raise NotImplementedError(f"load: {source.name} is of PyTorch before 0.2 (a tar file); load it with "
-                                          "PyTorch and save it again")
-            return load_native(source, placer, bool(mmap))
-        from ._torch_read import load_torch
-        return load_torch(source, start, placer, weights_only, bool(mmap), encoding)
+        try:
+            if start[8:9] == b"{" or start[:2] != b"PK" and start[:1] != b"\x80":
+                if start[257:262] == b"ustar":
+                    raise NotImplementedError(f"load: {source.name} is of PyTorch before 0.2 (a tar file); load it with "
+                                              "PyTorch and save it again")
+                return load_native(source, placer, bool(mmap))
+            from ._torch_read import load_torch
+            return load_torch(source, start, placer, weights_only, bool(mmap), encoding)
+        except PlacingError as error:
+            raise error.error from None
 
 
 def load_metadata(f):

@@ -54,8 +54,8 @@ def write_atomic(f, size, write):
     """
     if not is_path(f):
         if not hasattr(f, "write"):
-            raise TypeError(f"save: expected a path or a file opened for writing in binary mode, got a "
-                            f"{type(f).__name__}")
+            raise TypeError(f"save(obj, f): expected f, the second argument, to be a path or a file opened for writing in "
+                            f"binary mode, got a {type(f).__name__}")
         if isinstance(f, io.TextIOBase):
             raise TypeError('save: the file is open in text mode; open it with mode "wb"')
         write(f)

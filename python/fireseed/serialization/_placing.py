@@ -31,6 +31,14 @@ class LoadedStorage:
         return self._flat.numel() * self._flat.element_size()
 
 
+class PlacingError(Exception):
+    """Carries an `error` of a device or of a map_location function past those of the file."""
+
+    def __init__(self, error):
+        super().__init__(str(error))
+        self.error = error
+
+
 class Placer:
     """place(flat, location): a loaded CPU tensor on the device that map_location says for a location tag.
 
@@ -49,7 +57,13 @@ class Placer:
         self.rule = map_location
 
     def place(self, flat, location):
-        """See the class."""
+        """See the class. PlacingError: it cannot be there."""
+        try:
+            return self._place(flat, location)
+        except Exception as error:
+            raise PlacingError(error) from error
+
+    def _place(self, flat, location):
         rule = self.rule
         if isinstance(rule, _C.device):
             return flat if rule.type == "cpu" else flat.to(rule)
