@@ -212,6 +212,9 @@ def test_paths(tmp_path):
         fs.save([7], path)
         assert fs.load(path) == [7]
     assert os.path.islink(tmp_path / "link") and os.listdir(tmp_path / "real") == ["x"]
+    os.chmod(tmp_path / "real" / "x", 0o640)
+    fs.save([7], tmp_path / "link")
+    assert os.stat(tmp_path / "real" / "x").st_mode & 0o777 == 0o640
     with pytest.raises(FileNotFoundError, match="the folder does not exist"):
         fs.save([1], tmp_path / "none" / "x")
     with pytest.raises(IsADirectoryError):

@@ -60,14 +60,15 @@ def write_atomic(f, size, write):
             raise TypeError('save: the file is open in text mode; open it with mode "wb"')
         write(f)
         return
-    path = os.path.realpath(os.fsdecode(f))
+    path, mode = os.path.realpath(os.fsdecode(f)), None
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # /dev/null, a pipe: nothing to replace
-            with open(path, "wb") as out:
-                write(out)
-            return
+        mode = os.stat(path).st_mode
     except FileNotFoundError:
         pass
+    if mode is not None and not stat.S_ISREG(mode):  # /dev/null, a pipe: nothing to replace
+        with open(path, "wb") as out:
+            write(out)
+        return
     folder, name = os.path.split(path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "save: the folder does not exist; make it with os.makedirs", folder)
@@ -78,6 +79,8 @@ def write_atomic(f, size, write):
             write(out)
             out.flush()
             os.fsync(out.fileno())
+        if mode is not None:
+            os.chmod(temporary, stat.S_IMODE(mode))  # who could read the old file can read the new one
         os.replace(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
