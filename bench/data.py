@@ -25,17 +25,17 @@ def libraries():
     return found
 
 
-def ratios(run, plain, rounds=25):
-    """(median seconds of run, median of run/plain), the two timed by turns."""
+def ratios(run, plain, rounds):
+    """(median seconds of run, median of run/plain), the two timed by turns, in processor time of this thread."""
     times, factors = [], []
     run(), plain()
     gc.disable()
     for _ in range(rounds):
-        a = time.perf_counter()
+        a = time.thread_time()
         plain()
-        b = time.perf_counter()
+        b = time.thread_time()
         run()
-        c = time.perf_counter()
+        c = time.thread_time()
         times.append(c - b)
         factors.append((c - b) / (b - a))
     gc.enable()
@@ -68,7 +68,7 @@ def in_memory(lib):
                 for i in order.split(batch):
                     index(i)
 
-            seconds, factor = ratios(lambda loader=loader: consume(loader), plain, 9 if lib.__name__ == "fireseed" else 3)
+            seconds, factor = ratios(lambda loader=loader: consume(loader), plain, 25 if lib.__name__ == "fireseed" else 3)
             batches = len(loader)
             yield f"{rows} x {width}, batch {batch}: {name}", 1e6 * seconds / batches, factor
 

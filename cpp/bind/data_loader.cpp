@@ -137,30 +137,42 @@ struct Column {
   Dims row;
   size_t row_bytes = 0;
   bool dense = true;  // every row is contiguous
-
-  const char* at(int64_t i) const {
-    const Part* p = &parts[0];
-    if (parts.size() > 1)  // the last part that starts at i or before
-      p = &*std::prev(
-          std::upper_bound(parts.begin(), parts.end(), i, [](int64_t v, const Part& q) { return v < q.start; }));
-    const TensorImpl* t = p->tensor.impl();
-    return t->data + (i - p->start) * t->strides[0] * static_cast<int64_t>(p->tensor.itemsize());
-  }
 };
 
-void copy_rows(const Column& c, const int64_t* order, int64_t first, int64_t begin, int64_t end, char* out) {
-  constexpr int64_t kAhead = 4;
-  const size_t bytes = c.row_bytes;
-  for (int64_t i = begin; i < end; ++i) {
-    if (order && bytes >= 64 && i + kAhead < end) {
-      const char* next = c.at(order[i + kAhead]);
-      for (size_t b = 0; b < std::min<size_t>(bytes, 1024); b += 64) __builtin_prefetch(next + b);
+// Rows [start, next part's start) lie at base + i * step.
+struct Run {
+  int64_t start;
+  const char* base;
+  int64_t step;
+};
+
+// Where row i lies; kMany: there are several runs.
+template <bool kMany>
+const char* row_at(const Run* runs, size_t count, int64_t i) {
+  size_t k = 0;
+  if (kMany && count <= 8)  // without branches, which would be guessed wrong half the time
+    for (size_t j = 1; j < count; ++j) k += static_cast<size_t>(i >= runs[j].start);
+  else if (kMany)
+    k = static_cast<size_t>(
+        std::upper_bound(runs, runs + count, i, [](int64_t v, const Run& q) { return v < q.start; }) - runs - 1);
+  return runs[k].base + i * runs[k].step;
+}
+
+// Rows order[begin, end) into out, or rows first + begin … where order is null; kBytes: of a row, 0 for row_bytes.
+template <bool kMany, size_t kBytes>
+void copy_rows(const std::vector<Run>& runs, size_t row_bytes, const int64_t* order, int64_t first, int64_t begin,
+               int64_t end, char* out) {
+  constexpr int64_t kBlock = 8;  // rows that are fetched before they are copied, as the order is random
+  const size_t bytes = kBytes ? kBytes : row_bytes;
+  for (int64_t i = begin; i < end; i += kBlock) {
+    const int64_t n = std::min(kBlock, end - i);
+    const char* rows[kBlock];
+    for (int64_t k = 0; k < n; ++k) {
+      rows[k] = row_at<kMany>(runs.data(), runs.size(), order ? order[i + k] : first + i + k);
+      if (!kBytes && order)
+        for (size_t b = 0; b < std::min<size_t>(bytes, 1024); b += 64) __builtin_prefetch(rows[k] + b);
     }
-    const char* from = c.at(order ? order[i] : first + i);
-    char* to = out + static_cast<size_t>(i) * bytes;
-    if (bytes == 8) std::memcpy(to, from, 8);
-    else if (bytes == 4) std::memcpy(to, from, 4);
-    else std::memcpy(to, from, bytes);
+    for (int64_t k = 0; k < n; ++k) std::memcpy(out + static_cast<size_t>(i + k) * bytes, rows[k], bytes);
   }
 }
 
@@ -170,8 +182,13 @@ Tensor gather_rows(const Column& c, const Tensor& order, int64_t begin, int64_t 
   Dims sizes;
   sizes.push_back(n);
   for (int64_t s : c.row) sizes.push_back(s);
-  for (const Part& p : c.parts)
+  std::vector<Run> runs;
+  runs.reserve(c.parts.size());
+  for (const Part& p : c.parts) {
     FS_CHECK(p.intact(), "DataLoader: a tensor of the data set was resized during the pass");
+    const int64_t step = p.stride * static_cast<int64_t>(p.tensor.itemsize());
+    runs.push_back({p.start, p.tensor.impl()->data - p.start * step, step});
+  }
   if (!c.dense) {  // one part
     const Tensor index = order.defined() ? slice(order, 0, begin, end, 1) : arange(begin, end, 1, DType::kInt64);
     return index_select(c.parts[0].tensor, 0, index);
@@ -179,11 +196,15 @@ Tensor gather_rows(const Column& c, const Tensor& order, int64_t begin, int64_t 
   Tensor out = empty(sizes, c.parts[0].tensor.dtype());
   const int64_t* at = order.defined() ? reinterpret_cast<const int64_t*>(order.impl()->data) + begin : nullptr;
   char* to = out.impl()->data;
-  const int64_t chunk =
-      std::max<int64_t>(1, static_cast<int64_t>((size_t{1} << 16) / std::max<size_t>(1, c.row_bytes)));
-  auto copy = [&] { parallel_for(n, chunk, [&](int64_t b, int64_t e) { copy_rows(c, at, begin, b, e, to); }); };
-  if (static_cast<size_t>(n) * c.row_bytes >= size_t{1} << 18) without_gil(copy);
-  else copy();
+  const size_t bytes = c.row_bytes;
+  const bool many = runs.size() > 1;
+  auto* copy = bytes == 4   ? (many ? copy_rows<true, 4> : copy_rows<false, 4>)
+               : bytes == 8 ? (many ? copy_rows<true, 8> : copy_rows<false, 8>)
+                            : (many ? copy_rows<true, 0> : copy_rows<false, 0>);
+  const int64_t chunk = std::max<int64_t>(1, static_cast<int64_t>((size_t{1} << 16) / std::max<size_t>(1, bytes)));
+  auto all = [&] { parallel_for(n, chunk, [&](int64_t b, int64_t e) { copy(runs, bytes, at, begin, b, e, to); }); };
+  if (static_cast<size_t>(n) * bytes >= size_t{1} << 18) without_gil(all);
+  else all();
   return out;
 }
 
@@ -348,6 +369,24 @@ FS_BINDINGS(data_loader) {
       "An iterator over lists of tensors: batches of rows of the columns, each a list of tensors one after the "
       "other. "
       "begin: a function that gives the order of the rows (None: as they come); finish: called at the end.");
+  def(
+      "_int64s(object sequence)", kPrivate,
+      [](Args& a) -> PyObject* {
+        PyObject* list = a.object(0);
+        if (!PyList_CheckExact(list)) Py_RETURN_NONE;
+        const Py_ssize_t n = PyList_GET_SIZE(list);
+        Tensor out = empty(Dims{static_cast<int64_t>(n)}, DType::kInt64);
+        auto* to = reinterpret_cast<int64_t*>(out.impl()->data);
+        for (Py_ssize_t i = 0; i < n; ++i) {
+          PyObject* item = PyList_GET_ITEM(list, i);
+          int overflow = 0;
+          if (!PyLong_CheckExact(item)) Py_RETURN_NONE;
+          to[i] = PyLong_AsLongLongAndOverflow(item, &overflow);
+          if (overflow) Py_RETURN_NONE;
+        }
+        return wrap(out);
+      },
+      "A list of ints as an int64 tensor; None where it is anything else.");
   def(
       "_read_samples(object dataset, object indices, object out, object seed, object words)", kPrivate,
       [](Args& a) {

@@ -17,6 +17,11 @@ class Sampler:
         return cls
 
 
+def _permutation(n, generator):
+    """randperm in the smallest memory; the numbers do not depend on the dtype."""
+    return _C.randperm(n, dtype=_C.int32 if n < 2**31 else _C.int64, generator=generator)
+
+
 def _ints(tensor):
     """The elements of a 1-dim tensor as ints, some at a time: a list of all would take five times the memory."""
     for part in tensor.split(4096):
@@ -71,8 +76,8 @@ class RandomSampler(Sampler):
                 yield from _C.randint(0, n, (count,), dtype=_C.int64, generator=generator).tolist()
         else:
             for _ in range(total // n):
-                yield from _ints(_C.randperm(n, generator=generator))
-            yield from _ints(_C.randperm(n, generator=generator)[:total % n])
+                yield from _ints(_permutation(n, generator))
+            yield from _ints(_permutation(n, generator)[:total % n])
 
     def __len__(self):
         return self.num_samples
@@ -85,7 +90,7 @@ class SubsetRandomSampler(Sampler):
         self.indices, self.generator = indices, generator
 
     def __iter__(self):
-        for i in _ints(_C.randperm(len(self.indices), generator=self.generator)):
+        for i in _ints(_permutation(len(self.indices), self.generator)):
             yield self.indices[i]
 
     def __len__(self):
@@ -127,7 +132,7 @@ class BatchSampler(Sampler):
         if type(sampler) is RandomSampler and not sampler.replacement and sampler.generator is None and (
                 sampler._num_samples is None):  # one permutation: cut without going over its elements
             n = len(sampler.data_source)
-            order = _C.randperm(n, generator=sampler._pass_generator())
+            order = _permutation(n, sampler._pass_generator())
             for start in range(0, n - n % self.batch_size if self.drop_last else n, self.batch_size):
                 yield order[start:start + self.batch_size].tolist()
             return

@@ -118,10 +118,18 @@ def _order_of(sampler, dataset):
 
         def begin():
             order = _C.randperm(len(indices), generator=sampler.generator)
-            return _C.as_tensor(indices, dtype=_C.int64).index_select(0, order)
+            return _rows(indices).index_select(0, order)
 
         return begin, None, len(indices)
     return None
+
+
+def _rows(indices):
+    """A Subset's indices as an int64 tensor."""
+    if type(indices) is range:
+        return _C.arange(indices.start, indices.stop, indices.step)
+    rows = _C._int64s(indices)
+    return _C.as_tensor(indices, dtype=_C.int64) if rows is None else rows
 
 
 def gathered_batches(dataset, batch_sampler, now=False):
@@ -143,7 +151,7 @@ def gathered_batches(dataset, batch_sampler, now=False):
     columns, form = plan
     if subsets:
         try:
-            subsets = [_C.as_tensor(indices, dtype=_C.int64) for indices in subsets]
+            subsets = [_rows(indices) for indices in subsets]
         except (TypeError, ValueError, RuntimeError):
             return None
         if any(indices.dim() != 1 or indices.numel() and indices.min().item() < 0 for indices in subsets):
