@@ -223,6 +223,22 @@ def test_torchvision_is_the_data_sets(script):
     """)
 
 
+def test_einops_works_on_it(script):
+    pytest.importorskip("einops")
+    script("""
+        import torch
+        from einops import rearrange, reduce, repeat
+        from einops.layers.torch import Rearrange
+        x = torch.arange(24.).reshape(2, 3, 4).requires_grad_()
+        y = rearrange(x, "b (h w) c -> b c h w", h=3)
+        assert y.shape == (2, 4, 3, 1) and y[1, 2, 1, 0] == x[1, 1, 2]
+        assert reduce(x, "b n c -> b c", "mean").allclose(x.mean(1)) and repeat(x, "b n c -> b n c k", k=2).shape[-1] == 2
+        net = torch.nn.Sequential(Rearrange("b n c -> b (n c)"), torch.nn.Linear(12, 1))
+        net(x).sum().backward()
+        assert x.grad.shape == x.shape
+    """)
+
+
 def test_missing_name_of_a_from_import(script):
     done = script("from torch.nn.functional import relu, scaled_mm\n", whole=True)
     assert done.stderr.splitlines()[-1].startswith("ImportError: fireseed has no torch.nn.functional.scaled_mm")

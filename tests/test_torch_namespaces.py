@@ -275,3 +275,21 @@ def test_multivariate_normal():
         D.MultivariateNormal(loc.detach(), -a)
     with pytest.raises(ValueError, match="at least one-dimensional"):
         D.MultivariateNormal(torch.tensor(1.0), a)
+
+
+def test_pytree():
+    from collections import namedtuple
+
+    P = torch.utils._pytree
+    Point = namedtuple("Point", "x y")
+    tree = {"a": [1, (2, 3)], "b": Point(4, None)}
+    leaves, spec = P.tree_flatten(tree)
+    assert leaves == [1, 2, 3, 4, None] == P.tree_leaves(tree) and spec.num_leaves == 5
+    assert P.tree_unflatten(leaves, spec) == tree and isinstance(P.tree_unflatten(leaves, spec)["b"], Point)
+    assert P.tree_map_only(int, lambda v: v + 1, tree) == {"a": [2, (3, 4)], "b": Point(5, None)}
+    assert P.tree_map(lambda a, b: a * b, [1, 2], [3, 4]) == [3, 8] and P.tree_any(lambda v: v == 3, tree)
+    assert spec == P.tree_flatten({"a": [0, (0, 0)], "b": Point(0, 0)})[1] != P.tree_flatten([0])[1]
+    with pytest.raises(ValueError, match="structure"):
+        P.tree_map(max, [1], [1, 2])
+    with pytest.raises(ValueError, match="4 leaves for a structure of 5"):
+        P.tree_unflatten([1, 2, 3, 4], spec)

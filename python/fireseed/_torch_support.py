@@ -103,7 +103,7 @@ MISSING = {
     "torch.testing._internal": _INTERNAL,
     "torch.utils.collect_env": "use torch.__version__ and platform.platform()",
     "torch.utils.model_zoo": "use torch.hub.load_state_dict_from_url",
-    "torch.utils.mobile_optimizer": _GRAPH, "torch.utils._pytree": _INTERNAL,
+    "torch.utils.mobile_optimizer": _GRAPH,
     "torch.func.functionalize": _COMPILER, "torch.func.linearize": "use torch.func.jvp for each tangent",
     "torch.func.debug_unwrap": _INTERNAL,
     "torch.func.replace_all_batch_norm_modules_": "set track_running_stats=False of the BatchNorm layers",

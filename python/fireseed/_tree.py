@@ -32,7 +32,13 @@ def _build(structure, leaves):
     return kind(*items) if hasattr(kind, "_fields") else kind(items)
 
 
-def tree_map(function, tree):
-    """The tree with function applied to every leaf."""
+def tree_map(function, tree, *others):
+    """The tree with function applied to every leaf, and to the leaves of other trees of its structure beside it."""
     leaves, structure = flatten(tree)
-    return unflatten(structure, [function(leaf) for leaf in leaves])
+    columns = [leaves]
+    for other in others:
+        more, theirs = flatten(other)
+        if theirs != structure:
+            raise ValueError("tree_map: the trees do not have the same structure")
+        columns.append(more)
+    return unflatten(structure, [function(*row) for row in zip(*columns)])

@@ -1,5 +1,5 @@
 """PyTorch's torch.utils; the parts load when they are used."""
-_PARTS = ("data", "hooks", "checkpoint", "dlpack", "tensorboard", "benchmark")
+_PARTS = ("data", "hooks", "checkpoint", "dlpack", "tensorboard", "benchmark", "_pytree")
 
 
 def __getattr__(name):
