@@ -4,7 +4,7 @@
 #   make test     all tests                        make wheel    a wheel for this machine's Python, in dist/
 #   make bench    benchmarks                       make format   formats C++ and Python (format-check only looks)
 #   make cuda     builds with CUDA kernels         make native   the C++ examples and benchmarks
-#   make support  writes docs/support.md
+#   make support  writes docs/support.md           make cuda-host-test   CUDA kernels on the CPU, under emulation
 #
 # The kernels are compiled for this machine's processor only; ISAS="v2;v3;v4" compiles what a wheel has.
 PYTHON ?= python3
@@ -26,7 +26,7 @@ extra = $$(sed -n 's/^$(1) = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",')
 DEV_BUILD := build/dev
 ASAN_BUILD := build/asan
 
-.PHONY: all build train test test-python test-cpp bench native support cuda asan wheel format format-check clean
+.PHONY: all build train test test-python test-cpp bench native support cuda cuda-host-test asan wheel format format-check clean
 all: build
 
 # The environment with the build tools, made again when pyproject.toml changes.
@@ -70,6 +70,14 @@ support: build
 
 cuda: CUDA := ON
 cuda: build
+
+# The kernels of cuda/ compiled by the C++ compiler and run on the CPU: docs/cuda.md. SANITIZE="address;undefined" or thread.
+SANITIZE ?=
+CUDA_HOST_BUILD = build/cuda_host$(if $(SANITIZE),_$(firstword $(subst ;, ,$(SANITIZE))))
+cuda-host-test: $(VENV)/.tools
+	$(CMAKE) -S tests/cuda_host -B $(CUDA_HOST_BUILD) -G Ninja -DFS_EMU_SANITIZE="$(SANITIZE)" >/dev/null
+	$(CMAKE) --build $(CUDA_HOST_BUILD)
+	ASAN_OPTIONS=detect_leaks=0 $(BIN)/ctest --test-dir $(CUDA_HOST_BUILD) --output-on-failure
 
 # Python is not built with sanitizers, so their runtime is loaded first; leaks are Python's own and not reported.
 asan: $(VENV)/.extras

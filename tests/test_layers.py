@@ -20,7 +20,7 @@ LAYERS = {
     "ops": ["base", "math", "tensor", "cpu", "engine"],
     "replay": ["base", "math", "tensor", "cpu", "engine", "ops"],
     "bind": ["base", "math", "tensor", "cpu", "engine", "ops", "replay"],
-    "cuda": ["base", "math", "tensor"],
+    "cuda": ["base", "math", "tensor", "runtime", "device"],  # the last two are cuda's own folders
 }
 MAX_LINES = 700
 SUFFIXES = {".h", ".cpp", ".inc", ".def", ".cu", ".cuh", ".py"}

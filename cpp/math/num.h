@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/host_device.h"
+
 // Functions of math/ run on host and device. FS_FN: such a function that must disappear into its caller.
 #if defined(__CUDACC__)
-#define FS_HD __host__ __device__
 #define FS_FN FS_HD __forceinline__
 #else
-#define FS_HD
 #define FS_FN [[gnu::always_inline]] inline
 #endif
 

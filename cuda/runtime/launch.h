@@ -1,43 +1,88 @@
-// FS_LAUNCH: the one way a kernel is started.
+// FS_LAUNCH: the one way a kernel is started; FS_SHARED and FS_DYN_SMEM: its shared memory. For nvcc and for the
+// emulation.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
-#include "runtime/stream.h"
-
 #if defined(FS_CUDA_EMU)
-// A plain loop over threads, for kernels without barriers.
-namespace fireseed::cuda_emu {
-struct Index { unsigned x, y, z; };
-inline thread_local Index thread_index, block_index, block_size, grid_size;
-template <class K, class... A>
-void launch(K kernel, dim3 grid, dim3 block, cudaStream_t, const A&... args) {
-  block_size = {block.x, block.y, block.z};
-  grid_size = {grid.x, grid.y, grid.z};
-  for (unsigned b = 0; b < grid.x; ++b)
-    for (unsigned t = 0; t < block.x; ++t) {
-      block_index = {b, 0, 0};
-      thread_index = {t, 0, 0};
-      kernel(args...);
-    }
-}
-}  // namespace fireseed::cuda_emu
-#undef __global__
-#undef __device__
-#undef __host__
-#undef __launch_bounds__
-#define __global__
-#define __device__
-#define __host__
-#define __launch_bounds__(...)
-#define threadIdx (::fireseed::cuda_emu::thread_index)
-#define blockIdx (::fireseed::cuda_emu::block_index)
-#define blockDim (::fireseed::cuda_emu::block_size)
-#define gridDim (::fireseed::cuda_emu::grid_size)
-#define FS_LAUNCH(kernel, grid, block, smem, stream, ...) \
-  ::fireseed::cuda_emu::launch(kernel, dim3(grid), dim3(block), stream, __VA_ARGS__)
+#include <cuda_emu.h>
 #else
-#define FS_UNPAREN_(...) __VA_ARGS__
-#define FS_UNPAREN(x) FS_UNPAREN_ x
-#define FS_LAUNCH(kernel, grid, block, smem, stream, ...) (kernel)<<<(grid), (block), (smem), (stream)>>>(__VA_ARGS__)
+#include <cuda_runtime.h>
+
+#include <type_traits>
+#include <utility>
 #endif
+
+#include <cstdlib>
+
+#include "base/error.h"
+
+// FS_LAUNCH(kernel, grid, block, shared_bytes, stream, args...). Templates in parentheses: FS_LAUNCH((k<T, 256>), …).
+// A grid without blocks launches nothing. Throws Error where the launch is refused, and with FIRESEED_CUDA_SYNC=1
+// where the kernel fails.
+#define FS_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
+  ::fireseed::cuda::launch(#kernel, kernel, grid, block, shared_bytes, stream __VA_OPT__(, ) __VA_ARGS__)
+
+// FS_SHARED(float, tile, [32][33]): an array in shared memory. FS_DYN_SMEM(float, buffer): the launch's dynamic
+// shared memory as a float*, 1024-byte aligned; one a kernel.
+#if defined(FS_CUDA_EMU)
+#define FS_SHARED(type, name, dims) auto& name = ::fireseed::cuda_emu::shared<type dims>([] {})
+#define FS_DYN_SMEM(type, name) type* const name = static_cast<type*>(::fireseed::cuda_emu::dynamic_shared())
+#else
+#define FS_SHARED(type, name, dims) __shared__ type name dims
+#define FS_DYN_SMEM(type, name)                                   \
+  extern __shared__ __align__(1024) unsigned char fs_dyn_smem_[]; \
+  type* const name = reinterpret_cast<type*>(fs_dyn_smem_)
+#endif
+
+namespace fireseed::cuda {
+
+namespace launching {
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void launch_failed(cudaError_t code, const char* kernel, dim3 grid,
+                                                                 dim3 block, size_t shared_bytes) {
+  cudaGetLastError();  // clears it, unless it is sticky
+  fail(ErrorKind::kRuntime, "CUDA error in ", kernel, " (grid ", grid.x, " x ", grid.y, " x ", grid.z, ", block ",
+       block.x, " x ", block.y, " x ", block.z, ", ", shared_bytes,
+       " bytes of shared memory): ", cudaGetErrorString(code), " (", cudaGetErrorName(code), ")");
+}
+
+// FIRESEED_CUDA_SYNC=1: every kernel is waited for at its launch.
+inline bool sync_launches() {
+  static const bool on = [] {
+    const char* s = std::getenv("FIRESEED_CUDA_SYNC");
+    return s && *s && *s != '0';
+  }();
+  return on;
+}
+
+inline cudaError_t wait_for_launch(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  if (const cudaError_t e = cudaStreamIsCapturing(stream, &status); e != cudaSuccess) return e;
+  return status == cudaStreamCaptureStatusNone ? cudaStreamSynchronize(stream) : cudaSuccess;
+}
+
+}  // namespace launching
+
+inline constexpr size_t kPlainSharedBytes = 48 * 1024;  // more needs the kernel's consent
+
+template <class... P, class... A>
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+            A&&... args) {
+  static_assert(sizeof...(P) == sizeof...(A), "FS_LAUNCH: the number of arguments is not the kernel's");
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  cudaError_t e = cudaSuccess;
+  if (shared_bytes > kPlainSharedBytes)
+    e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+  if (e == cudaSuccess) {
+#if defined(FS_CUDA_EMU)
+    e = cuda_emu::launch_kernel(name, kernel, grid, block, shared_bytes, stream, std::forward<A>(args)...);
+    if (e == cudaSuccess) e = cudaPeekAtLastError();
+#else
+    kernel<<<grid, block, shared_bytes, stream>>>(static_cast<std::decay_t<P>>(args)...);
+    e = cudaPeekAtLastError();
+#endif
+  }
+  if (e == cudaSuccess && launching::sync_launches()) e = launching::wait_for_launch(stream);
+  if (__builtin_expect(e != cudaSuccess, false)) launching::launch_failed(e, name, grid, block, shared_bytes);
+}
+
+}  // namespace fireseed::cuda

@@ -1,0 +1,132 @@
+// What tests of kernels share: device arrays, views, seeds, and where the emulation runs.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine.h"
+#include "runtime/launch.h"
+#include "tensor/view.h"
+
+namespace fireseed::cuda_emu {
+
+// An array in device memory: exact size, 256-byte aligned, NaN where nothing was written.
+template <class T>
+class DeviceArray {
+ public:
+  explicit DeviceArray(size_t n) : n_(n) { EXPECT_EQ(cudaMalloc(&p_, n * sizeof(T)), cudaSuccess); }
+  explicit DeviceArray(const std::vector<T>& v) : DeviceArray(v.size()) {
+    EXPECT_EQ(cudaMemcpy(p_, v.data(), v.size() * sizeof(T), cudaMemcpyHostToDevice), cudaSuccess);
+  }
+  ~DeviceArray() { cudaFree(p_); }
+  DeviceArray(const DeviceArray&) = delete;
+  DeviceArray& operator=(const DeviceArray&) = delete;
+  T* data() const { return p_; }
+  size_t size() const { return n_; }
+  void fill_nan() const { cudaMemset(p_, 0xFF, n_ * sizeof(T)); }
+  std::vector<T> host() const {
+    std::vector<T> v(n_);
+    EXPECT_EQ(cudaMemcpy(v.data(), p_, n_ * sizeof(T), cudaMemcpyDeviceToHost), cudaSuccess);
+    return v;
+  }
+
+ private:
+  T* p_ = nullptr;
+  size_t n_;
+};
+
+// A view with its own sizes and strides.
+struct OwnedView {
+  Dims sizes, strides;
+  TensorView view;
+  OwnedView(void* data, DType dtype, Dims sizes_, Dims strides_) : sizes(sizes_), strides(strides_) {
+    view.data = data;
+    view.dtype = dtype;
+    view.ndim = static_cast<int32_t>(sizes.n);
+    view.numel = numel_of(sizes);
+    view.contiguous = strides == contiguous_strides(sizes);
+    view.sizes = sizes.d;
+    view.strides = strides.d;
+  }
+  OwnedView(void* data, DType dtype, Dims sizes_) : OwnedView(data, dtype, sizes_, contiguous_strides(sizes_)) {}
+  OwnedView(const OwnedView& o) : OwnedView(o.view.data, o.view.dtype, o.sizes, o.strides) {}
+};
+template <class T>
+OwnedView view_of(const DeviceArray<T>& a, Dims sizes) {
+  return OwnedView(a.data(), dtype_of<T>::value, sizes);
+}
+
+// Calls a kernel of cuda/kernels/ as the engine does.
+inline void call(Kernel kernel, std::initializer_list<OwnedView> out, std::initializer_list<OwnedView> in,
+                 const void* attrs = nullptr) {
+  std::vector<TensorView> o, i;
+  for (const OwnedView& v : out) o.push_back(v.view);
+  for (const OwnedView& v : in) i.push_back(v.view);
+  kernel(KernelArgs{i.data(), o.data(), static_cast<int32_t>(i.size()), static_cast<int32_t>(o.size()), attrs});
+}
+
+// Numbers as float64, and random ones (the same in every run) around 0, rounded to T.
+template <class T>
+double to_double(T x) {
+  if constexpr (is_half(dtype_of<T>::value)) return static_cast<float>(x);
+  else return static_cast<double>(x);
+}
+template <class T>
+std::vector<double> to_double(const std::vector<T>& v) {
+  std::vector<double> r;
+  for (T x : v) r.push_back(to_double(x));
+  return r;
+}
+template <class T>
+std::vector<T> random_values(int64_t n, double spread, unsigned seed = 1) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<double> normal(0.0, spread);
+  std::vector<T> v;
+  for (int64_t i = 0; i < n; ++i) {
+    if constexpr (is_half(dtype_of<T>::value)) v.push_back(T(static_cast<float>(normal(generator))));
+    else v.push_back(static_cast<T>(normal(generator)));
+  }
+  return v;
+}
+// |got - expected| <= tolerance * max(1, |expected|) everywhere; NaN where NaN is expected.
+template <class T>
+void expect_near(const DeviceArray<T>& got, const std::vector<double>& expected, double tolerance) {
+  const std::vector<T> v = got.host();
+  ASSERT_EQ(v.size(), expected.size());
+  int reported = 0;
+  for (size_t i = 0; i < v.size() && reported < 5; ++i) {
+    const double x = to_double(v[i]), e = expected[i];
+    if (std::isnan(e) ? std::isnan(x) : x == e || std::fabs(x - e) <= tolerance * std::max(1.0, std::fabs(e)))
+      continue;
+    ADD_FAILURE() << "element " << i << ": got " << x << ", expected " << e;
+    ++reported;
+  }
+}
+
+// Runs f in the fixed order and in three random ones.
+template <class F>
+void for_each_seed(F f) {
+  for (uint64_t s : {0, 1, 2, 3}) {
+    SCOPED_TRACE("seed " + std::to_string(s));
+    set_seed(s);
+    f();
+  }
+  set_seed(0);
+}
+
+// The report of a kernel that must not survive; empty where it did.
+template <class F>
+std::string failure_of(F f) {
+  try {
+    f();
+  } catch (const Error& e) { return e.what(); }
+  return "";
+}
+
+}  // namespace fireseed::cuda_emu
