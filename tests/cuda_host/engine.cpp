@@ -78,7 +78,7 @@ struct Engine {
   void *start_clock = nullptr, *end_clock = nullptr;
   // always
   Fiber main;
-  std::vector<Fiber*> free_fibers;
+  std::vector<Fiber*> free_fibers, retired_fibers;
   bool failed = false;
   std::string report;
   uint64_t seed = 0, state = 0;
@@ -165,7 +165,6 @@ void land_async(Engine& e) {
   auto work = std::move(e.async[i]);
   e.async.erase(e.async.begin() + static_cast<std::ptrdiff_t>(i));
   ++e.progress;
-  EngineWork engine_work;
   work();
 }
 
@@ -222,17 +221,19 @@ void enter(Engine& e, int t) {
   threadIdx = thread.index;
 }
 
-// Runs somebody else. `self` is null where the running fiber has no thread left.
+// Runs somebody else. `final`: the running fiber has no thread left and is free for another.
 void run_other(Engine& e, Fiber& self, bool final) {
   const int t = pick(e);
-  if (t < 0) {
-    switch_fiber(self, e.main, final);
-    return;
+  Fiber* to = &e.main;
+  if (t >= 0) {
+    enter(e, t);
+    Thread& thread = e.threads[static_cast<size_t>(t)];
+    if (!thread.fiber) thread.fiber = take_fiber(e);
+    to = thread.fiber;
   }
-  enter(e, t);
-  Thread& thread = e.threads[static_cast<size_t>(t)];
-  if (!thread.fiber) thread.fiber = take_fiber(e);
-  if (thread.fiber != &self) switch_fiber(self, *thread.fiber, final);
+  // To ThreadSanitizer a fiber is one thread: its stack serves no other in the block.
+  if (final) (fibers_are_identities() ? e.retired_fibers : e.free_fibers).push_back(&self);
+  if (to != &self) switch_fiber(self, *to, final);
 }
 
 // The running thread waits; returns when somebody made it ready and it was picked.
@@ -252,9 +253,12 @@ void make_ready(Engine& e, int t) {
 
 void fiber_main() {
   Engine& e = engine();
+  begin_engine_work();
   for (;;) {
     order_acquire(e.start_clock);
+    end_engine_work();
     (*e.body)();
+    begin_engine_work();
     order_release(e.end_clock);
     Thread& t = e.threads[static_cast<size_t>(e.current)];
     Fiber* self = t.fiber;
@@ -264,26 +268,14 @@ void fiber_main() {
     t.async = nullptr;
     ++e.done;
     ++e.progress;
-    if (!fibers_are_identities()) {
-      // Hand the fiber on where the next thread is a new one.
-      const int next = pick(e);
-      if (next >= 0) {
-        enter(e, next);
-        Thread& other = e.threads[static_cast<size_t>(next)];
-        if (!other.fiber) {
-          other.fiber = self;
-          continue;
-        }
-        e.free_fibers.push_back(self);
-        switch_fiber(*self, *other.fiber, true);
-      } else {
-        e.free_fibers.push_back(self);
-        switch_fiber(*self, e.main, true);
-      }
-    } else {
-      e.free_fibers.push_back(self);
-      run_other(e, *self, true);
+    // Go on with a new thread where there is one: no switch. (Under ThreadSanitizer a fiber is one thread.)
+    if (!fibers_are_identities() && !e.failed && e.next_new < e.num && e.ready.empty() && e.async.empty()) {
+      const int next = e.start_order[static_cast<size_t>(e.next_new++)];
+      enter(e, next);
+      e.threads[static_cast<size_t>(next)].fiber = self;
+      continue;
     }
+    run_other(e, *self, true);
     __builtin_trap();  // a finished fiber is reset before it runs again
   }
 }
@@ -300,11 +292,16 @@ Fiber* take_fiber(Engine& e) {
 
 void free_block(Engine& e) {
   for (Thread& t : e.threads) {
-    if (t.fiber) e.free_fibers.push_back(t.fiber);  // a failed kernel's: forgotten where they stand
+    if (t.fiber) {  // a failed kernel's: forgotten where they stand
+      t.fiber->abandoned = true;
+      e.free_fibers.push_back(t.fiber);
+    }
     if (t.async) destroy_thread_async(t.async);
     t.fiber = nullptr;
     t.async = nullptr;
   }
+  e.free_fibers.insert(e.free_fibers.end(), e.retired_fibers.begin(), e.retired_fibers.end());
+  e.retired_fibers.clear();
   for (SharedObject& s : e.shared) std::free(s.memory);
   e.shared.clear();
   std::free(e.dynamic);
@@ -378,6 +375,7 @@ uint32_t existing_lanes(const Engine& e, int warp) {
 bool run_kernel(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
   Engine& e = engine();
   std::lock_guard lock(e.mutex);
+  const EngineWork work;
   e.name = name;
   e.body = &body;
   e.grid = grid;
@@ -489,13 +487,12 @@ bool arrive(Engine& e, int id, int count, bool predicate, Where where, bool wait
 
 int barrier(int id, int count, bool predicate, const char* what, Where where) {
   Engine& e = engine();
-  begin_engine_work();
+  const EngineWork work;
   const bool last = arrive(e, id, count, predicate, where, true);
   void* clock = e.barriers[id].clock;
   int result = e.barriers[id].holding;
-  end_engine_work();
+  const int self = e.current;
   if (!last) {
-    const int self = e.current;
     suspend(e, State::kBarrier, what, where);
     result = e.threads[static_cast<size_t>(self)].barrier_result;
   }
@@ -512,8 +509,8 @@ void barrier_arrive(int id, int count, Where where) {
 void warp_collective(const char* what, uint32_t mask, void* operand, Compute compute, bool orders_memory,
                      Where where) {
   Engine& e = engine();
+  const EngineWork work;
   const int self = e.current, warp = self / kWarp, lane = self % kWarp;
-  begin_engine_work();
   mask &= existing_lanes(e, warp);
   if (!(mask >> lane & 1))
     fail(std::string(what) + ": lane " + std::to_string(lane) + " is not in its own mask", where);
@@ -551,7 +548,6 @@ void warp_collective(const char* what, uint32_t mask, void* operand, Compute com
     for (int l = 0; l < kWarp; ++l)
       if ((mask >> l & 1) && l != lane) make_ready(e, warp * kWarp + l);
   }
-  end_engine_work();
   if (!last) suspend(e, State::kWarp, what, where);
   if (clock) order_acquire(clock);
 }
@@ -567,10 +563,14 @@ void fence() {
 
 void poll(const char* what, Where where) {
   Engine& e = engine();
+  const EngineWork work;
   e.polling.push_back(e.current);
   suspend(e, State::kPoll, what, where);
 }
 void note_progress() { ++engine().progress; }
-void post_async(std::function<void()> work) { engine().async.push_back(std::move(work)); }
+void post_async(std::function<void()> work) {
+  const EngineWork engine_work;
+  engine().async.push_back(std::move(work));
+}
 
 }  // namespace fireseed::cuda_emu

@@ -123,9 +123,10 @@ void Fiber::reset() {
   fake_stack = nullptr;
 #endif
 #if defined(FS_EMU_TSAN)
-  if (tsan) __tsan_destroy_fiber(tsan);
-  tsan = __tsan_create_fiber(0);
+  // Made anew only where it must be, as it takes milliseconds; one that is ignoring accesses may not be destroyed.
+  if (!tsan || abandoned) tsan = __tsan_create_fiber(0);
 #endif
+  abandoned = false;
 #if defined(__x86_64__)
   auto top = reinterpret_cast<uintptr_t*>(stack + size);
   *--top = 0;  // first_call starts with rsp = 8 mod 16, as after a call
@@ -157,6 +158,7 @@ void adopt_thread([[maybe_unused]] Fiber& main) {
 void switch_fiber(Fiber& from, Fiber& to, [[maybe_unused]] bool final) {
   previous = &from;
   starting = &to;
+  if (final) end_engine_work();
 #if defined(FS_EMU_TSAN)
   __tsan_switch_to_fiber(to.tsan, 1);  // 1: the switch itself orders nothing
 #endif

@@ -12,6 +12,7 @@ struct Fiber {
   void* fake_stack = nullptr;  // AddressSanitizer's
   void* tsan = nullptr;        // ThreadSanitizer's identity
   void* context = nullptr;     // ucontext_t, where the processor has no switch of its own here
+  bool abandoned = false;      // left in the middle of something
   void (*entry)() = nullptr;
 
   // A new stack whose first switch_to calls entry, which never returns.
