@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cpu/pointwise.h"
-#include "math/functor.h"
+#include "math/functor_traits.h"
 
 namespace fireseed::cpu::FS_ISA {
 
@@ -107,9 +107,6 @@ struct GradXCall {
 };
 
 // ---- kernels -----------------------------------------------------------------------------------------------
-
-// Functors whose formula holds for integers too.
-template <class F> inline constexpr bool kOnIntegers = false;
 
 // float32, float64 and, by conversion, the halves.
 template <int kIn, class Call, class F>

@@ -1,41 +1,5 @@
-// Which functors hold for integers as well as for floats.
+// What pointwise kernels need of the functors: the formulas, and which of them hold for integers.
 #pragma once
 
 #include "cpu/pointwise_core.h"
-#include "math/functors.h"
-
-namespace fireseed::cpu::FS_ISA {
-
-template <> inline constexpr bool kOnIntegers<Neg> = true;
-template <> inline constexpr bool kOnIntegers<Abs> = true;
-template <> inline constexpr bool kOnIntegers<Sign> = true;
-template <> inline constexpr bool kOnIntegers<Square> = true;
-template <> inline constexpr bool kOnIntegers<AddScalar> = true;
-template <> inline constexpr bool kOnIntegers<RsubScalar> = true;
-template <> inline constexpr bool kOnIntegers<MulScalar> = true;
-template <> inline constexpr bool kOnIntegers<Clamp> = true;
-template <> inline constexpr bool kOnIntegers<Relu> = true;
-template <> inline constexpr bool kOnIntegers<Hardtanh> = true;
-template <> inline constexpr bool kOnIntegers<Threshold> = true;
-template <> inline constexpr bool kOnIntegers<Add> = true;
-template <> inline constexpr bool kOnIntegers<Sub> = true;
-template <> inline constexpr bool kOnIntegers<Mul> = true;
-template <> inline constexpr bool kOnIntegers<Maximum> = true;
-template <> inline constexpr bool kOnIntegers<Minimum> = true;
-template <> inline constexpr bool kOnIntegers<Fmax> = true;
-template <> inline constexpr bool kOnIntegers<Fmin> = true;
-template <> inline constexpr bool kOnIntegers<Heaviside> = true;
-template <> inline constexpr bool kOnIntegers<Addcmul> = true;
-template <> inline constexpr bool kOnIntegers<ClampTensor> = true;
-template <> inline constexpr bool kOnIntegers<Eq> = true;
-template <> inline constexpr bool kOnIntegers<Ne> = true;
-template <> inline constexpr bool kOnIntegers<Lt> = true;
-template <> inline constexpr bool kOnIntegers<Le> = true;
-template <> inline constexpr bool kOnIntegers<Gt> = true;
-template <> inline constexpr bool kOnIntegers<Ge> = true;
-template <> inline constexpr bool kOnIntegers<LogicalAnd> = true;
-template <> inline constexpr bool kOnIntegers<LogicalOr> = true;
-template <> inline constexpr bool kOnIntegers<LogicalXor> = true;
-template <> inline constexpr bool kOnIntegers<LogicalNot> = true;
-
-}  // namespace fireseed::cpu::FS_ISA
+#include "math/functor_traits.h"

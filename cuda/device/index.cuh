@@ -75,6 +75,7 @@ class Geometry {
   explicit Geometry(const TensorView* const (&views)[kOperands]) {
     const TensorView& first = *views[0];
     numel_ = first.numel;
+    for (int k = 0; k < kOperands; ++k) data_[k] = static_cast<char*>(views[k]->data);
     for (int i = first.ndim - 1; i >= 0; --i) {
       const int64_t n = first.sizes[i];
       if (n == 1) continue;
@@ -94,6 +95,8 @@ class Geometry {
   int ndim() const { return ndim_; }
   int64_t size(int i) const { return size_[i]; }  // 0: innermost
   int64_t stride(int k, int i) const { return stride_[k][i]; }
+  // The operand's first element.
+  char* data(int k) const { return data_[k]; }
   // Operand k is read from end to end.
   bool is_flat(int k) const { return ndim_ == 0 || (ndim_ == 1 && stride_[k][0] == 1); }
   // Operand k is one value.
@@ -108,20 +111,41 @@ class Geometry {
     }
     return true;
   }
+  // Of groups of `vec` elements, neighbours along the innermost dimension. Offsets stay those of elements.
   template <class I>
-  StridedIndex<kOperands, I> index() const {
+  StridedIndex<kOperands, I> index(int64_t vec = 1) const {
     StridedIndex<kOperands, I> r;
     r.ndim = ndim_;
     for (int i = 0; i < ndim_; ++i) {
-      r.size[i] = Divider<I>(size_[i]);
-      for (int k = 0; k < kOperands; ++k) r.stride[k][i] = static_cast<I>(stride_[k][i]);
+      const int64_t step = i == 0 ? vec : 1;
+      r.size[i] = Divider<I>(i == 0 && size_[0] < vec ? 1 : size_[i] / step);
+      for (int k = 0; k < kOperands; ++k) r.stride[k][i] = static_cast<I>(stride_[k][i] * step);
     }
     return r;
+  }
+  // Calls f(part) for parts of at most 2^30 elements whose offsets fit in 31 bits; usually for the whole.
+  // bytes[k]: size of operand k's elements.
+  template <class F>
+  void in_parts(const int64_t (&bytes)[kOperands], const F& f) const {
+    if (numel_ <= (int64_t{1} << 30) && fits_int32()) return f(*this);
+    int d = ndim_ - 1;
+    for (int i = 0; i < ndim_; ++i)
+      if (size_[i] > size_[d]) d = i;
+    const int64_t half = size_[d] / 2 >= 4096 ? size_[d] / 8192 * 4096 : size_[d] / 2;  // keeps vectors aligned
+    Geometry a = *this, b = *this;
+    a.size_[d] = half;
+    b.size_[d] -= half;
+    a.numel_ = numel_ / size_[d] * half;
+    b.numel_ = numel_ - a.numel_;
+    for (int k = 0; k < kOperands; ++k) b.data_[k] += half * stride_[k][d] * bytes[k];
+    a.in_parts(bytes, f);
+    b.in_parts(bytes, f);
   }
 
  private:
   int ndim_ = 0;
   int64_t numel_ = 0;
+  char* data_[kOperands] = {};
   int64_t size_[kMaxRank] = {};
   int64_t stride_[kOperands][kMaxRank] = {};
 };

@@ -24,6 +24,13 @@ inline constexpr C kInfinity = static_cast<C>(__builtin_inf());
 
 inline bool aligned_for(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
+template <class H>
+__device__ __forceinline__ H half_bits(uint16_t bits) {
+  H h;
+  h.bits = bits;
+  return h;
+}
+
 // Conversions from storage to arithmetic and back; the halves by one instruction.
 template <class C, class T>
 __device__ __forceinline__ C load_as(T x) {

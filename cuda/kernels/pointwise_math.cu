@@ -1,0 +1,3 @@
+// Pointwise kernels: elementary functions (group 1 of ops.def).
+#define FS_GROUP 1
+#include "kernels/pointwise_kernels.inc"

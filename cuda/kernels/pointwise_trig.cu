@@ -1,0 +1,3 @@
+// Pointwise kernels: circular and hyperbolic functions (group 2 of ops.def).
+#define FS_GROUP 2
+#include "kernels/pointwise_kernels.inc"
