@@ -8,8 +8,9 @@
 namespace fireseed {
 inline namespace FS_MATH_NAMESPACE {
 
-// Overloads for numbers are preferred to the templates in math/ (found by argument, so order of includes is no matter).
-#define FS_DEVICE_MATH1(name)                                            \
+// Overloads for numbers are preferred to the templates in math/ (found by argument, so order of includes is no
+// matter).
+#define FS_DEVICE_MATH1(name)                                                \
   FS_FN Num<float> name(Num<float> x) { return Num<float>(::name##f(x.v)); } \
   FS_FN Num<double> name(Num<double> x) { return Num<double>(::name(x.v)); }
 FS_DEVICE_MATH1(exp)
@@ -34,8 +35,8 @@ FS_DEVICE_MATH1(atanh)
 FS_DEVICE_MATH1(erf)
 FS_DEVICE_MATH1(erfc)
 #undef FS_DEVICE_MATH1
-#define FS_DEVICE_MATH2(name)                                                                          \
-  FS_FN Num<float> name(Num<float> x, Num<float> y) { return Num<float>(::name##f(x.v, y.v)); }        \
+#define FS_DEVICE_MATH2(name)                                                                   \
+  FS_FN Num<float> name(Num<float> x, Num<float> y) { return Num<float>(::name##f(x.v, y.v)); } \
   FS_FN Num<double> name(Num<double> x, Num<double> y) { return Num<double>(::name(x.v, y.v)); }
 FS_DEVICE_MATH2(pow)
 FS_DEVICE_MATH2(atan2)

@@ -11,11 +11,11 @@ namespace fireseed::cuda {
 
 // Note [Pointwise kernels]
 // Two kinds of kernels share the work, so that 200 formulas stay small as machine code for five architectures.
-// Formulas of the hot path (kInVectors) have kernels of their own, for float and for 16-bit storage, which move vectors
-// of 16 bytes: all operands lie alike, with an innermost step of 1 or one value for a row.
-// Everything else goes through one kernel a file (group of ops.def) and arithmetic type (float, double, int64), which
-// picks the formula by number at run time and takes any strides, element by element. Integers of fewer bits wrap around
-// when they are stored, so int64 serves all of them.
+// Formulas of the hot path (kInVectors) have kernels of their own, for float and for 16-bit storage, which move
+// vectors of 16 bytes: all operands lie alike, with an innermost step of 1 or one value for a row. Everything else
+// goes through one kernel a file (group of ops.def) and arithmetic type (float, double, int64), which picks the
+// formula by number at run time and takes any strides, element by element. Integers of fewer bits wrap around when
+// they are stored, so int64 serves all of them.
 
 // ---- the calls of a functor --------------------------------------------------------------------------------
 
@@ -129,8 +129,8 @@ struct AnyIntMemory {
 // under way.
 template <class F> inline constexpr int kInVectors = 0;
 template <class F> inline constexpr int kVectorUnroll = 1;
-#define FS_HOT(F, types, unroll)                             \
-  template <> inline constexpr int kInVectors<F> = types;    \
+#define FS_HOT(F, types, unroll)                          \
+  template <> inline constexpr int kInVectors<F> = types; \
   template <> inline constexpr int kVectorUnroll<F> = unroll;
 FS_HOT(Relu, 2, 2)
 FS_HOT(Neg, 2, 2)
@@ -189,8 +189,8 @@ struct PointwiseArgs {
   void* out;
   const void* in[kIn];
   StridedIndex<kIn + 1, int32_t> index;
-  int32_t n;     // elements, or vectors
-  int32_t tail;  // elements behind the last vector
+  int32_t n;            // elements, or vectors
+  int32_t tail;         // elements behind the last vector
   bool row_value[kIn];  // the operand is one value along the innermost dimension
 };
 
@@ -277,7 +277,9 @@ ItemList<Items..., More...> operator+(ItemList<Items...>, ItemList<More...>);
 template <int kAt, class First, class... Rest>
 struct ItemAt : ItemAt<kAt - 1, Rest...> {};
 template <class First, class... Rest>
-struct ItemAt<0, First, Rest...> { using type = First; };
+struct ItemAt<0, First, Rest...> {
+  using type = First;
+};
 template <int kAt, class... Items>
 typename ItemAt<kAt, Items...>::type item_at(ItemList<Items...>);
 template <class Wanted, class... Items>
@@ -308,8 +310,7 @@ template <class List, int kLow, int kHigh, class C, class Sink>
 __device__ __forceinline__ void call_item(int item, const FunctorBytes& bytes, const Num<C>* v, const Sink& sink) {
   if constexpr (kHigh - kLow == 1) {
     using I = decltype(item_at<kLow>(List{}));
-    if constexpr (is_real<C> || kOnIntegers<typename I::F>)
-      sink(I::Call::apply(bytes.get<typename I::F>(), v));
+    if constexpr (is_real<C> || kOnIntegers<typename I::F>) sink(I::Call::apply(bytes.get<typename I::F>(), v));
   } else {
     constexpr int kMiddle = (kLow + kHigh) / 2;
     if (item < kMiddle) call_item<List, kLow, kMiddle>(item, bytes, v, sink);

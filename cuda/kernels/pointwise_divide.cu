@@ -49,12 +49,12 @@ __device__ __forceinline__ int64_t shift_right(int64_t a, int64_t n) {
   return n < 0 || n > 63 ? (a < 0 ? -1 : 0) : a >> n;
 }
 
-#define FS_INTEGER_FORMULA(Name, function)                                  \
-  struct Name {                                                             \
-    template <class V>                                                      \
-    __device__ __forceinline__ V forward(V x, V y) const {                  \
+#define FS_INTEGER_FORMULA(Name, function)                                      \
+  struct Name {                                                                 \
+    template <class V>                                                          \
+    __device__ __forceinline__ V forward(V x, V y) const {                      \
       return V(function(static_cast<int64_t>(x.v), static_cast<int64_t>(y.v))); \
-    }                                                                       \
+    }                                                                           \
   };
 FS_INTEGER_FORMULA(IntTrunc, trunc_quotient)
 FS_INTEGER_FORMULA(IntFloor, floor_quotient)

@@ -1,7 +1,7 @@
 // Pointwise kernels: elementwise losses (group 8 of ops.def) and their gradients with respect to the prediction.
 #define FS_GROUP 8
-#define FS_MORE_ITEMS                                                                                          \
-  ItemList<Item<GradXCall, MseLoss>, Item<GradXCall, L1Loss>, Item<GradXCall, SmoothL1Loss>,                   \
+#define FS_MORE_ITEMS                                                                        \
+  ItemList<Item<GradXCall, MseLoss>, Item<GradXCall, L1Loss>, Item<GradXCall, SmoothL1Loss>, \
            Item<GradXCall, HuberLoss>, Item<GradXCall, BceLoss>, Item<GradXCall, BceWithLogitsLoss>>
 #include "kernels/pointwise_kernels.inc"
 

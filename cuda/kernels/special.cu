@@ -9,7 +9,7 @@ namespace {
 
 namespace number = ::fireseed::FS_MATH_NAMESPACE::detail;
 
-__device__ __noinline__ double special_number(SpecialFunction f, double x) {
+__device__ __attribute__((noinline)) double special_number(SpecialFunction f, double x) {
   switch (f) {
     case SpecialFunction::kAiryAi: return number::airy_ai_number(x);
     case SpecialFunction::kBesselJ0: return ::j0(x);
@@ -32,7 +32,7 @@ __device__ __noinline__ double special_number(SpecialFunction f, double x) {
   }
   return 0.0;
 }
-__device__ __noinline__ double special_number(SpecialPair f, double x, double y) {
+__device__ __attribute__((noinline)) double special_number(SpecialPair f, double x, double y) {
   switch (f) {
     case SpecialPair::kIgamma: return number::igamma_number(x, y);
     case SpecialPair::kIgammac: return number::igammac_number(x, y);
@@ -75,7 +75,8 @@ template <class T>
 __global__ void frexp_kernel(const T* x, T* mantissa, int32_t* exponent, int64_t n) {
   for (int64_t i = grid_thread(); i < n; i += grid_threads()) {
     int e;
-    mantissa[i] = store_as<T>(static_cast<compute_type<T>>(::frexp(static_cast<double>(load_as<compute_type<T>>(x[i])), &e)));
+    mantissa[i] =
+        store_as<T>(static_cast<compute_type<T>>(::frexp(static_cast<double>(load_as<compute_type<T>>(x[i])), &e)));
     exponent[i] = e;
   }
 }

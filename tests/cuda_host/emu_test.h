@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -31,9 +32,9 @@ class DeviceArray {
   size_t size() const { return n_; }
   void fill_nan() const { cudaMemset(p_, 0xFF, n_ * sizeof(T)); }
   std::vector<T> host() const {
-    std::vector<T> v(n_);
-    EXPECT_EQ(cudaMemcpy(v.data(), p_, n_ * sizeof(T), cudaMemcpyDeviceToHost), cudaSuccess);
-    return v;
+    std::unique_ptr<T[]> copy(new T[n_]);  // std::vector<bool> has no array
+    EXPECT_EQ(cudaMemcpy(copy.get(), p_, n_ * sizeof(T), cudaMemcpyDeviceToHost), cudaSuccess);
+    return std::vector<T>(copy.get(), copy.get() + n_);
   }
 
  private:

@@ -36,7 +36,7 @@ namespace fireseed::cuda_emu {
 
 namespace {
 
-constexpr size_t kTotalMemory = size_t{1} << 30;  // small, so that tests can run out of it
+constexpr size_t kTotalMemory = size_t{8} << 30;
 constexpr int kSharedOptin = 227 * 1024, kShared = 48 * 1024;
 
 struct Runtime {
@@ -251,7 +251,7 @@ cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   if (device != 0) return check_device(device);
   *p = {};
-  std::strcpy(p->name, "CUDA emulation (CPU)");
+  std::strcpy(p->name, "Emulated device (CPU)");
   p->totalGlobalMem = runtime().total;
   p->sharedMemPerBlock = kShared;
   p->regsPerBlock = p->regsPerMultiprocessor = 65536;
