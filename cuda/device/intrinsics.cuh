@@ -4,6 +4,13 @@
 #include "base/half.h"
 #include "runtime/launch.h"
 
+// Calls that the emulation reports by place take the caller's.
+#if defined(FS_CUDA_EMU)
+#define FS_EMU_WHERE_PARAMETER , ::fireseed::cuda_emu::Where where = ::fireseed::cuda_emu::Where::current()
+#else
+#define FS_EMU_WHERE_PARAMETER
+#endif
+
 namespace fireseed::cuda {
 
 // ---- halves ------------------------------------------------------------------------------------------------
@@ -33,6 +40,158 @@ __device__ __forceinline__ bfloat16 float_to_bfloat(float x) {
   return r;
 #else
   return bfloat16(x);
+#endif
+}
+
+// ---- asynchronous copies to shared memory (sm_80) ----------------------------------------------------------
+
+// Addresses of shared memory as instructions want them.
+__device__ __forceinline__ uint32_t shared_address(const void* p) {
+#if defined(FS_CUDA_EMU)
+  return cuda_emu::shared_address(p);
+#else
+  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+#endif
+}
+
+// kBytes (4, 8 or 16; aligned) from global to shared memory, zeros where not `valid`. The data is there after
+// cp_async_wait and, for other threads, a barrier behind it. Below sm_80 it is an ordinary copy.
+template <int kBytes>
+__device__ __forceinline__ void cp_async(void* to, const void* from, bool valid = true) {
+  static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
+#if defined(FS_CUDA_EMU)
+  cuda_emu::cp_async(to, from, kBytes, valid);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  const int n = valid ? kBytes : 0;
+  if constexpr (kBytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(n)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)), "l"(from), "n"(kBytes),
+                 "r"(n)
+                 : "memory");
+#else
+  for (int i = 0; i < kBytes / 4; ++i)
+    static_cast<uint32_t*>(to)[i] = valid ? static_cast<const uint32_t*>(from)[i] : 0u;
+#endif
+}
+// Closes the group of this thread's copies since the last one.
+__device__ __forceinline__ void cp_async_commit() {
+#if defined(FS_CUDA_EMU)
+  cuda_emu::cp_async_commit();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// Waits until at most kPending of this thread's groups are under way.
+template <int kPending>
+__device__ __forceinline__ void cp_async_wait() {
+#if defined(FS_CUDA_EMU)
+  cuda_emu::cp_async_wait(kPending);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+#endif
+}
+
+// ---- matrix fragments and products of a warp ---------------------------------------------------------------
+
+// Four 8 x 8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8 (16 bytes, aligned).
+// r[m] gets elements 2 (l % 4) and the next of row l / 4 of matrix m; kTranspose: of column l / 4.
+template <bool kTranspose = false>
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row FS_EMU_WHERE_PARAMETER) {
+#if defined(FS_CUDA_EMU)
+  cuda_emu::ldmatrix_x4(r, row, kTranspose, where);
+#else
+  if constexpr (kTranspose)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+#endif
+}
+
+// d += a b for a: 16 x 16 (row-major), b: 16 x 8 (column-major), d: 16 x 8 in float. With g = lane / 4, t = lane % 4:
+// a[0]: row g, columns 2t, 2t+1; a[1]: row g+8; a[2], a[3]: columns 2t+8, 2t+9 of the same rows; b[0]: rows 2t, 2t+1
+// of column g, b[1]: rows 2t+8, 2t+9; d[0], d[1]: row g, columns 2t, 2t+1; d[2], d[3]: row g+8. (PTX, mma.m16n8k16)
+__device__ __forceinline__ void mma_16816(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                          bfloat16 FS_EMU_WHERE_PARAMETER) {
+#if defined(FS_CUDA_EMU)
+  cuda_emu::mma_16816(d, a, b, true, where);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, "
+      "%2, "
+      "%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  __trap();
+#endif
+}
+__device__ __forceinline__ void mma_16816(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                          float16 FS_EMU_WHERE_PARAMETER) {
+#if defined(FS_CUDA_EMU)
+  cuda_emu::mma_16816(d, a, b, false, where);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  __trap();
+#endif
+}
+// The same for 16 x 8 and 8 x 8 of tf32 (float rounded to 10 bits of mantissa): a[0]: row g, column t; a[1]: row g+8;
+// a[2], a[3]: column t+4; b[0]: row t of column g; b[1]: row t+4. (PTX, mma.m16n8k8)
+__device__ __forceinline__ void mma_1688_tf32(float (&d)[4], const uint32_t (&a)[4],
+                                              const uint32_t (&b)[2] FS_EMU_WHERE_PARAMETER) {
+#if defined(FS_CUDA_EMU)
+  cuda_emu::mma_1688_tf32(d, a, b, where);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  __trap();
+#endif
+}
+// x rounded to tf32, to nearest, ties away from zero.
+__device__ __forceinline__ uint32_t to_tf32(float x) {
+#if defined(FS_CUDA_EMU)
+  const uint32_t u = __float_as_uint(x);
+  return (u & 0x7f800000u) == 0x7f800000u ? u : (u + 0x1000u) & 0xffffe000u;
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  uint32_t r;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
+  return r;
+#else
+  return __float_as_uint(x);
+#endif
+}
+
+// ---- barriers of a part of the block -----------------------------------------------------------------------
+
+// Waits for `threads` threads (a multiple of 32) at barrier `id`, 1 to 15; arrive does not wait.
+__device__ __forceinline__ void named_barrier_sync(int id, int threads FS_EMU_WHERE_PARAMETER) {
+#if defined(FS_CUDA_EMU)
+  cuda_emu::barrier(id, threads, false, "named_barrier_sync", where);
+#else
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+#endif
+}
+__device__ __forceinline__ void named_barrier_arrive(int id, int threads FS_EMU_WHERE_PARAMETER) {
+#if defined(FS_CUDA_EMU)
+  cuda_emu::barrier_arrive(id, threads, where);
+#else
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 #endif
 }
 

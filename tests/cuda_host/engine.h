@@ -75,6 +75,18 @@ struct ThreadAsync;
 ThreadAsync*& thread_async();
 void destroy_thread_async(ThreadAsync* a);
 
+// ---- what intrinsics do (async.cpp) ------------------------------------------------------------------------
+
+// Address in the block's shared memory: the dynamic part from 0 on. Fails for other memory.
+uint32_t shared_address(const void* p);
+void* shared_pointer(uint32_t address, size_t bytes);
+void cp_async(void* to, const void* from, int bytes, bool valid);
+void cp_async_commit();
+void cp_async_wait(int pending);
+void ldmatrix_x4(uint32_t (&r)[4], const void* row, bool transpose, Where where);
+void mma_16816(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bool bfloat, Where where);
+void mma_1688_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Where where);
+
 // threads of the block, for checks in the intrinsics
 int block_threads();
 
