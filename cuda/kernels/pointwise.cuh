@@ -210,7 +210,7 @@ static __global__ void __launch_bounds__(kPointwiseThreads)
   constexpr int kUnroll = kVectorUnroll<F>;
   const int32_t first = static_cast<int32_t>(blockIdx.x * (kUnroll * kPointwiseThreads) + threadIdx.x);
   Vec<Unit, kVec> x[kUnroll][kIn];
-  int32_t to[kUnroll];
+  int32_t to[kUnroll] = {};
 #pragma unroll
   for (int u = 0; u < kUnroll; ++u) {
     const int32_t i = first + u * kPointwiseThreads;
