@@ -35,11 +35,12 @@ struct Divider<int32_t> {
   }
 };
 
-// The sizes that kOperands views share and the strides of each, innermost dimension first.
-template <int kOperands, class I>
+// The sizes that kOperands views share and the strides of each, innermost dimension first. D: of element numbers,
+// where there is more than one dimension.
+template <int kOperands, class I, class D = I>
 struct StridedIndex {
   int32_t ndim = 0;
-  Divider<I> size[kMaxRank];
+  Divider<D> size[kMaxRank];
   I stride[kOperands][kMaxRank];
 
   // Offsets, in elements, of element `linear` in row-major order.
@@ -48,10 +49,10 @@ struct StridedIndex {
     for (int k = 0; k < kOperands; ++k) offset[k] = 0;
 #pragma unroll 1
     for (int i = 0; i + 1 < ndim; ++i) {
-      const I q = size[i].divide(linear), r = linear - q * static_cast<I>(size[i].d);
+      const D n = static_cast<D>(linear), q = size[i].divide(n), r = n - q * static_cast<D>(size[i].d);
 #pragma unroll
-      for (int k = 0; k < kOperands; ++k) offset[k] += r * stride[k][i];
-      linear = q;
+      for (int k = 0; k < kOperands; ++k) offset[k] += static_cast<I>(r) * stride[k][i];
+      linear = static_cast<I>(q);
     }
     if (ndim > 0) {
 #pragma unroll
@@ -112,13 +113,13 @@ class Geometry {
     return true;
   }
   // Of groups of `vec` elements, neighbours along the innermost dimension. Offsets stay those of elements.
-  template <class I>
-  StridedIndex<kOperands, I> index(int64_t vec = 1) const {
-    StridedIndex<kOperands, I> r;
+  template <class I, class D = I>
+  StridedIndex<kOperands, I, D> index(int64_t vec = 1) const {
+    StridedIndex<kOperands, I, D> r;
     r.ndim = ndim_;
     for (int i = 0; i < ndim_; ++i) {
       const int64_t step = i == 0 ? vec : 1;
-      r.size[i] = Divider<I>(i == 0 && size_[0] < vec ? 1 : size_[i] / step);
+      r.size[i] = Divider<D>(i == 0 && size_[0] < vec ? 1 : size_[i] / step);
       for (int k = 0; k < kOperands; ++k) r.stride[k][i] = static_cast<I>(stride_[k][i] * step);
     }
     return r;

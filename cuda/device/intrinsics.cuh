@@ -54,25 +54,24 @@ __device__ __forceinline__ uint32_t shared_address(const void* p) {
 #endif
 }
 
-// kBytes (4, 8 or 16; aligned) from global to shared memory, zeros where not `valid`. The data is there after
-// cp_async_wait and, for other threads, a barrier behind it. Below sm_80 it is an ordinary copy.
+// kBytes (4, 8 or 16; aligned) from global to shared memory: the first `valid` of them, then zeros. The data is there
+// after cp_async_wait and, for other threads, a barrier behind it. Below sm_80 it is an ordinary copy.
 template <int kBytes>
-__device__ __forceinline__ void cp_async(void* to, const void* from, bool valid = true) {
+__device__ __forceinline__ void cp_async(void* to, const void* from, int valid = kBytes) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
 #if defined(FS_CUDA_EMU)
   cuda_emu::cp_async(to, from, kBytes, valid);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  const int n = valid ? kBytes : 0;
   if constexpr (kBytes == 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(n)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid)
                  : "memory");
   else
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)), "l"(from), "n"(kBytes),
-                 "r"(n)
+                 "r"(valid)
                  : "memory");
 #else
-  for (int i = 0; i < kBytes / 4; ++i)
-    static_cast<uint32_t*>(to)[i] = valid ? static_cast<const uint32_t*>(from)[i] : 0u;
+  for (int i = 0; i < kBytes; ++i)
+    static_cast<uint8_t*>(to)[i] = i < valid ? static_cast<const uint8_t*>(from)[i] : uint8_t{0};
 #endif
 }
 // Closes the group of this thread's copies since the last one.

@@ -53,8 +53,7 @@ void* shared_pointer(uint32_t address, size_t n) {
 struct Copy {
   char* to;
   const char* from;
-  int bytes;
-  bool valid;
+  int bytes, valid;
 };
 struct ThreadAsync {
   std::vector<Copy> open;
@@ -70,9 +69,9 @@ ThreadAsync& mine() {
 }
 }  // namespace
 
-void cp_async(void* to, const void* from, int bytes, bool valid) {
+void cp_async(void* to, const void* from, int bytes, int valid) {
   if (reinterpret_cast<uintptr_t>(to) % static_cast<uintptr_t>(bytes) ||
-      (valid && reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes)))
+      (valid > 0 && reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes)))
     fail("cp_async of " + std::to_string(bytes) + " bytes between misaligned addresses", Where::current());
   note_write(to, static_cast<size_t>(bytes));
   begin_engine_work();
@@ -92,11 +91,12 @@ void cp_async_wait(int pending) {
   while (a.groups.size() > static_cast<size_t>(pending)) {
     for (const Copy& c : a.groups.front()) {
       const auto n = static_cast<size_t>(c.bytes);
-      if (c.valid) note_read(c.from, n);
+      const auto valid = static_cast<size_t>(c.valid);
+      if (valid) note_read(c.from, valid);
       note_write(c.to, n);
       begin_engine_work();
-      if (c.valid) std::memcpy(c.to, c.from, n);
-      else std::memset(c.to, 0, n);
+      if (valid) std::memcpy(c.to, c.from, valid);
+      std::memset(c.to + valid, 0, n - valid);
       end_engine_work();
     }
     begin_engine_work();

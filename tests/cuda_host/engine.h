@@ -80,7 +80,7 @@ void destroy_thread_async(ThreadAsync* a);
 // Address in the block's shared memory: the dynamic part from 0 on. Fails for other memory.
 uint32_t shared_address(const void* p);
 void* shared_pointer(uint32_t address, size_t bytes);
-void cp_async(void* to, const void* from, int bytes, bool valid);
+void cp_async(void* to, const void* from, int bytes, int valid);
 void cp_async_commit();
 void cp_async_wait(int pending);
 void ldmatrix_x4(uint32_t (&r)[4], const void* row, bool transpose, Where where);

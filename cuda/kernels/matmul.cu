@@ -1,0 +1,280 @@
+// Matrix products: matmul, linear and addmm, over any batch, strides and dtype; the kernel for plain arithmetic.
+#include <algorithm>
+
+#include "kernels/gemm.cuh"
+#include "runtime/device.h"
+#include "runtime/stream.h"
+#include "tensor/attrs/matmul.h"
+
+namespace fireseed::cuda {
+namespace {
+
+__device__ __forceinline__ float multiply_add(float a, float b, float c) { return ::fmaf(a, b, c); }
+__device__ __forceinline__ double multiply_add(double a, double b, double c) { return ::fma(a, b, c); }
+// A block of 256 threads makes a tile of 16 kPer x 16 kPer, a thread kPer x kPer of it, in steps of 64 / kPer along
+// k; the next step's operands are on their way to registers while one is multiplied.
+template <class T, int kPer>
+__global__ void __launch_bounds__(256) gemm_plain(const __grid_constant__ Gemm<T> g) {
+  using C = compute_type<T>;
+  constexpr int kTile = 16 * kPer, kStep = 64 / kPer, kLoads = kTile * kStep / 256, kPad = 16 / sizeof(C);
+  FS_SHARED(C, tile_a, [kStep][kTile + kPad]);
+  FS_SHARED(C, tile_b, [kStep][kTile + kPad]);
+  const int t = static_cast<int>(threadIdx.x), tx = t % 16, ty = t / 16;
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * kTile, column0 = static_cast<int64_t>(blockIdx.x) * kTile;
+  // Row i of a thread's part: groups of four, 64 apart, so that neighbouring threads read neighbouring words.
+  const auto part = [](int i, int at) { return i / 4 * 64 + at * 4 + i % 4; };
+  for (int64_t batch = blockIdx.z; batch < g.batch; batch += gridDim.z) {
+    int64_t offset[4];
+    g.batch_index.offsets(batch, offset);
+    const T *a = g.a + offset[0], *b = g.b + offset[1], *d = g.d + offset[3];
+    C next_a[kLoads], next_b[kLoads];
+    const auto fetch = [&](int64_t k0) {
+#pragma unroll
+      for (int i = 0; i < kLoads; ++i) {
+        const int e = t + i * 256;
+        const int ak = g.a_col == 1 ? e % kStep : e / kTile, am = g.a_col == 1 ? e / kStep : e % kTile;
+        const int bk = g.b_row == 1 ? e % kStep : e / kTile, bn = g.b_row == 1 ? e / kStep : e % kTile;
+        next_a[i] =
+            row0 + am < g.m && k0 + ak < g.k ? load_as<C>(a[(row0 + am) * g.a_row + (k0 + ak) * g.a_col]) : C(0);
+        next_b[i] = column0 + bn < g.n && k0 + bk < g.k
+                        ? load_as<C>(b[(k0 + bk) * g.b_row + (column0 + bn) * g.b_col])
+                        : C(0);
+      }
+    };
+    C sum[kPer][kPer];
+#pragma unroll
+    for (int i = 0; i < kPer; ++i)
+#pragma unroll
+      for (int j = 0; j < kPer; ++j) sum[i][j] = C(0);
+    if (g.k > 0) fetch(0);
+    for (int64_t k0 = 0; k0 < g.k; k0 += kStep) {
+#pragma unroll
+      for (int i = 0; i < kLoads; ++i) {
+        const int e = t + i * 256;
+        const int ak = g.a_col == 1 ? e % kStep : e / kTile, am = g.a_col == 1 ? e / kStep : e % kTile;
+        const int bk = g.b_row == 1 ? e % kStep : e / kTile, bn = g.b_row == 1 ? e / kStep : e % kTile;
+        tile_a[ak][am] = next_a[i];
+        tile_b[bk][bn] = next_b[i];
+      }
+      __syncthreads();
+      if (k0 + kStep < g.k) fetch(k0 + kStep);
+#pragma unroll(8)
+      for (int k = 0; k < kStep; ++k) {
+        C x[kPer], y[kPer];
+#pragma unroll
+        for (int i = 0; i < kPer; ++i) {
+          x[i] = tile_a[k][part(i, ty)];
+          y[i] = tile_b[k][part(i, tx)];
+        }
+#pragma unroll
+        for (int i = 0; i < kPer; ++i)
+#pragma unroll
+          for (int j = 0; j < kPer; ++j) sum[i][j] = multiply_add(x[i], y[j], sum[i][j]);
+      }
+      __syncthreads();
+    }
+    T* c = g.c + offset[2];
+#pragma unroll
+    for (int i = 0; i < kPer; ++i) {
+      const int64_t row = row0 + part(i, ty);
+      if (row >= g.m) continue;
+#pragma unroll
+      for (int j = 0; j < kPer; ++j) {
+        const int64_t column = column0 + part(j, tx);
+        if (column < g.n) c[row * g.c_row + column * g.c_col] = gemm_result(g, sum[i][j], d, row, column);
+      }
+    }
+  }
+}
+
+template <class T, int kPer>
+void launch_plain(const Gemm<T>& g) {
+  constexpr int64_t kTile = 16 * kPer;
+  const int64_t rows = (g.m + kTile - 1) / kTile;
+  FS_CHECK(rows <= kMostBatches, "matrix product with ", g.m, " rows: at most ", kMostBatches * kTile);
+  const dim3 grid(static_cast<unsigned>((g.n + kTile - 1) / kTile), static_cast<unsigned>(rows),
+                  static_cast<unsigned>(std::min(g.batch, kMostBatches)));
+  FS_LAUNCH((gemm_plain<T, kPer>), grid, 256, 0, current_stream(), g);
+}
+
+template <class T>
+void run_floats(const Gemm<T>& g) {
+  if constexpr (is_half(dtype_of<T>::value)) {
+    if (run_mma(g)) return;
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    const int64_t large_tiles = ((g.m + 127) / 128) * ((g.n + 127) / 128) * g.batch;
+    if (large_tiles >= multiprocessors()) return launch_plain<T, 8>(g);
+  }
+  launch_plain<T, 4>(g);
+}
+
+// Integers, a thread an element; sums wrap around.
+template <class T>
+__global__ void gemm_integers(const __grid_constant__ Gemm<T> g) {
+  const int64_t count = g.batch * g.m * g.n;
+  for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
+    const int64_t column = i % g.n, row = i / g.n % g.m;
+    int64_t offset[4];
+    g.batch_index.offsets(i / g.n / g.m, offset);
+    const T *a = g.a + offset[0] + row * g.a_row, *b = g.b + offset[1] + column * g.b_col;
+    uint64_t sum = 0;
+    for (int64_t k = 0; k < g.k; ++k)
+      sum += static_cast<uint64_t>(a[k * g.a_col]) * static_cast<uint64_t>(b[k * g.b_row]);
+    uint64_t r = static_cast<uint64_t>(static_cast<int64_t>(g.alpha)) * sum;
+    if (g.beta != 0)
+      r += static_cast<uint64_t>(static_cast<int64_t>(g.beta)) *
+           static_cast<uint64_t>(g.d[offset[3] + row * g.d_row + column * g.d_col]);
+    g.c[offset[2] + row * g.c_row + column * g.c_col] = static_cast<T>(r);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void run_gemm(const Gemm<T>& g) {
+  if (g.m == 0 || g.n == 0 || g.batch == 0) return;
+  if constexpr (std::is_integral_v<T>) {
+    FS_LAUNCH((gemm_integers<T>), grid_for(g.batch * g.m * g.n, 256, 1 << 16), 256, 0, current_stream(), g);
+    return;
+  } else {
+    run_floats(g);
+  }
+}
+
+namespace {
+
+// A product of bools is refused by infer.
+template <class F>
+void dispatch_numbers(DType t, F&& f) {
+  if (is_floating(t)) return dispatch_float(t, f);
+  switch (t) {
+    case DType::kInt64: return f(TypeTag<int64_t>{});
+    case DType::kInt32: return f(TypeTag<int32_t>{});
+    case DType::kInt16: return f(TypeTag<int16_t>{});
+    case DType::kInt8: return f(TypeTag<int8_t>{});
+    default: return f(TypeTag<uint8_t>{});
+  }
+}
+
+// The batch axes of one call, merged: a, b, c, d.
+struct Batch {
+  Dims sizes, strides[4];
+  void push(int64_t n, int64_t a, int64_t b, int64_t c, int64_t d) {
+    sizes.push_back(n);
+    const int64_t step[4] = {a, b, c, d};
+    for (int k = 0; k < 4; ++k) strides[k].push_back(step[k]);
+  }
+  template <class T>
+  void put(Gemm<T>& g) const {
+    TensorView v[4];
+    const TensorView* p[4];
+    for (int k = 0; k < 4; ++k) {
+      v[k].sizes = sizes.d;
+      v[k].strides = strides[k].d;
+      v[k].ndim = static_cast<int32_t>(sizes.n);
+      v[k].numel = numel_of(sizes);
+      p[k] = &v[k];
+    }
+    const Geometry<4> geometry({p[0], p[1], p[2], p[3]});
+    g.batch = geometry.numel();
+    FS_CHECK(g.batch < (int64_t{1} << 31), "matrix product: a batch of ", g.batch, " matrices");
+    g.batch_index = geometry.template index<int64_t, int32_t>();
+  }
+};
+
+// d: what is added, of out's sizes; null for none.
+template <class T>
+Gemm<T> product_of(const TensorView& a, const TensorView& b, const TensorView& out, const TensorView* d) {
+  Gemm<T> g;
+  Batch batch;
+  const bool row = a.ndim == 1, column = b.ndim == 1;  // a vector is a matrix of one row or column, absent from out
+  if (!row && !column)
+    for (int i = 0; i < out.ndim - 2; ++i)
+      batch.push(out.size(i), a.stride(i), b.stride(i), out.stride(i), d ? d->stride(i) : 0);
+  batch.put(g);
+  g.m = row ? 1 : a.size(-2);
+  g.n = column ? 1 : b.size(-1);
+  g.k = a.size(-1);
+  g.a = a.ptr<T>();
+  g.b = b.ptr<T>();
+  g.c = out.ptr<T>();
+  g.a_row = row ? g.k : a.stride(-2);
+  g.a_col = a.stride(-1);
+  g.b_row = column ? b.stride(0) : b.stride(-2);
+  g.b_col = column ? 1 : b.stride(-1);
+  g.c_row = row ? 1 : out.stride(column ? -1 : -2);
+  g.c_col = column ? 1 : out.stride(-1);
+  if (d) {
+    g.d = d->ptr<T>();
+    g.d_row = row ? 1 : d->stride(column ? -1 : -2);
+    g.d_col = column ? 1 : d->stride(-1);
+  }
+  return g;
+}
+
+// x's leading dimensions are rows of one matrix where they merge, else a batch.
+template <class T>
+Gemm<T> linear_of(const TensorView& x, const TensorView& weight, const TensorView& out, const TensorView* bias) {
+  Gemm<T> g;
+  g.n = weight.size(0);
+  g.k = weight.size(1);
+  g.a = x.ptr<T>();
+  g.b = weight.ptr<T>();
+  g.c = out.ptr<T>();
+  g.a_col = x.stride(-1);
+  g.b_row = weight.stride(1);
+  g.b_col = weight.stride(0);
+  g.c_col = out.stride(-1);
+  int i = x.ndim - 2;
+  if (i >= 0) {
+    g.m = x.size(i);
+    g.a_row = x.stride(i);
+    g.c_row = out.stride(i);
+    for (--i; i >= 0 && (x.size(i) == 1 || (x.stride(i) == g.a_row * g.m && out.stride(i) == g.c_row * g.m)); --i)
+      g.m *= x.size(i);
+  }
+  Batch batch;
+  for (int j = 0; j <= i; ++j) batch.push(x.size(j), x.stride(j), 0, out.stride(j), 0);
+  batch.put(g);
+  if (bias) {
+    g.d = bias->ptr<T>();
+    g.d_col = bias->stride(0);
+    g.beta = 1;
+  }
+  return g;
+}
+
+}  // namespace
+
+// in: a (batch..., m, k), b (batch..., k, n) of one dtype; out (batch..., m, n). Without batch, a may be (k) and b
+// (k): out then lacks m or n.
+void matmul(const KernelArgs& args) {
+  dispatch_numbers(args.out[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    run_gemm(product_of<T>(args.in[0], args.in[1], args.out[0], nullptr));
+  });
+}
+
+// in: x (rows..., k), weight (n, k), optional bias (n); out (rows..., n) = x weight^T + bias.
+void linear(const KernelArgs& args) {
+  dispatch_numbers(args.out[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const bool biased = args.num_in > 2 && args.in[2].defined();
+    run_gemm(linear_of<T>(args.in[0], args.in[1], args.out[0], biased ? &args.in[2] : nullptr));
+  });
+}
+
+// in: input, broadcast to out's sizes, a, b; out = beta input + alpha a b. With beta 0 the input is not read.
+void addmm(const KernelArgs& args) {
+  const auto& at = args.attrs<AddmmAttrs>();
+  dispatch_numbers(args.out[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    Gemm<T> g = product_of<T>(args.in[1], args.in[2], args.out[0], &args.in[0]);
+    g.alpha = at.alpha;
+    g.beta = at.beta;
+    run_gemm(g);
+  });
+}
+
+}  // namespace fireseed::cuda
