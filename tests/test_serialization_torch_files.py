@@ -317,3 +317,27 @@ def test_format_argument(tmp_path):
     assert back["x"].note == "kept" and back["half"].storage_offset() == 2
     back["p"].data[2] = 9
     assert back["half"][0].item() == 9
+
+
+class Scored(nn.Module):
+    """A module whose __init__ needs arguments, with a function among its attributes."""
+
+    def __init__(self, width, activation):
+        super().__init__()
+        self.linear, self.activation = nn.Linear(3, width), activation
+
+    def forward(self, x):
+        return self.activation(self.linear(x))
+
+
+def test_a_whole_module_that_safe_globals_name(tmp_path):
+    net = Scored(2, nn.functional.relu)
+    fs.save(net, tmp_path / "net.pt")
+    with pytest.raises(pickle.UnpicklingError, match="whole module"):
+        fs.load(tmp_path / "net.pt")
+    with safe_globals([Scored, nn.modules.linear.Linear, nn.functional.relu]):
+        back = fs.load(tmp_path / "net.pt")
+    x = fs.ones(1, 3)
+    assert type(back) is Scored and back(x).equal(net(x)) and back.activation is nn.functional.relu
+    with safe_globals([Scored]), pytest.raises(pickle.UnpicklingError, match="Linear"):
+        fs.load(tmp_path / "net.pt")

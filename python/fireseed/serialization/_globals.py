@@ -271,11 +271,13 @@ def add_safe_globals(safe_globals):
     for item in safe_globals:
         value, name = item if isinstance(item, tuple) else (item, f"{item.__module__}.{item.__qualname__}")
         _safe[name] = value
+        if name.startswith("fireseed."):  # files have PyTorch's names
+            _safe["torch" + name[len("fireseed"):]] = value
 
 
 def get_safe_globals():
     """The list of what :func:`add_safe_globals` allows."""
-    return list(_safe.values())
+    return list(dict.fromkeys(_safe.values()))
 
 
 def clear_safe_globals():
@@ -321,7 +323,7 @@ class Finder:
                                               "it to a dense real tensor before saving")
         found = _nn_name(module, name)
         if found is not None:
-            if not self.modules:
+            if not self.modules and not any(getattr(found, "value", found) is v for v in _safe.values()):
                 raise UnpicklingError(f"{m.path()} is a whole module or a part of one ({full}). Load the file with "
                                       "weights_only=False (no code of the file is run), or save the state_dict() only")
             return found
@@ -334,7 +336,11 @@ class Finder:
 def _allowed(full, value):
     def make(m, *args):
         return value(*args)
-    return Call(full, make, value)
+
+    def new(m, *args):
+        return value.__new__(value, *args)
+
+    return Call(full, make, value, new if isinstance(value, type) else None)
 
 
 def module_class(value):

@@ -17,12 +17,15 @@ _MARK = object()
 
 
 class Call:
-    """A name that a pickle may call: function(machine, args) -> object. `value` is what it is when not called."""
+    """A name that a pickle may call: function(machine, args) -> object. `value` is what it is when not called; `new`,
+    where it differs, makes an object of a class without its __init__.
+    """
 
-    __slots__ = ("function", "name", "value")
+    __slots__ = ("function", "name", "new", "value")
 
-    def __init__(self, name, function, value=None):
+    def __init__(self, name, function, value=None, new=None):
         self.name, self.function, self.value = name, function, self if value is None else value
+        self.new = new or function
 
     def __repr__(self):
         return f"<{self.name}, named in a file>"
@@ -115,14 +118,14 @@ class Machine:
         self.stack = self.frames.pop()
         return items
 
-    def call(self, function, args):
-        """The result of a Call; UnpicklingError for anything else."""
+    def call(self, function, args, new=False):
+        """The result of a Call (new: of its `new`); UnpicklingError for anything else."""
         if type(function) is not Call or function.function is None:
             name = function.name if type(function) is Call else type(function).__name__
             raise UnpicklingError(f"{self.path()}: the file would have to call {name}, which fireseed does not do")
         if type(args) is not tuple:
             raise ValueError("arguments that are no tuple")
-        return function.function(self, *args)
+        return (function.new if new else function.function)(self, *args)
 
     def put(self, target, key, value):
         """target[key] = value."""
@@ -284,14 +287,14 @@ def _reduce(m):
 
 def _newobj(m):
     args, kind = m.stack.pop(), m.stack.pop()
-    m.stack.append(m.call(kind, args))
+    m.stack.append(m.call(kind, args, new=True))
 
 
 def _newobj_ex(m):
     kwargs, args, kind = m.stack.pop(), m.stack.pop(), m.stack.pop()
     if kwargs:
         raise ValueError("keyword arguments")
-    m.stack.append(m.call(kind, args))
+    m.stack.append(m.call(kind, args, new=True))
 
 
 def _build(m):
