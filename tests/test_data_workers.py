@@ -321,6 +321,49 @@ def test_workers_end():
     assert threading.active_count() <= before
 
 
+def test_what_threads_share(tmp_path):
+    """Large containers and memory-mapped arrays are not copied for each worker."""
+    np = pytest.importorskip("numpy")
+
+    class Words(list):
+        pass
+
+    seen = []
+    mapped = np.memmap(tmp_path / "m", np.float32, "w+", shape=(6, 2))
+    for data in (Words("abcdef"), mapped, np.zeros((6, 2)), {i: i for i in range(6)}):
+        loader = D.DataLoader(data, num_workers=1, worker_init_fn=lambda w: seen.append(D.get_worker_info().dataset))
+        assert len(list(loader)) == 6 and seen.pop() is data
+
+    class Stubborn(Squares):
+        def __init__(self):
+            super().__init__()
+            self.inner = []
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)  # endless while it is being copied
+
+    assert len(list(D.DataLoader(Stubborn(), num_workers=2))) == 10
+
+
+def test_interrupted_message_ends_the_workers(monkeypatch):
+    from fireseed.utils.data._utils import wire
+
+    loader = D.DataLoader(Squares(), num_workers=1, worker_type="process")
+    assert len(list(loader)) == 10
+    iterator, send = iter(loader), wire.send
+
+    def interrupted(sock, data, buffers=()):
+        sock.sendall(b"half a")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(wire, "send", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(iterator)
+    monkeypatch.setattr(wire, "send", send)
+    del iterator
+    assert len(list(loader)) == 10  # with a new worker
+
+
 def test_fork_of_a_program_with_workers():
     loader = D.DataLoader(Squares(), num_workers=2)
     list(loader)

@@ -1,6 +1,4 @@
 """DataLoader: batches of a data set, read in the calling thread or ahead of it by worker threads or processes."""
-import os
-
 from ... import _C
 from ._utils.collate import default_collate, default_convert
 from ._utils.worker import Pool, WorkerInfo, get_worker_info
@@ -66,7 +64,7 @@ class DataLoader:
             raise ValueError("prefetch_factor option should be non-negative")
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
-        if hasattr(dataset, "iloc") and hasattr(dataset, "to_numpy"):
+        if hasattr(type(dataset), "iloc") and hasattr(type(dataset), "to_numpy"):
             raise TypeError(f"DataLoader: a pandas {type(dataset).__name__} is indexed by labels, not by positions; use "
                             "DataLoader(TensorDataset(...)) with it, or its .to_numpy()")
         self._iterable = isinstance(dataset, IterableDataset)
@@ -209,14 +207,14 @@ class DataLoader:
     def _take_pool(self):
         """Workers for one pass: those that are idle, else new ones."""
         pool, self._pool = self._pool, None
-        if pool is not None and not pool.broken and pool.pid == os.getpid() and (
+        if pool is not None and pool.usable() and (
                 len(pool.workers), pool.kind) == (self.num_workers, self.worker_type):
             return pool
         return Pool(self.worker_type, self.num_workers)
 
     def _give_back(self, pool):
         """The workers of a pass that has ended."""
-        if self.persistent_workers and not pool.broken and self._pool is None:
+        if self.persistent_workers and pool.usable() and self._pool is None:
             pool.cancel()
             self._pool = pool
         else:

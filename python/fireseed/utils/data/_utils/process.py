@@ -27,7 +27,7 @@ class ProcessWorker:
                                "(sys.executable is not set); use worker_type='thread'")
         wire.cloudpickle()
         self.socket, theirs = socket.socketpair()
-        self.closing = False
+        self.closing = self.broken = False
         environment = {**os.environ, "FIRESEED_NUM_THREADS": "1"}
         start = _START.format(path=sys.path, fd=theirs.fileno(), id=id, count=count)
         self.process = subprocess.Popen(
@@ -50,15 +50,29 @@ class ProcessWorker:
         except (EOFError, OSError):
             pass
         code = self.process.wait()
+        self.socket.close()
         if not self.closing:
             shared.results.put((None, None, _obituary(self.process.pid, code)))
 
     def send(self, task):
         """Gives the worker a task: anything but a Job."""
+        self._post(*wire.dumps(task))
+
+    def send_file(self, message, fd):
+        """Gives the worker a Job: where it lies in a file, and the file."""
+        self._post(b"", [memoryview(message)], fd)  # no data: a job
+
+    def _post(self, data, buffers, fd=None):
         try:
-            wire.send(self.socket, *wire.dumps(task))
+            wire.send(self.socket, data, buffers)
+            if fd is not None:
+                socket.send_fds(self.socket, [b"f"], [fd])
         except OSError:  # it is gone: the receiver says so
             pass
+        except BaseException:  # Ctrl-C in the middle of a message: what follows could not be read
+            self.broken = True
+            self.stop()
+            raise
 
     def stop(self):
         """Ends the worker, also in the middle of a sample: it listens for the end of the socket."""
@@ -160,11 +174,7 @@ def send_job(workers, job):
     try:
         for worker in workers:
             worker.seen = dataset, state
-            try:
-                wire.send(worker.socket, b"", [memoryview(pickle.dumps((job.turn, places)))])  # no data: a job
-                socket.send_fds(worker.socket, [b"f"], [fd])
-            except OSError:  # it is gone: the receiver says so
-                pass
+            worker.send_file(pickle.dumps((job.turn, places)), fd)
     finally:
         os.close(fd)
 

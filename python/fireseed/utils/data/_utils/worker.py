@@ -31,11 +31,15 @@ def get_worker_info():
 
 def own_copy(dataset):
     """A shallow copy of a data set for one worker: what it sets on itself (an open file, its share of the samples) stays
-    its own, what it holds is shared. Data sets of data sets are copied through.
+    its own, what it holds is shared. Data sets of data sets are copied through. Containers, and what says itself how it
+    is copied (a numpy.memmap would be read whole), are shared.
     """
     from ..dataset import ChainDataset, ConcatDataset, StackDataset, Subset
 
-    if not hasattr(dataset, "__dict__"):
+    kind = type(dataset)
+    if (not hasattr(dataset, "__dict__") or isinstance(dataset, (list, tuple, dict, set, frozenset))
+            or hasattr(kind, "__copy__") or kind.__reduce_ex__ is not object.__reduce_ex__
+            or kind.__reduce__ is not object.__reduce__):
         return dataset
     try:
         mine = copy.copy(dataset)
@@ -143,6 +147,8 @@ def work(shared, tasks, id, count, put, separate):
 class ThreadWorker:
     """A worker that is a thread of this process."""
 
+    broken = False
+
     def __init__(self, shared, id, count):
         self.tasks = queue.SimpleQueue()
         put = shared.results.put
@@ -215,6 +221,10 @@ class Pool:
             for worker in self.workers:
                 worker.send(job)
         return self.turn
+
+    def usable(self):
+        """Whether it can serve another pass: no worker has died, timed out or was interrupted in a message."""
+        return not self.broken and self.pid == os.getpid() and not any(worker.broken for worker in self.workers)
 
     def cancel(self):
         """What is under way is not wanted any more."""
