@@ -67,6 +67,8 @@ def test_same_numbers(target, way):
     if (target, way) == ("two numbers", "lbfgs"):
         pytest.skip("scikit-learn's loss is a mean over outputs and its gradient a sum, which misleads its line search")
     y = TARGETS[target]
+    if way == "early stopping" and target == "classes":
+        y = X[:, :4].argmax(1)  # scikit-learn 1.7 cannot score classes that are strings on the way
     options = {"max_iter": 30, "random_state": 3, "hidden_layer_sizes": (20,), **WAYS[way]}
     if "numbers" in target and options.get("solver") == "sgd":
         options["learning_rate_init"] = 0.01  # larger ones diverge
