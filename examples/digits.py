@@ -4,7 +4,7 @@
 
 Writes curves.png (loss and accuracy, training and validation) and model.safetensors, loads the latter into a new
 network and predicts with it. Without --seed three seeds are run and the mean of their test accuracies is printed.
-Needs scikit-learn, matplotlib, tqdm and safetensors.
+Needs scikit-learn, matplotlib and tqdm.
 """
 import argparse
 import os
