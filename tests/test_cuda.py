@@ -198,3 +198,19 @@ def test_device_questions():
         assert lib.cuda.current_device() == 0
     free, total = lib.cuda.mem_get_info()
     assert 0 < free <= total
+
+
+@needs_fireseed
+@needs_cuda
+def test_legacy_tensor_types():
+    x = lib.ones(2, device="cuda")
+    assert x.type().endswith(".cuda.FloatTensor") and isinstance(x, lib.cuda.FloatTensor)
+    assert not isinstance(x.cpu(), lib.cuda.FloatTensor) and not isinstance(x, lib.cuda.LongTensor)
+    for kind in (lib.cuda.LongTensor, "torch.cuda.LongTensor"):
+        for source in (x, x.cpu()):
+            moved = source.type(kind)
+            assert moved.is_cuda and moved.dtype is lib.int64 and moved.tolist() == [1, 1]
+    back = x.type(lib.FloatTensor)
+    assert not back.is_cuda and "cuda" not in back.type()
+    made = lib.cuda.FloatTensor([1, 2])
+    assert made.is_cuda and made.tolist() == [1, 2] and lib.cuda.FloatTensor(2, 3).shape == (2, 3)

@@ -9,7 +9,7 @@ from fireseed.check import check_source
 from test_run import execute
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.py"))
-UNWRITTEN = {"torch.amp.autocast", "torch.cuda.FloatTensor"}  # on their way with the parts for GPUs
+UNWRITTEN = {"torch.amp.autocast"}  # on their way with the parts for GPUs
 
 
 def losses(text):

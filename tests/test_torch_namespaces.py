@@ -293,3 +293,19 @@ def test_pytree():
         P.tree_map(max, [1], [1, 2])
     with pytest.raises(ValueError, match="4 leaves for a structure of 5"):
         P.tree_unflatten([1, 2, 3, 4], spec)
+
+
+def test_legacy_types():
+    x = torch.ones(2)
+    assert x.type() == "fireseed.FloatTensor" and x.type(torch.LongTensor).type("torch.HalfTensor").dtype is torch.float16
+    assert x.type(torch.float64).dtype is torch.float64 and x.type("FloatTensor") is not None
+    assert isinstance(torch.cuda.FloatTensor, type) and not isinstance(x, torch.cuda.FloatTensor)
+    if not torch.cuda.is_available():
+        with pytest.raises(TypeError, match="torch.cuda.FloatTensor not available"):
+            torch.cuda.FloatTensor([1.0])
+        with pytest.raises(RuntimeError, match="CUDA"):
+            x.type(torch.cuda.FloatTensor)
+    with pytest.raises(ValueError, match="invalid type: 'torch.FlatTensor'"):
+        x.type("torch.FlatTensor")
+    with pytest.raises((TypeError, AttributeError)):
+        x.type(3)

@@ -4,10 +4,25 @@
 #include "engine/mode.h"
 #include "ops/copy.h"
 #include "ops/shape.h"
+#include "tensor/backend.h"
 
 namespace fireseed::bind {
 
 namespace {
+
+// "torch.cuda.FloatTensor" as it stands, or of the class fireseed.cuda.FloatTensor.
+std::string tensor_type_name(PyObject* kind) {
+  std::string text;
+  for (const char* attribute : {"__module__", "__name__"}) {
+    PyObject* part = PyUnicode_Check(kind) ? Py_NewRef(kind) : PyObject_GetAttrString(kind, attribute);
+    if (!part) throw PythonError{};
+    const char* utf8 = PyUnicode_Check(part) ? PyUnicode_AsUTF8(part) : "";
+    if (utf8) text += (text.empty() ? "" : ".") + std::string(utf8);
+    Py_DECREF(part);
+    if (PyUnicode_Check(kind)) break;
+  }
+  return text;
+}
 
 PyObject* python_function(const char* module, const char* name) {
   PyObject* m = PyImport_ImportModule(module);
@@ -84,16 +99,22 @@ FS_BINDINGS(python_methods) {
   });
   def("type(Tensor self, object dtype=None, bool non_blocking=False)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);
-    if (!a.given(1)) return PyUnicode_FromFormat("%s.%s", shown_name, type_name(x.dtype()));
+    if (!a.given(1))
+      return PyUnicode_FromFormat(x.device().is_cpu() ? "%s.%s" : "%s.cuda.%s", shown_name, type_name(x.dtype()));
     if (is_dtype(a.object(1))) return wrap(to(x, dtype_from(a.object(1))));
-    PyObject* name =
-        PyUnicode_Check(a.object(1)) ? Py_NewRef(a.object(1)) : PyObject_GetAttrString(a.object(1), "__name__");
-    if (!name) return nullptr;
-    std::string s = PyUnicode_AsUTF8(name);
-    Py_DECREF(name);
-    s = s.substr(s.rfind('.') == std::string::npos ? 0 : s.rfind('.') + 1);
+    const std::string s = tensor_type_name(a.object(1));
+    // "torch.FloatTensor" is on the CPU, "torch.cuda.FloatTensor" on a GPU: x's, or the current one.
+    const bool on_gpu = s.find("cuda.") != std::string::npos;
+    Device device;
+    if (on_gpu)
+      device = x.device().is_cpu() ? Device{DeviceKind::kCuda, static_cast<int8_t>(backend("cuda").current_device())}
+                                   : x.device();
+    const std::string name = s.substr(s.rfind('.') == std::string::npos ? 0 : s.rfind('.') + 1);
     for (int i = 0; i < kNumDTypes; ++i)
-      if (s == type_name(static_cast<DType>(i))) return wrap(to(x, static_cast<DType>(i)));
+      if (name == type_name(static_cast<DType>(i))) {
+        const DType dtype = static_cast<DType>(i);
+        return wrap(x.device() == device ? to(x, dtype) : to(x, dtype, device, a.boolean(2)));
+      }
     fail(ErrorKind::kValue, "type(): invalid type: '", s, "'");
   });
   def(

@@ -220,4 +220,10 @@ def __getattr__(name):
         value = getattr(import_module(".graphs", __name__), name)
         globals()[name] = value
         return value
-    raise AttributeError(f"module 'fireseed.cuda' has no attribute '{name}'")
+    if name.endswith("Tensor"):
+        value = import_module("._tensor_types", __name__).tensor_type(name)
+        if value is not None:
+            globals()[name] = value
+            return value
+    from .._namespaces import missing_attribute
+    raise missing_attribute(__name__, name)
