@@ -1,5 +1,7 @@
 """Tensors on CUDA: moving, devices, errors, memory. Runs where fireseed.cuda.is_available(): on a GPU, or with the emulated plugin (make test-cuda-emu)."""
+import copy
 import os
+import pickle
 import subprocess
 import sys
 
@@ -86,18 +88,30 @@ def test_fills_and_creation():
     x = lib.zeros(4, 5, device="cuda")
     x[1:3, ::2].fill_(3)
     assert x.cpu()[1].tolist() == [3.0, 0.0, 3.0, 0.0, 3.0]
+    assert lib.tensor([1, 2], device="cuda").is_cuda
+    assert lib.as_tensor(np.arange(3), device="cuda").tolist() == [0, 1, 2]
+    assert x.new_zeros(2).is_cuda and x.new_full((2,), 1.0, device="cpu").device.type == "cpu"
+    assert lib.zeros_like(x).is_cuda and lib.ones_like(x, device="cpu").device.type == "cpu"
+    assert lib.ones_like(lib.zeros(2), device="cuda").tolist() == [1.0, 1.0]
 
 
 @needs_cuda
 def test_values_come_to_the_host_only_where_asked():
     x = lib.tensor(3.5).cuda()
     assert x.item() == 3.5 and float(x) == 3.5 and int(x) == 3 and bool(x)
-
+    assert f"{x:.2f}" == "3.50"
     with pytest.raises(TypeError, match="can't convert cuda:0 device type tensor to numpy"):
         x.numpy()
     with pytest.raises(TypeError, match="cuda"):
         np.asarray(lib.ones(3).cuda())
     assert lib.ones(3).cuda().numpy(force=True).tolist() == [1.0, 1.0, 1.0]
+
+
+@needs_cuda
+def test_printing_names_the_device():
+    text = repr(lib.tensor([1.0, 2.0]).cuda())
+    assert text == "tensor([1., 2.], device='cuda:0')"
+    assert "device='cuda:0'" in repr(lib.tensor(3).cuda())
 
 
 @needs_cuda
@@ -122,6 +136,15 @@ def test_a_device_that_does_not_exist():
         lib.ones(3, device="cuda:63")
     with pytest.raises(RuntimeError, match="invalid device ordinal"):
         lib.cuda.set_device(63)
+
+
+@needs_cuda
+def test_copy_pickle_deepcopy():
+    x = lib.tensor([[1.0, 2.0], [3.0, 4.0]]).cuda()
+    y = copy.deepcopy(x)
+    assert y.is_cuda and y.data_ptr() != x.data_ptr() and y.tolist() == x.tolist()
+    z = pickle.loads(pickle.dumps(x.t()))
+    assert z.is_cuda and z.tolist() == x.t().tolist()
 
 
 @needs_cuda
@@ -214,3 +237,83 @@ def test_legacy_tensor_types():
     assert not back.is_cuda and "cuda" not in back.type()
     made = lib.cuda.FloatTensor([1, 2])
     assert made.is_cuda and made.tolist() == [1, 2] and lib.cuda.FloatTensor(2, 3).shape == (2, 3)
+
+
+@needs_cuda
+def test_dlpack_and_the_array_interface():
+    x = lib.arange(6.0).reshape(2, 3).cuda()
+    assert tuple(int(i) for i in x.__dlpack_device__()) == (2, 0)
+    y = lib.from_dlpack(x.t())
+    assert y.is_cuda and y.data_ptr() == x.data_ptr() and y.tolist() == x.t().tolist()
+    face = x.t().__cuda_array_interface__
+    assert face["shape"] == (3, 2) and face["typestr"] == "<f4" and face["data"] == (x.data_ptr(), False)
+    assert face["strides"] == (4, 12)
+    with pytest.raises(AttributeError, match="__cuda_array_interface__"):
+        _ = lib.ones(2).__cuda_array_interface__
+
+
+@needs_cuda
+def test_default_device():
+    with lib.device("cuda"):
+        assert lib.zeros(2).is_cuda and lib.tensor([1.0]).is_cuda and lib.full((2,), 1).is_cuda
+        assert not lib.zeros(2, device="cpu").is_cuda
+        with lib.device("cpu"):
+            assert not lib.ones(1).is_cuda
+    assert not lib.zeros(2).is_cuda
+    lib.set_default_device("cuda")
+    try:
+        assert lib.zeros(2).is_cuda and lib.get_default_device().type == "cuda"
+    finally:
+        lib.set_default_device("cpu")
+    assert lib.get_default_device().type == "cpu"
+
+
+@needs_cuda
+def test_generators_belong_to_devices():
+    g = lib.Generator(device="cuda")
+    assert g.device.type == "cuda"
+    with pytest.raises(RuntimeError, match="Expected a 'cpu' device type for generator but found 'cuda'"):
+        lib.rand(3, generator=g)
+    with pytest.raises(RuntimeError, match="Expected a 'cuda' device type for generator but found 'cpu'"):
+        lib.empty(3, device="cuda").uniform_(generator=lib.Generator())
+    lib.cuda.manual_seed(5)
+    assert lib.cuda.initial_seed() == 5
+    state = lib.cuda.get_rng_state()
+    assert state.dtype == lib.uint8 and state.numel() == 16
+    lib.manual_seed(7)
+    assert lib.cuda.initial_seed() == 7
+    lib.cuda.set_rng_state(state)
+    assert lib.cuda.initial_seed() == 5
+    with lib.random.fork_rng():
+        lib.manual_seed(9)
+    assert lib.cuda.initial_seed() == 5
+
+
+@needs_cuda
+def test_modules_move():
+    m = lib.nn.Linear(3, 2)
+    want = m.weight.tolist()
+    weight = m.weight
+    m.cuda()
+    assert m.weight is weight and m.weight.is_cuda and m.weight.requires_grad and m.weight.tolist() == want
+    state = m.state_dict()
+    assert state["weight"].is_cuda
+    m.to("cpu")
+    assert not m.weight.is_cuda and m.weight.tolist() == want
+    m.to(device="cuda", dtype=lib.float64)
+    assert m.bias.is_cuda and m.bias.dtype == lib.float64
+    m.load_state_dict({k: v.cpu() for k, v in state.items()})
+    assert m.weight.is_cuda
+
+
+@needs_cuda
+@needs_fireseed
+def test_an_op_without_a_kernel_says_so():
+    names = [n for n in ("cholesky", "grid_sample", "ctc_loss", "median_dim") if not lib._C._cuda_has_kernel(n)]
+    if not names:
+        pytest.skip("every op has a kernel")
+    call = {"cholesky": lambda x: lib.linalg.cholesky(x), "median_dim": lambda x: x.median(0)}.get(names[0])
+    if call is None:
+        pytest.skip(f"no call for {names[0]}")
+    with pytest.raises(NotImplementedError, match=f"{names[0]}.*cuda:0"):
+        call(lib.eye(2).cuda())

@@ -17,8 +17,16 @@ Tensor finish(Args& a, Tensor t, int requires_grad) {
   return t;
 }
 
+// On the device asked for; else where it is, if it was a tensor, else on the default device.
+Tensor placed(Args& a, Tensor t, int data, int device) {
+  const Device d = a.device_or(device, as_tensor(a.object(data)) ? t.device() : default_device);
+  return d == t.device() ? t : to(t, t.dtype(), d);
+}
+// Where asked for, else with x.
+Device beside(Args& a, int device, const Tensor& x) { return a.device_or(device, x.device()); }
+DType dtype_or(Args& a, int i, DType fallback) { return a.given(i) ? a.dtype(i) : fallback; }
+
 Tensor make_tensor(Args& a, int data, int dtype, int device, int requires_grad) {
-  a.opt_device(device);
   if (const Tensor* src = as_tensor(a.object(data)); src && a.function().name == "tensor") {
     if (PyErr_WarnEx(PyExc_UserWarning,
                      "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
@@ -26,7 +34,8 @@ Tensor make_tensor(Args& a, int data, int dtype, int device, int requires_grad) 
                      1) < 0)
       throw PythonError{};
   }
-  return finish(a, tensor_from_data(a.object(data), a.opt_dtype(dtype), true), requires_grad);
+  return finish(a, placed(a, tensor_from_data(a.object(data), a.opt_dtype(dtype), true), data, device),
+                requires_grad);
 }
 
 }  // namespace
@@ -37,17 +46,17 @@ FS_BINDINGS(creation) {
       [](Args& a) { return make_tensor(a, 0, 1, 2, 3); },
       "A new tensor with the values of lists, numbers or arrays (copied).");
   def("as_tensor(object data, dtype? dtype=None, device? device=None)", kFunction, [](Args& a) -> PyObject* {
-    a.opt_device(2);
     if (const Tensor* t = as_tensor(a.object(0)); t) {
-      const DType d = a.opt_dtype(1);
-      if (d == DType::kUndefined || d == t->dtype()) return a.self();
-      return wrap(to(*t, d));
+      const DType d = dtype_or(a, 1, t->dtype());
+      const Device device = beside(a, 2, *t);
+      return d == t->dtype() && device == t->device() ? a.self() : wrap(to(*t, d, device));
     }
-    return wrap(tensor_from_data(a.object(0), a.opt_dtype(1), false));
+    return wrap(placed(a, tensor_from_data(a.object(0), a.opt_dtype(1), false), 0, 2));
   });
   def("asarray(object obj, *, dtype? dtype=None, device? device=None, bool? copy=None, bool requires_grad=False)",
       kFunction, [](Args& a) {
-        return finish(a, tensor_from_data(a.object(0), a.opt_dtype(1), a.given(3) && a.boolean(3)), 4);
+        return finish(a, placed(a, tensor_from_data(a.object(0), a.opt_dtype(1), a.given(3) && a.boolean(3)), 0, 2),
+                      4);
       });
   def(
       "from_numpy(object ndarray)", kFunction,
@@ -100,33 +109,45 @@ FS_BINDINGS(creation) {
             a, empty_strided(a.dims(0), a.dims(1), t == DType::kUndefined ? default_dtype() : t, a.opt_device(3)), 4);
       });
   def("empty_like(Tensor input, *, dtype? dtype=None, device? device=None, bool requires_grad=False)", kFunction,
-      [](Args& a) { return finish(a, empty_like(a.tensor(0), a.opt_dtype(1)), 3); });
+      [](Args& a) { return finish(a, empty_like(a.tensor(0), a.opt_dtype(1), beside(a, 2, a.tensor(0))), 3); });
   def("zeros_like(Tensor input, *, dtype? dtype=None, device? device=None, bool requires_grad=False)", kFunction,
-      [](Args& a) { return finish(a, zeros_like(a.tensor(0), a.opt_dtype(1)), 3); });
+      [](Args& a) { return finish(a, zeros_like(a.tensor(0), a.opt_dtype(1), beside(a, 2, a.tensor(0))), 3); });
   def("ones_like(Tensor input, *, dtype? dtype=None, device? device=None, bool requires_grad=False)", kFunction,
-      [](Args& a) { return finish(a, ones_like(a.tensor(0), a.opt_dtype(1)), 3); });
+      [](Args& a) { return finish(a, ones_like(a.tensor(0), a.opt_dtype(1), beside(a, 2, a.tensor(0))), 3); });
   def("full_like(Tensor input, Scalar fill_value, *, dtype? dtype=None, device? device=None, bool "
       "requires_grad=False)",
-      kFunction, [](Args& a) { return finish(a, full_like(a.tensor(0), a.scalar(1), a.opt_dtype(2)), 4); });
+      kFunction, [](Args& a) {
+        return finish(a, full_like(a.tensor(0), a.scalar(1), a.opt_dtype(2), beside(a, 3, a.tensor(0))), 4);
+      });
   def("new_empty(Tensor self, int... size, *, dtype? dtype=None, device? device=None, bool requires_grad=False)",
-      kMethod, [](Args& a) { return finish(a, empty(a.dims(1), a.given(2) ? a.dtype(2) : a.tensor(0).dtype()), 4); });
+      kMethod, [](Args& a) {
+        return finish(a, empty(a.dims(1), dtype_or(a, 2, a.tensor(0).dtype()), beside(a, 3, a.tensor(0))), 4);
+      });
   def("new_empty_strided(Tensor self, int[] size, int[] stride, *, dtype? dtype=None, device? device=None, bool "
       "requires_grad=False)",
       kMethod, [](Args& a) {
-        return finish(a, empty_strided(a.dims(1), a.dims(2), a.given(3) ? a.dtype(3) : a.tensor(0).dtype()), 5);
+        return finish(
+            a, empty_strided(a.dims(1), a.dims(2), dtype_or(a, 3, a.tensor(0).dtype()), beside(a, 4, a.tensor(0))),
+            5);
       });
   def("new_zeros(Tensor self, int... size, *, dtype? dtype=None, device? device=None, bool requires_grad=False)",
-      kMethod, [](Args& a) { return finish(a, zeros(a.dims(1), a.given(2) ? a.dtype(2) : a.tensor(0).dtype()), 4); });
+      kMethod, [](Args& a) {
+        return finish(a, zeros(a.dims(1), dtype_or(a, 2, a.tensor(0).dtype()), beside(a, 3, a.tensor(0))), 4);
+      });
   def("new_ones(Tensor self, int... size, *, dtype? dtype=None, device? device=None, bool requires_grad=False)",
-      kMethod, [](Args& a) { return finish(a, ones(a.dims(1), a.given(2) ? a.dtype(2) : a.tensor(0).dtype()), 4); });
+      kMethod, [](Args& a) {
+        return finish(a, ones(a.dims(1), dtype_or(a, 2, a.tensor(0).dtype()), beside(a, 3, a.tensor(0))), 4);
+      });
   def("new_full(Tensor self, int[] size, Scalar fill_value, *, dtype? dtype=None, device? device=None, bool "
       "requires_grad=False)",
       kMethod, [](Args& a) {
-        return finish(a, full(a.dims(1), a.scalar(2), a.given(3) ? a.dtype(3) : a.tensor(0).dtype()), 5);
+        return finish(a, full(a.dims(1), a.scalar(2), dtype_or(a, 3, a.tensor(0).dtype()), beside(a, 4, a.tensor(0))),
+                      5);
       });
   def("new_tensor(Tensor self, object data, *, dtype? dtype=None, device? device=None, bool requires_grad=False)",
       kMethod, [](Args& a) {
-        return finish(a, tensor_from_data(a.object(1), a.given(2) ? a.dtype(2) : a.tensor(0).dtype(), true), 4);
+        const Tensor x = tensor_from_data(a.object(1), dtype_or(a, 2, a.tensor(0).dtype()), true);
+        return finish(a, to(x, x.dtype(), beside(a, 3, a.tensor(0))), 4);
       });
   def("arange(Scalar end, *, dtype? dtype=None, device? device=None, bool requires_grad=False)", kFunction,
       [](Args& a) {
@@ -144,7 +165,7 @@ FS_BINDINGS(creation) {
         const DType t = a.opt_dtype(3);
         return finish(a,
                       arange(Scalar(a.f64(0)), Scalar(a.f64(1) + s * 0.5), Scalar(s),
-                             t == DType::kUndefined ? default_dtype() : t),
+                             t == DType::kUndefined ? default_dtype() : t, a.opt_device(4)),
                       5);
       });
   def("linspace(Scalar start, Scalar end, int steps, *, dtype? dtype=None, device? device=None, bool "
@@ -163,9 +184,11 @@ FS_BINDINGS(creation) {
   def("scalar_tensor(Scalar s, *, dtype? dtype=None, device? device=None, bool requires_grad=False)", kFunction,
       [](Args& a) {
         const DType t = a.opt_dtype(1);
-        return finish(a, scalar_tensor(a.scalar(0), t == DType::kUndefined ? default_dtype() : t), 3);
+        return finish(a, full({}, a.scalar(0), t == DType::kUndefined ? default_dtype() : t, a.opt_device(2)), 3);
       });
 
+  def("_set_default_device(device? device)", kPrivate, [](Args& a) { default_device = a.device_or(0, Device{}); });
+  def("_get_default_device()", kPrivate, [](Args&) { return default_device; });
   def("get_default_dtype()", kFunction, [](Args&) { return default_dtype(); });
   def("set_default_dtype(dtype d)", kFunction, [](Args& a) { set_default_dtype(a.dtype(0)); });
   def("promote_types(dtype type1, dtype type2)", kFunction,

@@ -2,6 +2,7 @@
 #include "bind/gil.h"
 #include "bind/python_types.h"
 #include "bind/registry.h"
+#include "math/random.h"
 #include "tensor/backend.h"
 
 namespace fireseed::bind {
@@ -126,6 +127,33 @@ FS_BINDINGS(cuda) {
     int driver = 0, runtime = 0;
     need().versions(driver, runtime);
     return Py_BuildValue("(ii)", driver, runtime);
+  });
+  def("_cuda_manual_seed(int device, object seed)", kPrivate, [](Args& a) {
+    const uint64_t seed = PyLong_AsUnsignedLongLongMask(a.object(1));
+    if (PyErr_Occurred()) throw PythonError{};
+    default_generator(device_arg(a, 0)).manual_seed(seed);
+  });
+  def(
+      "_cuda_manual_seed_all(object seed)", kPrivate,
+      [](Args& a) {
+        const uint64_t seed = PyLong_AsUnsignedLongLongMask(a.object(0));
+        if (PyErr_Occurred()) throw PythonError{};
+        seed_devices(seed);
+      },
+      "Seeds the default generators of all CUDA devices; needs no device.");
+  def("_cuda_initial_seed(int device)", kPrivate,
+      [](Args& a) { return PyLong_FromUnsignedLongLong(default_generator(device_arg(a, 0)).initial_seed()); });
+  def("_cuda_get_rng_state(int device)", kPrivate, [](Args& a) {
+    const Generator& g = default_generator(device_arg(a, 0));
+    Tensor t = empty({static_cast<int64_t>(g.state_bytes())}, DType::kUInt8);
+    g.get_state(t.impl()->data);
+    return t;
+  });
+  def("_cuda_set_rng_state(int device, Tensor state)", kPrivate, [](Args& a) {
+    const Tensor& t = a.tensor(1);
+    FS_CHECK_TYPE(t.dtype() == DType::kUInt8 && t.is_contiguous() && t.device().is_cpu(),
+                  "set_rng_state: expected a uint8 tensor on the CPU");
+    default_generator(device_arg(a, 0)).set_state(t.impl()->data, static_cast<size_t>(t.numel()));
   });
   def("_cuda_synchronize(int? device=None)", kPrivate, [](Args& a) {
     const int d = device_arg(a, 0);

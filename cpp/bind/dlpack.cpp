@@ -1,12 +1,13 @@
 // DLPack, both ways (the public C structure of the DLPack standard, version 0).
 #include "bind/python_types.h"
+#include "tensor/backend.h"
 
 namespace fireseed::bind {
 
 namespace {
 
 struct DLDevice {
-  int32_t type;  // 1: CPU
+  int32_t type;  // 1: CPU, 2: CUDA
   int32_t id;
 };
 struct DLDataType {
@@ -60,6 +61,32 @@ void capsule_gone(PyObject* capsule) {
   }
 }
 
+DLDevice device_of(const Tensor& x) { return x.device().is_cpu() ? DLDevice{1, 0} : DLDevice{2, x.device().index}; }
+
+// Work on the consumer's stream waits for what has been submitted to ours. stream: None or 1, the legacy default
+// stream; 2, the thread's default stream; -1, nothing to wait for; else a cudaStream_t.
+void hand_over(const Tensor& x, PyObject* stream) {
+  if (x.device().is_cpu()) {
+    FS_CHECK_VALUE(!stream || stream == Py_None, "__dlpack__: stream must be None for a CPU tensor");
+    return;
+  }
+  const Backend& b = backend("__dlpack__");
+  long long number = 1;
+  if (stream && stream != Py_None) {
+    number = PyLong_AsLongLong(stream);
+    if (number == -1 && PyErr_Occurred()) throw PythonError{};
+    if (number == -1) return;
+    FS_CHECK_VALUE(number > 0, "__dlpack__: stream ", number, " is not allowed by DLPack for CUDA");
+  }
+  void* const theirs = reinterpret_cast<void*>(static_cast<intptr_t>(number));
+  void* const ours = b.current_stream(x.device().index);
+  if (theirs == ours) return;
+  void* const event = b.new_event(x.device().index, false, false);
+  b.event_record(event, ours);
+  b.stream_wait(theirs, event);
+  b.free_event(event);
+}
+
 PyObject* to_dlpack(const Tensor& x) {
   FS_CHECK_KIND(!x.requires_grad(), ErrorKind::kRuntime,
                 "Can't export tensors that require gradient, use tensor.detach()");
@@ -69,8 +96,8 @@ PyObject* to_dlpack(const Tensor& x) {
     e->shape[i] = x.size(i);
     e->strides[i] = x.stride(i);
   }
-  e->managed.tensor =
-      DLTensor{x.impl()->data, {1, 0}, static_cast<int32_t>(x.dim()), code_of(x.dtype()), e->shape, e->strides, 0};
+  e->managed.tensor = DLTensor{
+      x.impl()->data, device_of(x), static_cast<int32_t>(x.dim()), code_of(x.dtype()), e->shape, e->strides, 0};
   e->managed.manager = e;
   e->managed.deleter = [](DLManagedTensor* m) { delete static_cast<Exported*>(m->manager); };
   return PyCapsule_New(&e->managed, "dltensor", capsule_gone);
@@ -81,10 +108,14 @@ Tensor from_capsule(PyObject* capsule) {
   if (!m) throw PythonError{};
   const DLTensor& d = m->tensor;
   const DType dtype = dtype_of_code(d.dtype);
-  FS_CHECK(d.device.type == 1, "from_dlpack: only CPU memory can be taken, got device type ", d.device.type);
+  FS_CHECK(d.device.type == 1 || d.device.type == 2,
+           "from_dlpack: only CPU and CUDA memory can be taken, got device type ", d.device.type);
+  Device device;
+  if (d.device.type == 2) device = Device{DeviceKind::kCuda, static_cast<int8_t>(d.device.id)};
+  check_device(device, "from_dlpack");
   FS_CHECK(dtype != DType::kUndefined, "from_dlpack: unsupported element type (code ", static_cast<int>(d.dtype.code),
            ", ", static_cast<int>(d.dtype.bits), " bits)");
-  Tensor t = make_shell(d.shape, d.ndim, dtype);
+  Tensor t = make_shell(d.shape, d.ndim, dtype, device);
   int64_t extent = 1;
   for (int i = 0; i < d.ndim; ++i) {
     if (d.strides) t.impl()->strides[i] = d.strides[i];
@@ -103,10 +134,37 @@ Tensor from_capsule(PyObject* capsule) {
                             managed->deleter(managed);
                             PyGILState_Release(gil);
                           },
-                          m)
+                          m, device)
                           .release();
   t.impl()->data = data;
   return t;
+}
+
+// o.__dlpack__(), with our stream where o lies on a CUDA device.
+PyObject* ask_for_capsule(PyObject* o) {
+  int type = 1, index = 0;
+  if (PyObject_HasAttrString(o, "__dlpack_device__")) {
+    PyObject* d = PyObject_CallMethod(o, "__dlpack_device__", nullptr);
+    if (!d) return nullptr;
+    if (PyTuple_Check(d) && PyTuple_GET_SIZE(d) == 2) {
+      type = static_cast<int>(PyLong_AsLong(PyTuple_GET_ITEM(d, 0)));
+      index = static_cast<int>(PyLong_AsLong(PyTuple_GET_ITEM(d, 1)));
+    }
+    Py_DECREF(d);
+    if (PyErr_Occurred()) return nullptr;
+  }
+  if (type != 2) return PyObject_CallMethod(o, "__dlpack__", nullptr);
+  check_device(Device{DeviceKind::kCuda, static_cast<int8_t>(index)}, "from_dlpack");
+  PyObject* method = PyObject_GetAttrString(o, "__dlpack__");
+  if (!method) return nullptr;
+  PyObject* args = PyTuple_New(0);
+  PyObject* kwargs =
+      Py_BuildValue("{s:N}", "stream", PyLong_FromVoidPtr(backend("from_dlpack").current_stream(index)));
+  PyObject* r = args && kwargs ? PyObject_Call(method, args, kwargs) : nullptr;
+  Py_XDECREF(args);
+  Py_XDECREF(kwargs);
+  Py_DECREF(method);
+  return r;
 }
 
 }  // namespace
@@ -114,17 +172,20 @@ Tensor from_capsule(PyObject* capsule) {
 FS_BINDINGS(dlpack) {
   def("__dlpack__(Tensor self, *, object stream=None, object max_version=None, object dl_device=None, object "
       "copy=None)",
-      kMethod, [](Args& a) { return to_dlpack(a.tensor(0)); });
+      kMethod, [](Args& a) {
+        hand_over(a.tensor(0), a.object(1));
+        return to_dlpack(a.tensor(0));
+      });
   def("__dlpack_device__(Tensor self)", kMethod, [](Args& a) -> PyObject* {
-    a.tensor(0);
-    return Py_BuildValue("(ii)", 1, 0);
+    const DLDevice d = device_of(a.tensor(0));
+    return Py_BuildValue("(ii)", d.type, d.id);
   });
   def(
       "from_dlpack(object ext_tensor, *, object device=None, object copy=None)", kFunction,
       [](Args& a) -> PyObject* {
         PyObject* o = a.object(0);
         if (PyCapsule_CheckExact(o)) return wrap(from_capsule(o));
-        PyObject* capsule = PyObject_CallMethod(o, "__dlpack__", nullptr);
+        PyObject* capsule = ask_for_capsule(o);
         if (!capsule) return nullptr;
         PyObject* r = guarded([&] { return wrap(from_capsule(capsule)); });
         Py_DECREF(capsule);

@@ -546,7 +546,8 @@ DType Args::dtype(int i) {
   return dtype_from(slots_[i]);
 }
 DType Args::opt_dtype(int i) { return given(i) ? dtype(i) : DType::kUndefined; }
-Device Args::opt_device(int i) { return given(i) ? device_from(slots_[i]) : Device{}; }
+Device Args::opt_device(int i) { return given(i) ? device_from(slots_[i]) : default_device; }
+Device Args::device_or(int i, Device fallback) { return given(i) ? device_from(slots_[i]) : fallback; }
 std::string_view Args::str(int i) {
   if (!PyUnicode_Check(slots_[i])) bad_argument(*this, slots_, i);
   Py_ssize_t n;
@@ -558,7 +559,7 @@ std::optional<std::string_view> Args::opt_str(int i) {
   if (!given(i)) return std::nullopt;
   return str(i);
 }
-Generator* Args::generator(int i) { return given(i) ? generator_from(slots_[i]) : &default_generator(); }
+Generator* Args::generator(int i) { return given(i) ? generator_from(slots_[i]) : nullptr; }
 
 // --- Errors -------------------------------------------------------------------------------------------------------
 

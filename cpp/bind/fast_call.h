@@ -34,6 +34,9 @@ enum Where : unsigned {
 
 struct Function;
 
+// What factories use where no device is named (set_default_device, `with device(…)`).
+extern thread_local Device default_device;
+
 // The arguments of one call, by position in the signature; conversion happens on access and throws TypeError.
 class Args {
  public:
@@ -55,10 +58,11 @@ class Args {
   std::optional<Dims> opt_dims(int i);
   DType dtype(int i);
   DType opt_dtype(int i);    // kUndefined where None
-  Device opt_device(int i);  // the default device (cpu) where None
+  Device opt_device(int i);  // the thread's default device where None
+  Device device_or(int i, Device fallback);
   std::string_view str(int i);
   std::optional<std::string_view> opt_str(int i);
-  Generator* generator(int i);  // the default generator where None
+  Generator* generator(int i);  // null where None: the default one of the tensor's device
   PyObject* object(int i) { return slots_[i]; }
   bool given(int i) const { return slots_[i] && slots_[i] != Py_None; }
   PyObject* self() {  // the first argument, as a new reference: what in-place methods return

@@ -72,9 +72,11 @@ FS_BINDINGS(move) {
       "triu(Tensor input, int diagonal=0)", kBoth | kInPlace, [](Args& a) { return triu(a.tensor(0), a.i64(1)); },
       "The upper triangle of each matrix, zero below the diagonal.");
   def("tril_indices(int row, int col, int offset=0, *, dtype? dtype=None, device? device=None, object layout=None)",
-      kFunction, [](Args& a) { return tril_indices(a.i64(0), a.i64(1), a.i64(2), index_dtype(a, 3)); });
+      kFunction,
+      [](Args& a) { return tril_indices(a.i64(0), a.i64(1), a.i64(2), index_dtype(a, 3), a.opt_device(4)); });
   def("triu_indices(int row, int col, int offset=0, *, dtype? dtype=None, device? device=None, object layout=None)",
-      kFunction, [](Args& a) { return triu_indices(a.i64(0), a.i64(1), a.i64(2), index_dtype(a, 3)); });
+      kFunction,
+      [](Args& a) { return triu_indices(a.i64(0), a.i64(1), a.i64(2), index_dtype(a, 3), a.opt_device(4)); });
   def(
       "diag(Tensor input, int diagonal=0)", kBoth, [](Args& a) { return diag(a.tensor(0), a.i64(1)); },
       "A vector as the diagonal of a matrix, or the diagonal of a matrix.");

@@ -5,6 +5,7 @@
 #include "ops/index.h"
 #include "ops/pointwise.h"
 #include "ops/records.h"
+#include "ops/reduce.h"
 
 namespace fireseed::bind {
 
@@ -22,6 +23,7 @@ Tensor divide(const Tensor& x, const Tensor& y, std::optional<std::string_view> 
 
 // All true?
 bool all_true(const Tensor& mask) {
+  if (!mask.device().is_cpu()) return item(all(mask)).to_bool();
   const Tensor m = contiguous(mask);
   const bool* p = m.data<bool>();
   for (int64_t i = 0; i < m.numel(); ++i)

@@ -135,7 +135,7 @@ FS_BINDINGS(python_methods) {
   def(
       "_to_bytes(Tensor self)", kPrivate,
       [](Args& a) -> PyObject* {
-        const Tensor x = contiguous(a.tensor(0));
+        const Tensor x = contiguous(to(detach(a.tensor(0)), a.tensor(0).dtype(), Device{}));
         return PyBytes_FromStringAndSize(x.impl()->data,
                                          static_cast<Py_ssize_t>(x.numel() * static_cast<int64_t>(x.itemsize())));
       },

@@ -1,17 +1,19 @@
 // dtype, device, Size, Generator, and conversions of plain Python values.
 #include "bind/python_types.h"
 
-#include "tensor/backend.h"
-
 #include <cstring>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "bind/function.h"
 #include "math/random.h"
+#include "tensor/backend.h"
 
 namespace fireseed::bind {
 
 const char* shown_name = "fireseed";
+thread_local Device default_device;
 
 namespace {
 
@@ -159,7 +161,28 @@ PyObject* device_reduce(PyObject* self, PyObject*) {
   PyObject* text = device_str(self);
   return Py_BuildValue("O(N)", device_type, text);
 }
-PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+// `with device("cuda"):` makes it the default of factories; the ones before stand in a list of the thread.
+thread_local std::vector<Device> device_stack;
+PyObject* device_enter(PyObject* self, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    const Device d = device_from(self);
+    device_stack.push_back(default_device);
+    default_device = d;
+    Py_INCREF(self);
+    return self;
+  });
+}
+PyObject* device_exit(PyObject*, PyObject*) {
+  if (!device_stack.empty()) {
+    default_device = device_stack.back();
+    device_stack.pop_back();
+  }
+  Py_RETURN_FALSE;
+}
+PyMethodDef device_methods[] = {{"__enter__", device_enter, METH_NOARGS, "Makes it the default of factories."},
+                                {"__exit__", device_exit, METH_VARARGS, nullptr},
+                                {"__reduce__", device_reduce, METH_NOARGS, nullptr},
+                                {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef device_getset[] = {{"type", device_get_type, nullptr, "'cpu' or 'cuda'", nullptr},
                                {"index", device_get_index, nullptr, "number of the device, or None", nullptr},
                                {nullptr, nullptr, nullptr, nullptr, nullptr}};
@@ -262,8 +285,16 @@ PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", const_cast<char**>(names), &device)) return nullptr;
   auto* g = reinterpret_cast<PyGenerator*>(type->tp_alloc(type, 0));
   if (!g) return nullptr;
-  g->value = new Generator(67280421310721ull);  // PyTorch's default seed
-  return reinterpret_cast<PyObject*>(g);
+  g->value = nullptr;
+  return guarded([&]() -> PyObject* {
+    struct Drop {
+      PyObject* o;
+      ~Drop() { Py_XDECREF(o); }
+    } drop{reinterpret_cast<PyObject*>(g)};
+    const Device d = device && device != Py_None ? device_from(device) : Device{};
+    g->value = new Generator(67280421310721ull, d.is_cpu() ? -1 : d.index);  // PyTorch's default seed
+    return std::exchange(drop.o, nullptr);
+  });
 }
 void generator_dealloc(PyObject* self) {
   auto* g = reinterpret_cast<PyGenerator*>(self);
@@ -291,7 +322,7 @@ PyObject* generator_initial_seed(PyObject* self, PyObject*) {
 }
 PyObject* generator_get_state(PyObject* self, PyObject*) {
   return guarded([&]() -> PyObject* {
-    Tensor t = empty(Dims{static_cast<int64_t>(Generator::kStateBytes)}, DType::kUInt8);
+    Tensor t = empty(Dims{static_cast<int64_t>(native(self)->state_bytes())}, DType::kUInt8);
     native(self)->get_state(t.impl()->data);
     return wrap(t);
   });
@@ -306,7 +337,10 @@ PyObject* generator_set_state(PyObject* self, PyObject* state) {
     return self;
   });
 }
-PyObject* generator_device(PyObject*, void*) { return make_device(Device{}, false); }
+PyObject* generator_device(PyObject* self, void*) {
+  const int d = native(self)->device();
+  return d < 0 ? make_device(Device{}, false) : make_device(Device{DeviceKind::kCuda, static_cast<int8_t>(d)}, true);
+}
 PyMethodDef generator_methods[] = {
     {"manual_seed", generator_manual_seed, METH_O, "Sets the seed; returns the generator."},
     {"seed", generator_seed, METH_NOARGS, "Seeds from the system's entropy; returns the seed."},
@@ -314,7 +348,7 @@ PyMethodDef generator_methods[] = {
     {"get_state", generator_get_state, METH_NOARGS, "State as a uint8 tensor, in PyTorch's layout."},
     {"set_state", generator_set_state, METH_O, "Restores a state."},
     {nullptr, nullptr, 0, nullptr}};
-PyGetSetDef generator_getset[] = {{"device", generator_device, nullptr, "cpu", nullptr},
+PyGetSetDef generator_getset[] = {{"device", generator_device, nullptr, "Whose numbers it makes.", nullptr},
                                   {nullptr, nullptr, nullptr, nullptr, nullptr}};
 PyType_Slot generator_slots[] = {{Py_tp_new, reinterpret_cast<void*>(generator_new)},
                                  {Py_tp_dealloc, reinterpret_cast<void*>(generator_dealloc)},

@@ -14,12 +14,6 @@ DType dtype_or_default(Args& a, int i) {
   return t == DType::kUndefined ? default_dtype() : t;
 }
 
-// Random tensors are made on the CPU; another device is refused before anything is drawn.
-void require_cpu(Args& a, int i, const char* op) {
-  const Device d = a.opt_device(i);
-  FS_CHECK_KIND(d.is_cpu(), ErrorKind::kNotImplemented, op, ": no random numbers on device ", d, " yet");
-}
-
 Tensor finish(Tensor x, bool requires_grad) {
   if (requires_grad) {
     FS_CHECK(x.is_floating(), "only Tensors of floating point dtype can require gradients, got ",
@@ -30,8 +24,7 @@ Tensor finish(Tensor x, bool requires_grad) {
 }
 
 Tensor like(Args& a, int dtype_at) {
-  const DType t = a.opt_dtype(dtype_at);
-  return empty_like(a.tensor(0), t);
+  return empty_like(a.tensor(0), a.opt_dtype(dtype_at), a.device_or(dtype_at + 2, a.tensor(0).device()));
 }
 
 // y into x's memory where `inplace`, as torch's functional form does.
@@ -56,39 +49,36 @@ FS_BINDINGS(random) {
   def(
       "rand(int... size, " FS_FACTORY, kFunction,
       [](Args& a) {
-        require_cpu(a, 4, "rand");
-        return finish(rand(a.dims(0), dtype_or_default(a, 2), a.generator(1)), a.boolean(6));
+        return finish(rand(a.dims(0), dtype_or_default(a, 2), a.generator(1), a.opt_device(4)), a.boolean(6));
       },
       "Uniform numbers in [0, 1) of the given size.");
   def(
       "randn(int... size, " FS_FACTORY, kFunction,
       [](Args& a) {
-        require_cpu(a, 4, "randn");
-        return finish(randn(a.dims(0), dtype_or_default(a, 2), a.generator(1)), a.boolean(6));
+        return finish(randn(a.dims(0), dtype_or_default(a, 2), a.generator(1), a.opt_device(4)), a.boolean(6));
       },
       "Standard normal numbers of the given size.");
   def(
       "randint(int low, int high, int[] size, " FS_FACTORY, kFunction,
       [](Args& a) {
-        require_cpu(a, 6, "randint");
         const DType t = a.opt_dtype(4);
-        return finish(
-            randint(a.i64(0), a.i64(1), a.dims(2), t == DType::kUndefined ? DType::kInt64 : t, a.generator(3)),
-            a.boolean(8));
+        return finish(randint(a.i64(0), a.i64(1), a.dims(2), t == DType::kUndefined ? DType::kInt64 : t,
+                              a.generator(3), a.opt_device(6)),
+                      a.boolean(8));
       },
       "Integers in [low, high), int64 unless dtype says otherwise.");
   def("randint(int high, int[] size, " FS_FACTORY, kFunction, [](Args& a) {
-    require_cpu(a, 5, "randint");
     const DType t = a.opt_dtype(3);
-    return finish(randint(0, a.i64(0), a.dims(1), t == DType::kUndefined ? DType::kInt64 : t, a.generator(2)),
-                  a.boolean(7));
+    return finish(
+        randint(0, a.i64(0), a.dims(1), t == DType::kUndefined ? DType::kInt64 : t, a.generator(2), a.opt_device(5)),
+        a.boolean(7));
   });
   def(
       "randperm(int n, " FS_FACTORY, kFunction,
       [](Args& a) {
-        require_cpu(a, 4, "randperm");
         const DType t = a.opt_dtype(2);
-        return finish(randperm(a.i64(0), t == DType::kUndefined ? DType::kInt64 : t, a.generator(1)), a.boolean(6));
+        return finish(randperm(a.i64(0), t == DType::kUndefined ? DType::kInt64 : t, a.generator(1), a.opt_device(4)),
+                      a.boolean(6));
       },
       "A random permutation of 0 … n - 1.");
   def("rand_like(Tensor input, " FS_LIKE, kFunction, [](Args& a) {
@@ -121,8 +111,7 @@ FS_BINDINGS(random) {
   def("normal(float mean, Tensor std, *, Generator? generator=None)", kFunction,
       [](Args& a) { return normal(a.f64(0), a.tensor(1), a.generator(2)); });
   def("normal(float mean, float std, int[] size, " FS_FACTORY, kFunction, [](Args& a) {
-    require_cpu(a, 6, "normal");
-    Tensor x = empty(a.dims(2), dtype_or_default(a, 4));
+    Tensor x = empty(a.dims(2), dtype_or_default(a, 4), a.opt_device(6));
     normal_(x, a.f64(0), a.f64(1), a.generator(3));
     return finish(std::move(x), a.boolean(8));
   });

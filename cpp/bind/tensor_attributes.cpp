@@ -55,6 +55,33 @@ FS_GET(false) {
   (void)self;
   Py_RETURN_FALSE;
 }
+// The CUDA Array Interface, version 3 (Numba's): how CuPy, Numba and others see device memory.
+FS_GET(cuda_array_interface) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& t = self_tensor(self);
+    if (t.device().is_cpu() || t.requires_grad() || t.dtype() == DType::kBFloat16) {
+      PyErr_Format(PyExc_AttributeError, "Can't get __cuda_array_interface__ on %s",
+                   t.device().is_cpu() ? "non-CUDA tensor; use tensor.cuda() first"
+                   : t.requires_grad() ? "Variable that requires grad; use var.detach() first"
+                                       : "a bfloat16 tensor: it has no code for that dtype");
+      return nullptr;
+    }
+    const char kind = t.dtype() == DType::kBool    ? 'b'
+                      : t.is_floating()            ? 'f'
+                      : t.dtype() == DType::kUInt8 ? 'u'
+                                                   : 'i';
+    const int64_t size = static_cast<int64_t>(t.itemsize());
+    PyObject* shape = PyTuple_New(static_cast<Py_ssize_t>(t.dim()));
+    PyObject* strides = PyTuple_New(static_cast<Py_ssize_t>(t.dim()));
+    for (int64_t i = 0; i < t.dim(); ++i) {
+      PyTuple_SET_ITEM(shape, static_cast<Py_ssize_t>(i), PyLong_FromLongLong(t.size(i)));
+      PyTuple_SET_ITEM(strides, static_cast<Py_ssize_t>(i), PyLong_FromLongLong(t.stride(i) * size));
+    }
+    return Py_BuildValue("{s:N,s:N,s:N,s:(NO),s:i}", "shape", shape, "strides", strides, "typestr",
+                         PyUnicode_FromFormat("%c%c%d", size == 1 ? '|' : '<', kind, static_cast<int>(size)), "data",
+                         PyLong_FromVoidPtr(t.numel() ? t.impl()->data : nullptr), Py_False, "version", 2);
+  });
+}
 FS_GET(is_cuda) { return PyBool_FromLong(!self_tensor(self).device().is_cpu()); }
 FS_GET(is_cpu) { return PyBool_FromLong(self_tensor(self).device().is_cpu()); }
 FS_GET(retains_grad) { return PyBool_FromLong(self_tensor(self).impl()->has(TensorImpl::kRetainGrad)); }
@@ -194,6 +221,8 @@ PyGetSetDef tensor_getset[] = {
     {"mH", get_mT, nullptr, "Conjugate transpose; real tensors: mT.", nullptr},
     {"_version", get_version, nullptr, "Count of in-place writes to the storage.", nullptr},
     {"_base", get_base, nullptr, "The tensor it is a view of, or None.", nullptr},
+    {"__cuda_array_interface__", get_cuda_array_interface, nullptr, "Device memory, as CuPy and Numba read it.",
+     nullptr},
     {"is_cuda", get_is_cuda, nullptr, nullptr, nullptr},
     {"is_cpu", get_is_cpu, nullptr, nullptr, nullptr},
     {"is_sparse", get_false, nullptr, nullptr, nullptr},

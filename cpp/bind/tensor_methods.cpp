@@ -367,7 +367,7 @@ FS_BINDINGS(tensor_methods) {
              "tensor, got ",
              dtype_name(at.dtype()), " of shape ", at.sizes());
     if (at.dim() == 0) return tensor_split(a.tensor(0), item(at).to_int(), a.i64(2));
-    const Tensor list = contiguous(at);
+    const Tensor list = contiguous(to(at, DType::kInt64, Device{}));
     return tensor_split(a.tensor(0), std::vector<int64_t>(list.data<int64_t>(), list.data<int64_t>() + list.numel()),
                         a.i64(2));
   });

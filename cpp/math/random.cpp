@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <random>
 
 #include "base/error.h"
@@ -40,6 +42,7 @@ void Generator::manual_seed(uint64_t seed_value) {
   left_ = 1;
   next_ = 0;
   has_normal_ = has_float_normal_ = false;
+  offset_ = 0;
 }
 
 uint64_t nondeterministic_seed() {
@@ -76,6 +79,11 @@ double Generator::normal() {
 
 void Generator::get_state(void* bytes) const {
   auto* p = static_cast<unsigned char*>(bytes);
+  if (device_ >= 0) {
+    put<uint64_t>(p, 0, seed_);
+    put<uint64_t>(p, 8, offset_);
+    return;
+  }
   std::memset(p, 0, kStateBytes);
   put<uint64_t>(p, kSeedAt, seed_);
   put<int32_t>(p, kLeftAt, left_);
@@ -89,6 +97,13 @@ void Generator::get_state(void* bytes) const {
 }
 
 void Generator::set_state(const void* bytes, size_t size) {
+  if (device_ >= 0) {
+    FS_CHECK(size == kDeviceStateBytes, "RNG state of a CUDA generator is wrong size: expected ", kDeviceStateBytes,
+             " bytes, got ", size);
+    seed_ = get<uint64_t>(static_cast<const unsigned char*>(bytes), 0);
+    offset_ = get<uint64_t>(static_cast<const unsigned char*>(bytes), 8);
+    return;
+  }
   FS_CHECK(size == kStateBytes, "Expected a CPUGeneratorImplState of size ", kStateBytes,
            " but found the input RNG state size to be ", size);
   const auto* p = static_cast<const unsigned char*>(bytes);
@@ -125,6 +140,37 @@ Generator& default_generator() {
   }
   static Generator generator(nondeterministic_seed());
   return generator;
+}
+
+namespace {
+
+constexpr int kMaxDevices = 64;
+struct DeviceGenerators {
+  std::mutex mutex;
+  uint64_t seed = nondeterministic_seed();
+  std::unique_ptr<Generator> of[kMaxDevices];
+};
+DeviceGenerators& device_generators() {
+  static DeviceGenerators g;
+  return g;
+}
+
+}  // namespace
+
+Generator& default_generator(int device) {
+  FS_CHECK(device >= 0 && device < kMaxDevices, "there is no CUDA device ", device);
+  DeviceGenerators& g = device_generators();
+  const std::lock_guard lock(g.mutex);
+  if (!g.of[device]) g.of[device] = std::make_unique<Generator>(g.seed, device);
+  return *g.of[device];
+}
+
+void seed_devices(uint64_t seed_value) {
+  DeviceGenerators& g = device_generators();
+  const std::lock_guard lock(g.mutex);
+  g.seed = seed_value;
+  for (auto& one : g.of)
+    if (one) one->manual_seed(seed_value);
 }
 
 }  // namespace fireseed

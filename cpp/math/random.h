@@ -16,8 +16,19 @@ class Generator {
   static constexpr int kWords = 624;   // words of state
   static constexpr int kOffset = 397;  // the recurrence's middle word
   static constexpr size_t kStateBytes = 5056;
+  static constexpr size_t kDeviceStateBytes = 16;  // seed and offset
 
-  explicit Generator(uint64_t seed_value) { manual_seed(seed_value); }
+  // device: a CUDA device's index, or -1 for the CPU.
+  explicit Generator(uint64_t seed_value, int device = -1) : device_(device) { manual_seed(seed_value); }
+
+  // Note [Random numbers on devices]
+  // A CUDA generator is a key (the seed) and a counter of Philox4x32-10 (math/philox.h). A kernel reserves as many
+  // counters as it has elements, so that the same calls give the same numbers whatever the launch looks like.
+  int device() const { return device_; }
+  // The first of `count` counters that nobody else gets.
+  uint64_t reserve(uint64_t count) { return __atomic_fetch_add(&offset_, count, __ATOMIC_RELAXED); }
+  uint64_t offset() const { return offset_; }
+  void set_offset(uint64_t offset) { offset_ = offset; }
 
   void manual_seed(uint64_t seed_value);
   uint64_t seed();  // seeds from the operating system's entropy (53 bits) and returns the seed
@@ -36,7 +47,8 @@ class Generator {
   // Box-Muller on two 53-bit uniforms; the sine half is kept for the next call.
   double normal();
 
-  // State in PyTorch's layout (torch.get_rng_state): exactly kStateBytes bytes. set_state throws on a bad one.
+  // State in PyTorch's layout (torch.get_rng_state): exactly state_bytes() bytes. set_state throws on a bad one.
+  size_t state_bytes() const { return device_ < 0 ? kStateBytes : kDeviceStateBytes; }
   void get_state(void* bytes) const;
   void set_state(const void* bytes, size_t size);
 
@@ -79,6 +91,8 @@ class Generator {
   double normal_ = 0;
   float float_normal_ = 0;
   int busy_ = 0;
+  int device_ = -1;
+  uint64_t offset_ = 0;
 };
 
 // Holds a generator's lock while in scope.
@@ -105,6 +119,10 @@ extern thread_local KeyedGenerator* keyed_generator __attribute__((tls_model("in
 // The generator that is used where none is named: the thread's keyed one, else the process's, which is seeded from
 // the operating system's entropy at first use.
 Generator& default_generator();
+// The same of a CUDA device.
+Generator& default_generator(int device);
+// Seeds the default generators of all CUDA devices, also those not used yet.
+void seed_devices(uint64_t seed_value);
 // 53 bits from the operating system.
 uint64_t nondeterministic_seed();
 

@@ -63,23 +63,29 @@ Tensor ones(const Dims& sizes, DType dtype, Device device) {
   return full(sizes, Scalar(1), or_default(dtype), device);
 }
 
-Tensor empty_like(const Tensor& x, DType dtype) {
+Tensor empty_like(const Tensor& x, DType dtype, std::optional<Device> device) {
+  if (dtype == DType::kUndefined) dtype = x.dtype();
+  const Device where = device.value_or(x.device());
   if (!x.is_contiguous() && is_dense(x))  // the order of dims in memory is kept
-    return empty_strided(x.sizes(), x.strides(), dtype == DType::kUndefined ? x.dtype() : dtype, x.device());
-  return empty(x.sizes(), dtype == DType::kUndefined ? x.dtype() : dtype, x.device());
+    return empty_strided(x.sizes(), x.strides(), dtype, where);
+  return empty(x.sizes(), dtype, where);
 }
-Tensor full_like(const Tensor& x, Scalar value, DType dtype) {
+Tensor full_like(const Tensor& x, Scalar value, DType dtype, std::optional<Device> device) {
   if (!x.is_contiguous()) {
-    Tensor y = empty_like(x, dtype);
+    Tensor y = empty_like(x, dtype, device);
     GradMode off(false);
     fill_(y, value);
     y.impl()->storage->version = 0;
     return y;
   }
-  return full(x.sizes(), value, dtype == DType::kUndefined ? x.dtype() : dtype, x.device());
+  return full(x.sizes(), value, dtype == DType::kUndefined ? x.dtype() : dtype, device.value_or(x.device()));
 }
-Tensor zeros_like(const Tensor& x, DType dtype) { return full_like(x, Scalar(0), dtype); }
-Tensor ones_like(const Tensor& x, DType dtype) { return full_like(x, Scalar(1), dtype); }
+Tensor zeros_like(const Tensor& x, DType dtype, std::optional<Device> device) {
+  return full_like(x, Scalar(0), dtype, device);
+}
+Tensor ones_like(const Tensor& x, DType dtype, std::optional<Device> device) {
+  return full_like(x, Scalar(1), dtype, device);
+}
 
 Tensor arange(Scalar start, Scalar end, Scalar step, DType dtype, Device device) {
   const bool any_float = start.is_float() || end.is_float() || step.is_float();
@@ -126,7 +132,7 @@ Tensor linspace(double start, double end, int64_t steps, DType dtype, Device dev
 
 Tensor logspace(double start, double end, int64_t steps, double base, DType dtype, Device device) {
   Tensor e = linspace(start, end, steps, DType::kFloat64, device);
-  return to(pow(scalar_tensor(base, DType::kFloat64), e), or_default(dtype));
+  return to(pow(wrapped_number(Scalar(base)), e), or_default(dtype));
 }
 
 Tensor eye(int64_t n, int64_t m, DType dtype, Device device) {

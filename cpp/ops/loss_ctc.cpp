@@ -22,10 +22,10 @@ void ctc_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   gx[0] = apply1(op::ctc_loss_backward, {g[0], c.input(0), c.input(1), c.input(2), c.input(3)}, c.attrs<CtcAttrs>());
 }
 
-// Lengths as contiguous int64 (N); each within [0, limit].
+// Lengths as contiguous int64 (N) on the CPU; each within [0, limit].
 Tensor check_lengths(const Tensor& lengths, int64_t n, int64_t limit, const char* what) {
   FS_CHECK(is_integral(lengths.dtype()), "ctc_loss: ", what, " must be integral, got ", dtype_name(lengths.dtype()));
-  const Tensor v = contiguous(reshape(to(lengths, DType::kInt64), Dims{-1}));
+  const Tensor v = contiguous(reshape(to(lengths, DType::kInt64, Device{}), Dims{-1}));
   FS_CHECK(v.numel() == n, "ctc_loss: ", what, " must be of size batch_size ", n, ", got ", v.numel());
   for (int64_t i = 0; i < n; ++i) {
     const int64_t x = v.data<int64_t>()[i];
@@ -59,7 +59,7 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& in
   const int64_t n = lp.size(1), classes = lp.size(2);
   FS_CHECK(blank >= 0 && blank < classes, "ctc_loss: blank must be in label range [0, ", classes, "), got ", blank);
   const Tensor in_len = check_lengths(input_lengths, n, lp.size(0), "input_lengths");
-  Tensor labels = contiguous(to(targets, DType::kInt64));
+  Tensor labels = contiguous(to(targets, DType::kInt64, Device{}));  // checked on the CPU
   Tensor out_len;
   if (labels.dim() == 2) {
     FS_CHECK(labels.size(0) == n, "ctc_loss: targets of shape ", labels.sizes(), " for a batch of ", n);
@@ -89,7 +89,9 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& in
       const int64_t c = labels.data<int64_t>()[i * labels.size(1) + k];
       FS_CHECK(c >= 0 && c < classes, "ctc_loss: label ", c, " of sample ", i, " is out of range [0, ", classes, ")");
     }
-  Tensor loss = apply1(op::ctc_loss, {lp, labels, in_len, out_len}, CtcAttrs{blank});
+  const auto beside = [&](const Tensor& t) { return to(t, t.dtype(), lp.device()); };
+  out_len = beside(out_len);
+  Tensor loss = apply1(op::ctc_loss, {lp, beside(labels), beside(in_len), out_len}, CtcAttrs{blank});
   if (zero_infinity) loss = where(eq(loss, wrapped_number(Scalar(__builtin_inf()))), 0.0, loss);
   if (reduction == Reduction::kMean)
     return mean(loss / to(clamp(out_len, Scalar(int64_t{1}), std::nullopt), loss.dtype()));

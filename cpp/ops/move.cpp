@@ -289,7 +289,7 @@ Tensor repeat_interleave(const Tensor& repeats, std::optional<int64_t> output_si
   if (output_size) {
     a.total = *output_size;
   } else if (r.numel() > 0) {
-    const Tensor dense = contiguous(r);
+    const Tensor dense = contiguous(to(r, DType::kInt64, Device{}));
     for (int64_t i = 0; i < dense.numel(); ++i) {
       const int64_t c = dense.data<int64_t>()[i];
       FS_CHECK(c >= 0, "repeat_interleave: repeats can not be negative, got ", c, " at position ", i);
@@ -339,7 +339,8 @@ Tensor triu(const Tensor& x, int64_t diagonal) {
 
 namespace {
 
-Tensor triangle_indices(int64_t rows, int64_t cols, int64_t offset, DType dtype, bool lower, const char* op) {
+Tensor triangle_indices(int64_t rows, int64_t cols, int64_t offset, DType dtype, bool lower, const char* op,
+                        Device device) {
   FS_CHECK(rows >= 0 && cols >= 0, op, ": row and col must be non-negative, got ", rows, " and ", cols);
   FS_CHECK(dtype == DType::kInt64 || dtype == DType::kInt32, op, ": only supports int32 and int64, got ",
            dtype_name(dtype));
@@ -354,16 +355,16 @@ Tensor triangle_indices(int64_t rows, int64_t cols, int64_t offset, DType dtype,
       *row++ = i;
       *col++ = j;
     }
-  return to(r, dtype);
+  return to(r, dtype, device);
 }
 
 }  // namespace
 
-Tensor tril_indices(int64_t rows, int64_t cols, int64_t offset, DType dtype) {
-  return triangle_indices(rows, cols, offset, dtype, true, "tril_indices");
+Tensor tril_indices(int64_t rows, int64_t cols, int64_t offset, DType dtype, Device device) {
+  return triangle_indices(rows, cols, offset, dtype, true, "tril_indices", device);
 }
-Tensor triu_indices(int64_t rows, int64_t cols, int64_t offset, DType dtype) {
-  return triangle_indices(rows, cols, offset, dtype, false, "triu_indices");
+Tensor triu_indices(int64_t rows, int64_t cols, int64_t offset, DType dtype, Device device) {
+  return triangle_indices(rows, cols, offset, dtype, false, "triu_indices", device);
 }
 
 Tensor diag_embed(const Tensor& x, int64_t offset, int64_t dim1, int64_t dim2) {
@@ -453,7 +454,8 @@ Tensor combinations(const Tensor& x, int64_t r, bool with_replacement) {
   }
   const Tensor index = empty(Dims{static_cast<int64_t>(rows.size())}, DType::kInt64);
   std::copy(rows.begin(), rows.end(), index.data<int64_t>());
-  return reshape(index_select(x, 0, index), Dims{static_cast<int64_t>(rows.size()) / r, r});
+  return reshape(index_select(x, 0, to(index, DType::kInt64, x.device())),
+                 Dims{static_cast<int64_t>(rows.size()) / r, r});
 }
 
 Tensor one_hot(const Tensor& classes, int64_t num_classes) {
@@ -464,7 +466,7 @@ Tensor one_hot(const Tensor& classes, int64_t num_classes) {
   if (classes.numel() == 0) {
     FS_CHECK(num_classes > 0, "one_hot: Can not infer total number of classes from empty tensor.");
   } else if (num_classes == -1) {
-    const Tensor dense = contiguous(classes);
+    const Tensor dense = contiguous(to(classes, DType::kInt64, Device{}));
     const int64_t* c = dense.data<int64_t>();
     FS_CHECK(*std::min_element(c, c + dense.numel()) >= 0, "one_hot: Class values must be non-negative.");
     a.num_classes = *std::max_element(c, c + dense.numel()) + 1;

@@ -32,8 +32,8 @@ Tensor repeat_interleave(const Tensor& x, const Tensor& repeats, std::optional<i
 
 Tensor tril(const Tensor& x, int64_t diagonal = 0);
 Tensor triu(const Tensor& x, int64_t diagonal = 0);
-Tensor tril_indices(int64_t rows, int64_t cols, int64_t offset = 0, DType dtype = DType::kInt64);
-Tensor triu_indices(int64_t rows, int64_t cols, int64_t offset = 0, DType dtype = DType::kInt64);
+Tensor tril_indices(int64_t rows, int64_t cols, int64_t offset = 0, DType dtype = DType::kInt64, Device device = {});
+Tensor triu_indices(int64_t rows, int64_t cols, int64_t offset = 0, DType dtype = DType::kInt64, Device device = {});
 Tensor diag(const Tensor& x, int64_t diagonal = 0);
 Tensor diag_embed(const Tensor& x, int64_t offset = 0, int64_t dim1 = -2, int64_t dim2 = -1);
 Tensor diagflat(const Tensor& x, int64_t offset = 0);

@@ -6,6 +6,7 @@
 
 #include "engine/mode.h"
 #include "ops/creation.h"
+#include "ops/pointwise.h"
 #include "ops/records.h"
 
 namespace fireseed {
@@ -86,7 +87,7 @@ void norm_infer(Inputs in, const void*, Tensor* out) {
     FS_CHECK(x.is_floating(), "foreach_norm: expected floating point tensors, got dtype ", dtype_name(x.dtype()));
     t = promote_types(t, x.dtype());
   }
-  out[0] = make_shell({}, t == DType::kUndefined ? default_dtype() : t);
+  out[0] = make_shell({}, t == DType::kUndefined ? default_dtype() : t, in.empty() ? Device{} : in[0].device());
 }
 void floats_infer(Inputs in, const void*, Tensor*) {
   for (const Tensor& x : in)
@@ -125,6 +126,7 @@ void write_hyper(const Tensor& hyper, std::initializer_list<double> values) {
                          .flags = kMutatesInputs | kNotDifferentiable, \
                          .attrs_size = sizeof(OptimAttrs),             \
                          .num_outputs = 0,                             \
+                         .host_inputs = save_input(0),                 \
                          .infer = step_infer};
 FS_STEP(sgd_step)
 FS_STEP(adam_step)
@@ -195,6 +197,11 @@ Tensor clip_grad_norm_(std::span<const Tensor> parameters, double max_norm, doub
     if (p.grad().defined()) grads.push_back(p.grad());
   if (grads.empty()) return scalar_tensor(Scalar(0.0), default_dtype());
   Tensor total = foreach_norm(grads, order);
+  if (!total.device().is_cpu() && !error_if_nonfinite) {  // without waiting for the device
+    const Tensor room = reciprocal(add(total, wrapped_number(Scalar(1e-6)))) * max_norm;
+    foreach_scale_(grads, clamp(room, std::nullopt, Scalar(1.0)));
+    return total;
+  }
   const double norm = item(total).to_double();
   FS_CHECK(
       !error_if_nonfinite || std::isfinite(norm), "The total norm of order ", order,
@@ -204,7 +211,7 @@ Tensor clip_grad_norm_(std::span<const Tensor> parameters, double max_norm, doub
   double factor;
   if (total.dtype() == DType::kFloat64) factor = 1.0 / (norm + 1e-6) * max_norm;
   else factor = 1.0f / (static_cast<float>(norm) + 1e-6f) * static_cast<float>(max_norm);
-  if (!(factor >= 1)) foreach_scale_(grads, scalar_tensor(Scalar(factor), DType::kFloat64));
+  if (!(factor >= 1)) foreach_scale_(grads, full({}, Scalar(factor), DType::kFloat64, total.device()));
   return total;
 }
 
@@ -255,7 +262,7 @@ Adam::Adam(std::vector<Tensor> parameters, double lr_, double beta1_, double bet
       hyper_(empty({5}, DType::kFloat64)) {
   GradMode off(false);
   for (const Tensor& p : parameters_) {
-    steps_.push_back(scalar_tensor(Scalar(0.0), DType::kFloat32));
+    steps_.push_back(full({}, Scalar(0.0), DType::kFloat32, p.device()));
     means_.push_back(zeros_like(p));
     squares_.push_back(zeros_like(p));
   }

@@ -15,7 +15,15 @@
 namespace fireseed {
 namespace {
 
-Generator* or_default(Generator* generator) { return generator ? generator : &default_generator(); }
+// The generator named, or the default one of the device the numbers are made on.
+Generator* pick(Generator* generator, Device device) {
+  const int index = device.is_cpu() ? -1 : device.index;
+  if (!generator) return device.is_cpu() ? &default_generator() : &default_generator(index);
+  const int own = generator->device();
+  FS_CHECK((own < 0) == device.is_cpu(), "Expected a '", device.is_cpu() ? "cpu" : "cuda",
+           "' device type for generator but found '", own < 0 ? "cpu" : "cuda", "'");
+  return generator;
+}
 
 void same_as_input(Inputs in, const void*, Tensor* out) {
   out[0] = make_shell(in[0].sizes(), in[0].dtype(), in[0].device());
@@ -92,7 +100,7 @@ void fill(const Op& op, const Tensor& x, const A& attrs) {
 }
 
 void fill_integers(const Tensor& x, uint64_t range, int64_t base, bool wide, Generator* generator) {
-  fill(op::random_int, x, RandomIntAttrs{or_default(generator), range, base, wide});
+  fill(op::random_int, x, RandomIntAttrs{pick(generator, x.device()), range, base, wide});
 }
 
 void dropout_infer(Inputs in, const void*, Tensor* out) {
@@ -144,7 +152,7 @@ Tensor with_alpha_noise(const Tensor& x, Tensor noise, double p) {
 
 // x filled with standard normal numbers that, for autograd, follow from mean and std with gradient zero.
 Tensor standard_normal_like(const Tensor& x, const Tensor& mean, const Tensor& std, Generator* generator) {
-  const NormalAttrs attrs{or_default(generator), 0, 1};
+  const NormalAttrs attrs{pick(generator, x.device()), 0, 1};
   floating_only(x, "normal");
   const Tensor in[3] = {x, std, mean};
   apply_inplace(op::normal, Inputs(in, mean.defined() ? 3 : 2), &attrs);
@@ -153,7 +161,7 @@ Tensor standard_normal_like(const Tensor& x, const Tensor& mean, const Tensor& s
 
 void check_std(const Tensor& std) {
   GradMode off(false);
-  const Tensor values = contiguous(to(std, DType::kFloat64));
+  const Tensor values = contiguous(to(std, DType::kFloat64, Device{}));
   for (int64_t i = 0; i < values.numel(); ++i)
     FS_CHECK(values.data<double>()[i] >= 0, "normal expects all elements of std >= 0.0");
 }
@@ -203,19 +211,19 @@ void uniform_(const Tensor& x, double from, double to, Generator* generator) {
   FS_CHECK(from <= to, "uniform_ expects to return a [from, to) range, but found from=", from, " > to=", to);
   FS_CHECK(to - from <= most, "uniform_ expects to-from <= std::numeric_limits<", dtype_name(x.dtype()),
            ">::max(), but found to=", to, " and from=", from, " which result in to-from to exceed the limit");
-  fill(op::uniform, x, UniformAttrs{or_default(generator), from, to});
+  fill(op::uniform, x, UniformAttrs{pick(generator, x.device()), from, to});
 }
 
 void normal_(const Tensor& x, double mean, double std, Generator* generator) {
   FS_CHECK(std >= 0, "normal expects std >= 0.0, but found std ", std);
   floating_only(x, "normal_");
-  fill(op::normal, x, NormalAttrs{or_default(generator), mean, std});
+  fill(op::normal, x, NormalAttrs{pick(generator, x.device()), mean, std});
 }
 
 void log_normal_(const Tensor& x, double mean, double std, Generator* generator) {
   FS_CHECK(std > 0, "log_normal_ expects std > 0.0, but found std=", std);
   floating_only(x, "log_normal_");
-  fill(op::log_normal, x, NormalAttrs{or_default(generator), mean, std});
+  fill(op::log_normal, x, NormalAttrs{pick(generator, x.device()), mean, std});
 }
 
 void random_(const Tensor& x, Generator* generator) {
@@ -265,12 +273,12 @@ void random_(const Tensor& x, int64_t from, std::optional<int64_t> to, Generator
 
 void bernoulli_(const Tensor& x, double p, Generator* generator) {
   FS_CHECK(p >= 0 && p <= 1, "bernoulli_ expects p to be in [0, 1], but got p=", p);
-  fill(op::bernoulli, x, BernoulliAttrs{or_default(generator), p});
+  fill(op::bernoulli, x, BernoulliAttrs{pick(generator, x.device()), p});
 }
 
 void bernoulli_(const Tensor& x, const Tensor& p, Generator* generator) {
   floating_only(p, "bernoulli_: p");
-  const GeneratorAttrs attrs{or_default(generator)};
+  const GeneratorAttrs attrs{pick(generator, x.device())};
   const Tensor in[2] = {x, expand(p, x.sizes())};
   apply_inplace(op::bernoulli_tensor, Inputs(in, 2), &attrs);
 }
@@ -281,13 +289,13 @@ void exponential_(const Tensor& x, double lambda, Generator* generator) {
            "Exponential distribution is a continuous probability distribution. dtype must be a floating "
            "point but you specified ",
            dtype_name(x.dtype()));
-  fill(op::exponential, x, ExponentialAttrs{or_default(generator), lambda});
+  fill(op::exponential, x, ExponentialAttrs{pick(generator, x.device()), lambda});
 }
 
 void geometric_(const Tensor& x, double p, Generator* generator) {
   FS_CHECK(0 < p && p < 1, "geometric_ expects p to be in (0, 1), but got p=", p);
   FS_CHECK_KIND(x.dtype() != DType::kBool, ErrorKind::kNotImplemented, "geometric_: not implemented for dtype bool");
-  fill(op::geometric, x, BernoulliAttrs{or_default(generator), p});
+  fill(op::geometric, x, BernoulliAttrs{pick(generator, x.device()), p});
 }
 
 void cauchy_(const Tensor& x, double median, double sigma, Generator* generator) {
@@ -296,34 +304,34 @@ void cauchy_(const Tensor& x, double median, double sigma, Generator* generator)
            "Cauchy distribution is a continuous probability distribution. dtype must be a floating point "
            "but you specified ",
            dtype_name(x.dtype()));
-  fill(op::cauchy, x, CauchyAttrs{or_default(generator), median, sigma});
+  fill(op::cauchy, x, CauchyAttrs{pick(generator, x.device()), median, sigma});
 }
 
-Tensor rand(const Dims& sizes, DType dtype, Generator* generator) {
-  Tensor x = empty(sizes, dtype);
+Tensor rand(const Dims& sizes, DType dtype, Generator* generator, Device device) {
+  Tensor x = empty(sizes, dtype, device);
   uniform_(x, 0, 1, generator);
   return x;
 }
 
-Tensor randn(const Dims& sizes, DType dtype, Generator* generator) {
-  Tensor x = empty(sizes, dtype);
+Tensor randn(const Dims& sizes, DType dtype, Generator* generator, Device device) {
+  Tensor x = empty(sizes, dtype, device);
   normal_(x, 0, 1, generator);
   return x;
 }
 
-Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype, Generator* generator) {
-  Tensor x = empty(sizes, dtype);
+Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype, Generator* generator, Device device) {
+  Tensor x = empty(sizes, dtype, device);
   random_(x, low, high, generator);
   return x;
 }
 
-Tensor randperm(int64_t n, DType dtype, Generator* generator) {
+Tensor randperm(int64_t n, DType dtype, Generator* generator, Device device) {
   FS_CHECK(n >= 0, "n must be non-negative, got", n);
   FS_CHECK_KIND(dtype != DType::kBool, ErrorKind::kNotImplemented, "randperm: not implemented for dtype bool");
   const int64_t most = is_floating(dtype) ? (int64_t{1} << digits_of(dtype)) + 1 : largest_integer_of(dtype);
   FS_CHECK(n == 0 || n - 1 <= most, "n is too large for result tensor type: '", dtype_name(dtype), "'");
-  Tensor x = empty({n}, dtype);
-  fill(op::randperm, x, GeneratorAttrs{or_default(generator)});
+  Tensor x = empty({n}, dtype, device);
+  fill(op::randperm, x, GeneratorAttrs{pick(generator, x.device())});
   return x;
 }
 
@@ -348,7 +356,7 @@ Tensor normal(const Tensor& mean, const Tensor& std, Generator* generator) {
 Tensor normal(const Tensor& mean, double std, Generator* generator) {
   FS_CHECK(std >= 0, "normal expects std >= 0.0, but found std ", std);
   const Tensor x = empty(mean.sizes(), mean.dtype(), mean.device());
-  const NormalAttrs attrs{or_default(generator), 0, std};
+  const NormalAttrs attrs{pick(generator, x.device()), 0, std};
   const Tensor in[2] = {x, mean};
   apply_inplace(op::normal, Inputs(in, 2), &attrs);
   return x + detach(mean);
@@ -370,7 +378,7 @@ Tensor multinomial(const Tensor& p, int64_t num_samples, bool replacement, Gener
   FS_CHECK(p.size(-1) <= (1 << 24), "number of categories cannot exceed 2^24");
   FS_CHECK(p.size(-1) > 0 || (p.dim() == 2 && p.size(0) == 0),
            "invalid multinomial distribution (sum of probabilities <= 0)");
-  return apply1(op::multinomial, {p}, MultinomialAttrs{or_default(generator), num_samples, replacement});
+  return apply1(op::multinomial, {p}, MultinomialAttrs{pick(generator, p.device()), num_samples, replacement});
 }
 
 Tensor dropout(const Tensor& x, double p, bool training, Generator* generator) {
@@ -378,7 +386,7 @@ Tensor dropout(const Tensor& x, double p, bool training, Generator* generator) {
   if (!training || p == 0 || x.numel() == 0) return x;
   floating_only(x, "dropout");
   Tensor out[2];
-  const DropoutAttrs attrs{or_default(generator), p};
+  const DropoutAttrs attrs{pick(generator, x.device()), p};
   apply(op::dropout, Inputs(&x, 1), &attrs, out);
   return std::move(out[0]);
 }

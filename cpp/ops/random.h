@@ -22,11 +22,11 @@ void geometric_(const Tensor& x, double p, Generator* generator = nullptr);
 void cauchy_(const Tensor& x, double median = 0, double sigma = 1, Generator* generator = nullptr);
 
 // New tensors.
-Tensor rand(const Dims& sizes, DType dtype = default_dtype(), Generator* generator = nullptr);
-Tensor randn(const Dims& sizes, DType dtype = default_dtype(), Generator* generator = nullptr);
+Tensor rand(const Dims& sizes, DType dtype = default_dtype(), Generator* generator = nullptr, Device device = {});
+Tensor randn(const Dims& sizes, DType dtype = default_dtype(), Generator* generator = nullptr, Device device = {});
 Tensor randint(int64_t low, int64_t high, const Dims& sizes, DType dtype = DType::kInt64,
-               Generator* generator = nullptr);
-Tensor randperm(int64_t n, DType dtype = DType::kInt64, Generator* generator = nullptr);
+               Generator* generator = nullptr, Device device = {});
+Tensor randperm(int64_t n, DType dtype = DType::kInt64, Generator* generator = nullptr, Device device = {});
 Tensor bernoulli(const Tensor& p, Generator* generator = nullptr);            // dtype and sizes of p
 Tensor bernoulli(const Tensor& x, double p, Generator* generator = nullptr);  // dtype and sizes of x
 // Normal samples with means and standard deviations given element by element (broadcast).

@@ -100,6 +100,7 @@ constinit Op op::rnn{.name = "rnn",
                               save_output(4),
                      .attrs_size = sizeof(RnnAttrs),
                      .num_outputs = kOutputs,
+                     .host_inputs = save_input(7),
                      .infer = rnn_infer,
                      .vjp = rnn_vjp,
                      .vjp_fused = rnn_vjp_fused};
@@ -107,6 +108,7 @@ constinit Op op::rnn_backward{.name = "rnn_backward",
                               .flags = kNotDifferentiable,
                               .attrs_size = sizeof(RnnAttrs),
                               .num_outputs = kGradients,
+                              .host_inputs = save_input(11),
                               .infer = rnn_backward_infer};
 
 RnnResult rnn_layer(RnnMode mode, const Tensor& x, const Tensor& batch_sizes, const Tensor& h0, const Tensor& c0,

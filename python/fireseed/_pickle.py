@@ -17,7 +17,8 @@ class _Storage:
         self.flat = flat
 
     def __reduce__(self):
-        return _load_storage, (bytes(_C._to_bytes(self.flat)), self.flat.dtype)
+        content = bytes(_C._to_bytes(self.flat)), self.flat.dtype
+        return _load_storage, content if self.flat.device.type == "cpu" else (*content, str(self.flat.device))
 
 
 _alive = weakref.WeakValueDictionary()  # (address, dtype) -> _Storage: one object a storage while a pickler holds it
@@ -32,8 +33,9 @@ def _storage_of(tensor):
     return storage
 
 
-def _load_storage(data, dtype):
-    return _Storage(_C.frombuffer(bytearray(data), dtype=dtype).clone() if data else _C.empty(0, dtype=dtype))
+def _load_storage(data, dtype, device="cpu"):
+    flat = _C.frombuffer(bytearray(data), dtype=dtype) if data else _C.empty(0, dtype=dtype, device="cpu")
+    return _Storage(flat.clone() if device == "cpu" else flat.to(device))
 
 
 def _rebuild_tensor(storage, shape, stride, offset, requires_grad, state=None):

@@ -122,14 +122,13 @@ def compile(model=None, **options):
 
 
 def set_default_device(device):
-    """Only the CPU can be the default device in this build."""
-    if device is not None:
-        _C.empty(0, device=device)
+    """The device that factories (zeros, tensor, …) use in this thread where none is named; None: the CPU."""
+    _C._set_default_device(device)
 
 
 def get_default_device():
-    """The device tensors are made on."""
-    return _C.device("cpu")
+    """The device that factories use in this thread where none is named."""
+    return _C._get_default_device()
 
 
 def set_default_tensor_type(kind):

@@ -15,16 +15,19 @@ default_generator = _C.default_generator
 
 
 def manual_seed(seed):
-    """Seeds the default generator and returns it. ``seed``: an int in [-2^63, 2^64)."""
+    """Seeds the default generators of the CPU and of all GPUs; returns the CPU's. ``seed``: an int in [-2^63, 2^64)."""
     seed = int(seed)
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"Overflow when unpacking long long: the seed must be in [-2^63, 2^64), but got {seed}")
+    _C._cuda_manual_seed_all(seed)
     return default_generator.manual_seed(seed)
 
 
 def seed():
     """Seeds the default generator from the system's entropy; returns the seed, an int of 53 bits."""
-    return default_generator.seed()
+    value = default_generator.seed()
+    _C._cuda_manual_seed_all(value)
+    return value
 
 
 def initial_seed():
@@ -44,12 +47,29 @@ def set_rng_state(new_state):
 
 @contextlib.contextmanager
 def fork_rng(devices=None, enabled=True, _caller="fork_rng", _devices_kw="devices", device_type="cuda"):
-    """Restores the default generator's state on leaving the block, unless not ``enabled``."""
+    """Restores the default generators' states on leaving the block, unless not ``enabled``."""
     if not enabled:
         yield
         return
     state = get_rng_state()
+    gpus = _gpus(devices)
+    gpu_states = [_C._cuda_get_rng_state(i) for i in gpus]
     try:
         yield
     finally:
         set_rng_state(state)
+        for i, gpu_state in zip(gpus, gpu_states):
+            _C._cuda_set_rng_state(i, gpu_state)
+
+
+def _gpus(devices):
+    """Indices of the GPUs that fork_rng restores: those named, by default all, if any was used yet."""
+    import sys
+    cuda = sys.modules.get("fireseed.cuda")
+    if devices is None:
+        return range(cuda.device_count()) if cuda is not None and cuda.is_initialized() else ()
+    devices = list(devices)
+    if not devices:
+        return ()
+    from . import cuda
+    return [cuda._index(d, "fork_rng") for d in devices]

@@ -59,7 +59,7 @@ class Adafactor(Optimizer):
             for p in group["params"]:
                 own = self.state.get(p)
                 if own and not isinstance(own["step"], fs.Tensor):
-                    own["step"] = fs.tensor(float(own["step"]), dtype=_scalar_dtype())
+                    own["step"] = fs.tensor(float(own["step"]), dtype=_scalar_dtype(), device=p.device)
 
     @_with_hooks
     def step(self, closure=None):
@@ -78,7 +78,7 @@ class Adafactor(Optimizer):
     def _update(self, group, p):
         g, state = p.grad, self.state[p]
         if not state:
-            state["step"] = fs.tensor(0.0, dtype=_scalar_dtype())
+            state["step"] = fs.tensor(0.0, dtype=_scalar_dtype(), device=p.device)
             if g.dim() > 1:
                 state["row_var"] = fs.zeros_like(g[..., :1])
                 state["col_var"] = fs.zeros_like(g[..., :1, :])

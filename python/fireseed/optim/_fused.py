@@ -21,14 +21,12 @@ MAXIMIZE, NESTEROV, MOMENTUM, AMSGRAD, DECOUPLED, CENTERED = 1, 2, 4, 16, 32, 64
 
 
 def _rounds(params):
-    """Lists without repetitions: a parameter that stands twice in a group is stepped twice, one after the other."""
-    rounds, met = [], {}
+    """Lists of one device and without repetitions: a parameter that stands twice in a group is stepped twice."""
+    rounds, met = {}, {}
     for p in params:
         n = met[id(p)] = met.get(id(p), 0) + 1
-        if n > len(rounds):
-            rounds.append([])
-        rounds[n - 1].append(p)
-    return rounds
+        rounds.setdefault((n, p.device), []).append(p)
+    return [rounds[key] for key in sorted(rounds, key=lambda key: key[0])]
 
 
 class FusedOptimizer(Optimizer):
@@ -58,7 +56,7 @@ class FusedOptimizer(Optimizer):
                 own = self.state.get(p)
                 for key in self._numbers:
                     if own and key in own and not isinstance(own[key], fs.Tensor):
-                        own[key] = fs.tensor(float(own[key]), dtype=_scalar_dtype())
+                        own[key] = fs.tensor(float(own[key]), dtype=_scalar_dtype(), device=p.device)
 
     def _tensor_states(self, group):
         """Names of the states that have the parameter's shape, in the kernel's order."""
@@ -66,7 +64,7 @@ class FusedOptimizer(Optimizer):
 
     def _new_state(self, group, p, state):
         """Fills the empty state of a parameter that is stepped for the first time."""
-        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype())
+        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype(), device=p.device)
         for name in self._tensor_states(group):
             state[name] = fs.zeros_like(p)
 

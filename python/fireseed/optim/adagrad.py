@@ -61,7 +61,7 @@ class Adagrad(FusedOptimizer):
         return ("sum",)
 
     def _new_state(self, group, p, state):
-        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype())
+        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype(), device=p.device)
         with fs.no_grad():
             state["sum"] = fs.full_like(p, group["initial_accumulator_value"])
 

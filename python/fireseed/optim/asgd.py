@@ -53,7 +53,7 @@ class ASGD(FusedOptimizer):
         return ("ax",)
 
     def _new_state(self, group, p, state):
-        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype())
-        state["eta"] = fs.tensor(float(_number(group["lr"])), dtype=_scalar_dtype())
-        state["mu"] = fs.tensor(1.0, dtype=_scalar_dtype())
+        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype(), device=p.device)
+        state["eta"] = fs.tensor(float(_number(group["lr"])), dtype=_scalar_dtype(), device=p.device)
+        state["mu"] = fs.tensor(1.0, dtype=_scalar_dtype(), device=p.device)
         state["ax"] = fs.zeros_like(p)

@@ -64,7 +64,7 @@ class NAdam(FusedOptimizer):
         return ("exp_avg", "exp_avg_sq")
 
     def _new_state(self, group, p, state):
-        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype())
-        state["mu_product"] = fs.tensor(1.0, dtype=_scalar_dtype())
+        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype(), device=p.device)
+        state["mu_product"] = fs.tensor(1.0, dtype=_scalar_dtype(), device=p.device)
         state["exp_avg"] = fs.zeros_like(p)
         state["exp_avg_sq"] = fs.zeros_like(p)

@@ -336,7 +336,7 @@ class Optimizer:
     def _cast_state(self, param, value, key=None):
         if isinstance(value, fs.Tensor):
             if key in self._numbers:  # step counts and the like keep their dtype
-                return value.clone()
+                return value.to(device=param.device, copy=True)
             return value.to(dtype=param.dtype, device=param.device).detach().clone()
         if isinstance(value, dict):
             return {k: self._cast_state(param, v, k) for k, v in value.items()}

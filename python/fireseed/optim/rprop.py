@@ -53,6 +53,6 @@ class Rprop(FusedOptimizer):
         return ("prev", "step_size")
 
     def _new_state(self, group, p, state):
-        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype())
+        state["step"] = fs.tensor(0.0, dtype=_scalar_dtype(), device=p.device)
         state["prev"] = fs.zeros_like(p)
         state["step_size"] = fs.full_like(p, float(_number(group["lr"])))
