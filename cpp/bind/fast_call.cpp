@@ -9,6 +9,7 @@
 #include "bind/out_argument.h"
 #include "bind/python_types.h"
 #include "engine/apply.h"
+#include "engine/autocast.h"
 #include "engine/mode.h"
 #include "math/random.h"
 #include "ops/copy.h"
@@ -204,13 +205,6 @@ int find_param(const Signature& s, PyObject* key) {
 enum class Match { kYes, kNo };
 
 // Puts the arguments into slots. `why` (if wanted) gets the reason for a mismatch.
-// The ints given one by one for an `int...` parameter.
-struct VarArgs {
-  PyObject* const* first = nullptr;
-  Py_ssize_t count = 0;
-  int index = -1;
-};
-
 Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, bool check_types,
             bool allow_out, PyObject** slots, PyObject** out_arg, VarArgs* varargs, std::string* why) {
   const size_t n = s.params.size();
@@ -278,10 +272,12 @@ Match match(const Signature& s, PyObject* const* args, Py_ssize_t nargs, PyObjec
   return Match::kYes;
 }
 
+}  // namespace
+
 // Note [Generic in-place forms]
 // x.name_() without a form of its own runs name(x) and copies the result into x. What the recorded op saved of x
 // would be overwritten by that, so where a gradient is recorded the op works on a copy of x.
-PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const VarArgs& v = {}) {
+PyObject* run_handler(const Function& f, const Signature& s, PyObject** slots, const VarArgs& v) {
   return guarded([&]() -> PyObject* {
     PyObject* self_object = slots[0];
     Tensor original;  // Note [Generic in-place forms]
@@ -342,6 +338,15 @@ PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const 
   });
 }
 
+namespace {
+
+PyObject* finish(const Function& f, const Signature& s, PyObject** slots, const VarArgs& v = {}) {
+  if (__builtin_expect(mode.autocast != 0, false) &&
+      (f.autocast[0] != CastPolicy::kNone || f.autocast[1] != CastPolicy::kNone))
+    return finish_with_autocast(f, s, slots, v);
+  return run_handler(f, s, slots, v);
+}
+
 }  // namespace
 
 PyObject* call(const Function& f, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
@@ -360,8 +365,9 @@ PyObject* call(const Function& f, PyObject* const* args, Py_ssize_t nargs, PyObj
     PyObject* out = nullptr;
     VarArgs varargs;
     if (match(s, args, nargs, kwnames, several, f.allow_out, slots, &out, &varargs, nullptr) == Match::kYes) {
-      PyObject* r = finish(f, s, slots, varargs);
-      return out && out != Py_None ? copy_to_out(f, slots, s.params.size(), r, out) : r;
+      if (!out || out == Py_None) return finish(f, s, slots, varargs);
+      const AutocastOff off;  // a result's place has its dtype already
+      return copy_to_out(f, slots, s.params.size(), run_handler(f, s, slots, varargs), out);
     }
   }
   std::string text = f.name + "(): ";

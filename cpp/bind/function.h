@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "engine/op.h"
+
 namespace fireseed::bind {
 
 inline constexpr size_t kMaxParams = 24;
@@ -49,13 +51,24 @@ struct Function {
   std::vector<Signature> signatures;
   std::string doc;
   bool allow_out = true;
-  bool inplace = false;    // the generic in-place form: copy the result into self
-  bool fresh_out = false;  // kFreshOut
-  bool exact_out = false;  // kExactOut
+  bool inplace = false;         // the generic in-place form: copy the result into self
+  bool fresh_out = false;       // kFreshOut
+  bool exact_out = false;       // kExactOut
+  CastPolicy autocast[2] = {};  // by DeviceKind: ops/autocast.cpp
 };
 
 Signature parse_signature(const char* text, std::string& name);
 std::string kind_name(const Param& p);
+// The ints given one by one for an `int...` parameter.
+struct VarArgs {
+  PyObject* const* first = nullptr;
+  Py_ssize_t count = 0;
+  int index = -1;
+};
+
+// Runs the handler on arguments that matched; with autocast on, after casting them by the function's policy.
+PyObject* run_handler(const Function& f, const Signature& s, PyObject** slots, const VarArgs& v);
+PyObject* finish_with_autocast(const Function& f, const Signature& s, PyObject** slots, const VarArgs& v);
 PyObject* call(const Function& f, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames);
 void run_registrars();
 

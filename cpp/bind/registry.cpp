@@ -9,6 +9,7 @@
 #include <string>
 
 #include "bind/python_types.h"
+#include "ops/autocast.h"
 
 namespace fireseed::bind {
 
@@ -45,6 +46,10 @@ void add_to(Table& table, const std::string& name, const Signature& s, const cha
   if (!slot) {
     slot = std::make_unique<Function>();
     slot->name = name;
+    if (const CastPolicies* p = cast_policies(name)) {
+      slot->autocast[0] = p->cpu;
+      slot->autocast[1] = p->cuda;
+    }
     slot->allow_out = out;
     slot->inplace = inplace;
   }

@@ -1,6 +1,7 @@
 // apply: infer -> allocate -> kernel -> record; and its in-place form.
 #include "engine/apply.h"
 
+#include "engine/autocast.h"
 #include "engine/device_run.h"
 #include "engine/mode.h"
 #include "engine/recorder.h"
@@ -205,6 +206,9 @@ void note_view(const Tensor& out, const Tensor& in) {
 }  // namespace
 
 void apply(const Op& op, Inputs in, const void* attrs, Tensor* out) {
+  if (__builtin_expect(mode.autocast != 0, false) &&
+      (op.autocast[0] != CastPolicy::kNone || op.autocast[1] != CastPolicy::kNone))
+    return apply_with_autocast(op, in, attrs, out);
   if (__builtin_expect(recorder != nullptr, false)) return apply_recorded(op, in, attrs, out);
   op.infer(in, attrs, out);
   if (op.has(kView)) {

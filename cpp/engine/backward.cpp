@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "engine/apply.h"
+#include "engine/autocast.h"
 #include "engine/mode.h"
 
 namespace fireseed {
@@ -38,6 +39,7 @@ class Pass {
     if (inputs_) find_needed(roots);
     if (capture_) captured_.resize(inputs_ ? inputs_->size() : 0);
     GradMode grad(options_.create_graph);
+    const AutocastOff off;  // gradients have the dtypes of the forward pass
     for (size_t i = 0; i < roots.size(); ++i) {
       Edge e = gradient_edge(roots[i]);
       Edge owner;

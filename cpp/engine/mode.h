@@ -1,12 +1,15 @@
 // Thread-local switches that apply reads: gradient recording, inference, anomaly watch.
 #pragma once
 
+#include <cstdint>
+
 namespace fireseed {
 
 struct Mode {
   bool grad_enabled = true;
   bool inference = false;
   bool anomaly = false;  // record where each node was made; check gradients for NaN
+  uint8_t autocast = 0;  // on the CPU (1), on CUDA (2): engine/autocast.h
 };
 
 extern thread_local Mode mode __attribute__((tls_model("initial-exec")));

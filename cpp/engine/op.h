@@ -24,6 +24,10 @@ enum OpFlag : uint32_t {
   kTransfer = 1024,   // copies from the last input to output 0, which may lie on another device
 };
 
+// What autocast does to the inputs (engine/autocast.h).
+// kAsIs: a function whose ops are not cast either.
+enum class CastPolicy : uint8_t { kNone, kLower, kFloat32, kWidest, kRefused, kAsIs };
+
 // Bits of Op::saves.
 constexpr uint32_t save_input(int i) { return 1u << i; }
 constexpr uint32_t save_output(int i) { return 1u << (16 + i); }
@@ -69,6 +73,7 @@ struct Op {
   uint16_t attrs_size = 0;
   int16_t num_outputs = 1;
   uint32_t host_inputs = 0;  // save_input bits of inputs that every kernel reads on the host (sizes, hyperparameters)
+  CastPolicy autocast[2] = {};  // by DeviceKind; filled at load from the lists in ops/autocast.cpp
   InferFn infer = nullptr;
   VjpFn vjp = nullptr;        // in differentiable ops: serves any order
   VjpFn vjp_fused = nullptr;  // optional: serves where create_graph is off

@@ -44,6 +44,10 @@ _LAZY = {
     "atleast_1d": "_varargs", "atleast_2d": "_varargs", "atleast_3d": "_varargs",
     "OutOfMemoryError": "cuda",
     "as_torch": "_as_torch", "vmap": "func", "MissingError": "_namespaces",
+    "autocast": "amp", "get_autocast_dtype": "amp", "set_autocast_dtype": "amp.autocast_mode",
+    "get_autocast_gpu_dtype": "_autocast_names", "get_autocast_cpu_dtype": "_autocast_names",
+    "set_autocast_gpu_dtype": "_autocast_names", "set_autocast_cpu_dtype": "_autocast_names",
+    "is_autocast_cpu_enabled": "_autocast_names", "set_autocast_cpu_enabled": "_autocast_names",
     "_rebuild_tensor": "_pickle", "_rebuild_parameter": "_pickle",
 }
 _MATRIX = ("cholesky", "cholesky_inverse", "cholesky_solve", "det", "geqrf", "inverse", "logdet", "lu", "lu_solve",

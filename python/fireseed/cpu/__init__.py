@@ -35,3 +35,15 @@ def current_stream(device=None):
 def stream(stream):
     """A context in which nothing changes."""
     return contextlib.nullcontext()
+
+
+def is_initialized():
+    """Always."""
+    return True
+
+
+def __getattr__(name):
+    if name == "amp":
+        from importlib import import_module
+        return import_module(".amp", __name__)
+    raise AttributeError(f"module 'fireseed.cpu' has no attribute '{name}'")
