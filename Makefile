@@ -3,14 +3,17 @@
 #   make train    trains examples/digits.py        make asan     the op table under AddressSanitizer and UBSan
 #   make test     all tests                        make wheel    a wheel for this machine's Python, in dist/
 #   make bench    benchmarks                       make format   formats C++ and Python (format-check only looks)
-#   make cuda     builds with CUDA kernels         make native   the C++ examples and benchmarks
-#   make support  writes docs/support.md           make cuda-host-test   CUDA kernels on the CPU, under emulation
+#   make cuda     builds with CUDA kernels, for the GPU of this machine (CUDA_ARCHS=90 for another one)
+#   make cuda-host-test  CUDA kernels on the CPU, under emulation
+#   make test-cuda-emu   the op table on the emulated CUDA plugin
+#   make support  writes docs/support.md           make native   the C++ examples and benchmarks
 #
 # The kernels are compiled for this machine's processor only; ISAS="v2;v3;v4" compiles what a wheel has.
 PYTHON ?= python3
 ISAS ?= native
 JOBS ?= $(shell nproc)
 CUDA ?= AUTO
+CUDA_ARCHS ?=
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 TESTS ?= tests
@@ -26,7 +29,7 @@ extra = $$(sed -n 's/^$(1) = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",')
 DEV_BUILD := build/dev
 ASAN_BUILD := build/asan
 
-.PHONY: all build train test test-python test-cpp bench native support cuda cuda-host-test asan wheel format format-check clean
+.PHONY: all build train test test-python test-cpp bench native support cuda cuda-host-test test-cuda-emu asan wheel format format-check clean
 all: build
 
 # The environment with the build tools, made again when pyproject.toml changes.
@@ -48,7 +51,7 @@ $(VENV)/.extras: $(VENV)/.tools
 build: $(VENV)/.extras
 	@test -d $(DEV_BUILD) || echo "compiling fireseed: some minutes the first time"
 	$(PIP_INSTALL) --no-build-isolation -e . -Cbuild-dir=$(DEV_BUILD) -Ccmake.define.FIRESEED_ISAS="$(ISAS)" \
-	  -Ccmake.define.FIRESEED_TESTS=AUTO -Ccmake.define.FIRESEED_CUDA=$(CUDA)
+	  -Ccmake.define.FIRESEED_TESTS=AUTO -Ccmake.define.FIRESEED_CUDA=$(CUDA) -Ccmake.define.FIRESEED_CUDA_ARCHS="$(CUDA_ARCHS)"
 
 train: build
 	$(BIN)/python examples/digits.py
@@ -69,6 +72,7 @@ support: build
 	$(BIN)/python tests/support_table.py
 
 cuda: CUDA := ON
+cuda: CUDA_ARCHS ?= native
 cuda: build
 
 # The kernels of cuda/ compiled by the C++ compiler and run on the CPU: docs/cuda.md. SANITIZE="address;undefined" or thread.
@@ -78,6 +82,14 @@ cuda-host-test: $(VENV)/.tools
 	$(CMAKE) -S tests/cuda_host -B $(CUDA_HOST_BUILD) -G Ninja -DFS_EMU_SANITIZE="$(SANITIZE)" >/dev/null
 	$(CMAKE) --build $(CUDA_HOST_BUILD)
 	ASAN_OPTIONS=detect_leaks=0 $(BIN)/ctest --test-dir $(CUDA_HOST_BUILD) --output-on-failure
+
+# The op table on the emulated CUDA plugin: the plugin's kernels through the C++ compiler, no GPU needed.
+test-cuda-emu: build
+	$(CMAKE) --build $(DEV_BUILD) --target fireseed_cuda_emu
+	FIRESEED_CUDA_PLUGIN=$(CURDIR)/$(DEV_BUILD)/cuda_emu/libfireseed_cuda_emu.so \
+	  $(BIN)/python -m pytest -q tests/test_cuda*.py tests/test_amp.py
+	FIRESEED_CUDA_PLUGIN=$(CURDIR)/$(DEV_BUILD)/cuda_emu/libfireseed_cuda_emu.so FIRESEED_TEST_DEVICE=cuda \
+	  $(BIN)/python -m pytest -q -rs tests/test_ops.py
 
 # Python is not built with sanitizers, so their runtime is loaded first; leaks are Python's own and not reported.
 asan: $(VENV)/.extras

@@ -6,12 +6,23 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from under_test import IS_FIRESEED, LIB_NAME, lib  # noqa: E402
+from under_test import DEVICE, IS_FIRESEED, LIB_NAME, NO_KERNEL, lib  # noqa: E402
 
 
 def pytest_report_header():
     version, folder = getattr(lib, "__version__", ""), os.path.dirname(lib.__file__)
-    return f"library under test: {LIB_NAME} {version} from {folder}"
+    return f"library under test: {LIB_NAME} {version} from {folder}" + (f", on {DEVICE}" if DEVICE != "cpu" else "")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """With FIRESEED_TEST_DEVICE=cuda a test whose op has no CUDA kernel yet is skipped, and the op is named."""
+    try:
+        return (yield)
+    except NotImplementedError as error:
+        if DEVICE != "cpu" and NO_KERNEL in str(error):
+            pytest.skip(f"{str(error).split(':')[0].removesuffix('()')}: no CUDA kernel yet")
+        raise
 
 
 # What PyTorch itself cannot do, so that FIRESEED_TEST_LIB=torch shows only faults of the tests.

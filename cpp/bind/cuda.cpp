@@ -204,6 +204,17 @@ FS_BINDINGS(cuda) {
     return b && b->capturing(b->current_device());
   });
 
+  def("_cuda_new_pool()", kPrivate, [](Args&) -> int64_t { return need().new_pool(); });
+  def("_cuda_release_pool(int device, int pool)", kPrivate, [](Args& a) {
+    const Backend* b = find_backend();
+    if (b) b->release_pool(device_arg(a, 0), static_cast<int>(a.i64(1)));
+  });
+  def("_cuda_begin_capture(int device, int pool)", kPrivate,
+      [](Args& a) { return handle(need().begin_capture(device_arg(a, 0), static_cast<int>(a.i64(1)))); });
+  def("_cuda_end_capture(object graph)", kPrivate, [](Args& a) { need().end_capture(handle_arg(a, 0)); });
+  def("_cuda_replay(object graph)", kPrivate, [](Args& a) { need().replay(handle_arg(a, 0)); });
+  def("_cuda_free_graph(object graph)", kPrivate, [](Args& a) { need().free_graph(handle_arg(a, 0)); });
+
   def("_cuda_new_event(int device, bool timing, bool blocking)", kPrivate,
       [](Args& a) { return handle(need().new_event(device_arg(a, 0), a.boolean(1), a.boolean(2))); });
   def("_cuda_free_event(object event)", kPrivate, [](Args& a) { need().free_event(handle_arg(a, 0)); });

@@ -17,7 +17,7 @@ namespace fireseed {
 // kernels. It is opened at the first question about a CUDA device, never by `import fireseed`. Its functions throw
 // fireseed::Error. A stream or event is an opaque pointer of the plugin.
 
-inline constexpr uint32_t kBackendVersion = 1;
+inline constexpr uint32_t kBackendVersion = 2;
 
 // A device ran out of memory; the program may go on.
 class DeviceMemoryError : public Error {
@@ -106,6 +106,13 @@ struct Backend {
   bool (*stream_query)(StreamHandle stream) = nullptr;
   void (*stream_wait)(StreamHandle stream, EventHandle event) = nullptr;
   bool (*capturing)(int device) = nullptr;  // is the current stream being captured into a graph?
+
+  int (*new_pool)() = nullptr;  // of memory for graphs
+  void (*release_pool)(int device, int pool) = nullptr;
+  GraphHandle (*begin_capture)(int device, int pool) = nullptr;
+  void (*end_capture)(GraphHandle graph) = nullptr;
+  void (*replay)(GraphHandle graph) = nullptr;
+  void (*free_graph)(GraphHandle graph) noexcept = nullptr;
 
   EventHandle (*new_event)(int device, bool timing, bool blocking) = nullptr;
   void (*free_event)(EventHandle event) noexcept = nullptr;

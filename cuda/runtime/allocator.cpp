@@ -111,7 +111,11 @@ Block* new_segment(DeviceHeap& h, int device, size_t bytes, bool small, cudaStre
                               h.fraction * static_cast<double>(properties(device).totalGlobalMem))
     return nullptr;
   void* p = nullptr;
+  // During a capture cudaMalloc is refused unless the thread says it means it.
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  cudaThreadExchangeStreamCaptureMode(&mode);
   const cudaError_t code = cudaMalloc(&p, bytes);
+  cudaThreadExchangeStreamCaptureMode(&mode);
   if (code == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     return nullptr;
@@ -267,7 +271,7 @@ void* allocate(int device, size_t bytes, const AllocationNote* note) {
   if (size < bytes || bytes >= (size_t{1} << 62)) fail_out_of_memory(h, device, bytes, note);
   const bool small = size <= kSmall;
   const int pool = pool_of[device];
-  if (!h.waiting.empty()) poll_waiting(h);
+  if (!h.waiting.empty() && pool == 0) poll_waiting(h);
   Block* b = nullptr;
   if (caching()) {
     b = find_free(h, size, small, stream, pool);
@@ -278,9 +282,11 @@ void* allocate(int device, size_t bytes, const AllocationNote* note) {
       b = new_segment(h, device, segment, small, stream, pool);
       if (!b) {  // once more without the cache, and, if need be, with a segment of just this size
         ++h.stats.num_retries;
-        if (pool == 0) cudaStreamSynchronize(stream);
-        poll_waiting(h);
-        trim(h);
+        if (pool == 0) {
+          cudaStreamSynchronize(stream);
+          poll_waiting(h);
+          trim(h);
+        }
         b = find_free(h, size, small, stream, pool);
         if (!b) b = new_segment(h, device, segment, small, stream, pool);
         if (!b && size < segment) b = new_segment(h, device, size, small, stream, pool);

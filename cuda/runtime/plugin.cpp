@@ -7,6 +7,7 @@
 #include "runtime/allocator.h"
 #include "runtime/check.h"
 #include "runtime/device.h"
+#include "runtime/graph.h"
 #include "runtime/pinned.h"
 #include "runtime/stream.h"
 #include "tensor/backend.h"
@@ -147,6 +148,12 @@ void fill_table(Backend& b) {
   b.stream_query = [](StreamHandle s) { return ready(cudaStreamQuery(stream_of(s)), "cudaStreamQuery"); };
   b.stream_wait = [](StreamHandle s, EventHandle e) { FS_CUDA(cudaStreamWaitEvent(stream_of(s), event_of(e), 0)); };
   b.capturing = [](int device) { return is_capturing(current_stream(device)); };
+  b.new_pool = new_pool;
+  b.release_pool = release_pool;
+  b.begin_capture = [](int device, int pool) -> GraphHandle { return begin_capture(device, pool); };
+  b.end_capture = [](GraphHandle g) { end_capture(static_cast<Graph*>(g)); };
+  b.replay = [](GraphHandle g) { replay(static_cast<Graph*>(g)); };
+  b.free_graph = [](GraphHandle g) noexcept { free_graph(static_cast<Graph*>(g)); };
   b.new_event = new_event;
   b.free_event = [](EventHandle e) noexcept { cudaEventDestroy(event_of(e)); };
   b.event_record = [](EventHandle e, StreamHandle s) { FS_CUDA(cudaEventRecord(event_of(e), stream_of(s))); };
