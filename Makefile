@@ -94,15 +94,18 @@ test-cuda-emu: build
 # Python is not built with sanitizers, so their runtime is loaded first; leaks are Python's own and not reported.
 asan: $(VENV)/.extras
 	$(CMAKE) -S . -B $(ASAN_BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DFIRESEED_SANITIZE="address;undefined" \
-	  -DFIRESEED_TESTS=ON -DFIRESEED_ISAS="$(ISAS)" -DPython_EXECUTABLE=$(BIN)/python >/dev/null
+	  -DFIRESEED_TESTS=ON -DFIRESEED_CUDA=OFF -DFIRESEED_ISAS="$(ISAS)" -DPython_EXECUTABLE=$(BIN)/python >/dev/null
 	$(CMAKE) --build $(ASAN_BUILD)
 	ASAN_OPTIONS=detect_leaks=0 $(BIN)/ctest --test-dir $(ASAN_BUILD) --output-on-failure
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PYTHONPATH=$(ASAN_BUILD)/python PYTHONMALLOC=malloc $(BIN)/python -m pytest -q -p no:cacheprovider tests/test_ops.py
 
+# Without the CUDA plugin, unless asked for: make wheel WHEEL_CUDA=ON
+WHEEL_CUDA ?= OFF
 wheel: $(VENV)/.tools
-	$(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist -Cbuild-dir=build/wheel .
+	$(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist -Cbuild-dir=build/wheel \
+	  -Ccmake.define.FIRESEED_CUDA=$(WHEEL_CUDA) .
 	ls -l dist
 
 CPP_FILES = $$(git ls-files --cached --others --exclude-standard '*.h' '*.cpp' '*.inc' '*.cu' '*.cuh')
