@@ -13,6 +13,7 @@ PYTHON ?= python3
 ISAS ?= native
 JOBS ?= $(shell nproc)
 CUDA ?= AUTO
+CUDA_ARCHS ?= native
 CUDA_ARCHS ?=
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
