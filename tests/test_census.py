@@ -10,8 +10,6 @@ from fireseed.check import status
 ENTRIES = census.entries()
 # Not PyTorch's to answer for: what the census took from another library's objects, and what PyTorch removed.
 NOT_PYTORCHS = {"Tensor.resize", "torch.onnx._export"}
-# On their way in parts of the library that are being written.
-PENDING = {"torch.autocast", "torch.cuda.amp.GradScaler"}
 
 
 def test_the_census_is_complete():
@@ -23,8 +21,6 @@ def test_the_census_is_complete():
 
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.code], ids=lambda e: e.name)
 def test_it_works(entry):
-    if entry.name in PENDING and status(entry.name)[0] == "missing":
-        pytest.xfail("being written")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of deprecated forms, and of schedulers stepped alone
         census.run(entry.code, fireseed)
