@@ -50,25 +50,6 @@ void* shared_pointer(uint32_t address, size_t n) {
 
 // ---- cp.async ----------------------------------------------------------------------------------------------
 
-struct Copy {
-  char* to;
-  const char* from;
-  int bytes, valid;
-};
-struct ThreadAsync {
-  std::vector<Copy> open;
-  std::vector<std::vector<Copy>> groups;
-};
-void destroy_thread_async(ThreadAsync* a) { delete a; }
-
-namespace {
-ThreadAsync& mine() {
-  ThreadAsync*& a = thread_async();
-  if (!a) a = new ThreadAsync;
-  return *a;
-}
-}  // namespace
-
 void cp_async(void* to, const void* from, int bytes, int valid) {
   if (reinterpret_cast<uintptr_t>(to) % static_cast<uintptr_t>(bytes) ||
       (valid > 0 && reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes)))
@@ -76,20 +57,20 @@ void cp_async(void* to, const void* from, int bytes, int valid) {
   note_write(to, static_cast<size_t>(bytes));
   begin_engine_work();
   std::memset(to, 0xFF, static_cast<size_t>(bytes));  // until it has been waited for
-  mine().open.push_back({static_cast<char*>(to), static_cast<const char*>(from), bytes, valid});
+  this_thread_async().copies.push_back({static_cast<char*>(to), static_cast<const char*>(from), bytes, valid});
   end_engine_work();
 }
 void cp_async_commit() {
   begin_engine_work();
-  ThreadAsync& a = mine();
-  a.groups.push_back(std::move(a.open));
-  a.open.clear();
+  ThreadAsync& a = this_thread_async();
+  a.copy_groups.push_back(std::move(a.copies));
+  a.copies.clear();
   end_engine_work();
 }
 void cp_async_wait(int pending) {
-  ThreadAsync& a = mine();
-  while (a.groups.size() > static_cast<size_t>(pending)) {
-    for (const Copy& c : a.groups.front()) {
+  ThreadAsync& a = this_thread_async();
+  while (a.copy_groups.size() > static_cast<size_t>(pending)) {
+    for (const Copy& c : a.copy_groups.front()) {
       const auto n = static_cast<size_t>(c.bytes);
       const auto valid = static_cast<size_t>(c.valid);
       if (valid) note_read(c.from, valid);
@@ -100,9 +81,16 @@ void cp_async_wait(int pending) {
       end_engine_work();
     }
     begin_engine_work();
-    a.groups.erase(a.groups.begin());
+    a.copy_groups.erase(a.copy_groups.begin());
     end_engine_work();
   }
+}
+
+float half_value(uint16_t bits, bool bfloat) {
+  if (bfloat) return detail::bits_float(static_cast<uint32_t>(bits) << 16);
+  float16 h;
+  h.bits = bits;
+  return static_cast<float>(h);
 }
 
 // ---- fragments ---------------------------------------------------------------------------------------------
@@ -132,11 +120,7 @@ struct MmaOperand {
   const uint32_t *a, *b;
 };
 float half_of(uint32_t pair, int which, bool bfloat) {
-  const auto bits = static_cast<uint16_t>(which ? pair >> 16 : pair & 0xffffu);
-  if (bfloat) return detail::bits_float(static_cast<uint32_t>(bits) << 16);
-  float16 h;
-  h.bits = bits;
-  return static_cast<float>(h);
+  return half_value(static_cast<uint16_t>(which ? pair >> 16 : pair & 0xffffu), bfloat);
 }
 // d += a b with matrices a[16][kK], b[kK][8] gathered from the fragments; the sum is made in double and rounded once.
 template <int kK, class A, class B>
@@ -202,7 +186,5 @@ void mma_1688_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]
   MmaOperand o{d, a, b};
   warp_collective("mma.m16n8k8", kAll, &o, &compute_1688, false, where);
 }
-
-void* driver_function(const char*) { return nullptr; }
 
 }  // namespace fireseed::cuda_emu

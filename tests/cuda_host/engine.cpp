@@ -264,7 +264,7 @@ void fiber_main() {
     Fiber* self = t.fiber;
     t.state = State::kDone;
     t.fiber = nullptr;
-    if (t.async) destroy_thread_async(t.async);
+    delete t.async;
     t.async = nullptr;
     ++e.done;
     ++e.progress;
@@ -296,7 +296,7 @@ void free_block(Engine& e) {
       t.fiber->abandoned = true;
       e.free_fibers.push_back(t.fiber);
     }
-    if (t.async) destroy_thread_async(t.async);
+    delete t.async;
     t.fiber = nullptr;
     t.async = nullptr;
   }
@@ -419,9 +419,11 @@ uint32_t active_mask() {
   return static_cast<uint32_t>(live_lanes(engine(), warp_id()));
 }
 int block_threads() { return engine().num; }
-ThreadAsync*& thread_async() {
+ThreadAsync& this_thread_async() {
   Engine& e = engine();
-  return e.threads[static_cast<size_t>(e.current)].async;
+  ThreadAsync*& a = e.threads[static_cast<size_t>(e.current)].async;
+  if (!a) a = new ThreadAsync;
+  return *a;
 }
 
 void* shared_object(const void* key, size_t bytes, size_t alignment) {
@@ -495,6 +497,8 @@ int barrier(int id, int count, bool predicate, const char* what, Where where) {
   if (!last) {
     suspend(e, State::kBarrier, what, where);
     result = e.threads[static_cast<size_t>(self)].barrier_result;
+  } else {
+    maybe_yield(where);
   }
   order_acquire(clock);
   return result;
@@ -548,7 +552,8 @@ void warp_collective(const char* what, uint32_t mask, void* operand, Compute com
     for (int l = 0; l < kWarp; ++l)
       if ((mask >> l & 1) && l != lane) make_ready(e, warp * kWarp + l);
   }
-  if (!last) suspend(e, State::kWarp, what, where);
+  if (last) maybe_yield(where);
+  else suspend(e, State::kWarp, what, where);
   if (clock) order_acquire(clock);
 }
 
@@ -566,6 +571,12 @@ void poll(const char* what, Where where) {
   const EngineWork work;
   e.polling.push_back(e.current);
   suspend(e, State::kPoll, what, where);
+}
+void maybe_yield(Where where) {
+  Engine& e = engine();
+  if (!e.seed || (next_random(e) & 1)) return;
+  e.ready.push_back(e.current);
+  suspend(e, State::kReady, "its turn", where);
 }
 void note_progress() { ++engine().progress; }
 void post_async(std::function<void()> work) {

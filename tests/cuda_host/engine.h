@@ -15,6 +15,7 @@
 #include <functional>
 #include <source_location>
 #include <string>
+#include <vector>
 
 namespace fireseed::cuda_emu {
 
@@ -66,14 +67,32 @@ uint32_t active_mask();
 
 // Lets the others run; to be called in a loop that waits for what other threads or copies will do.
 void poll(const char* what, Where where);
+// Lets the others run first, sometimes, where the order of threads is random.
+void maybe_yield(Where where);
 // Something happened that a polling thread may wait for.
 void note_progress();
 // Work of the copy engines, done at a random later time.
 void post_async(std::function<void()> work);
-// Asynchronous copies of one thread live until its end; freed by the engine.
-struct ThreadAsync;
-ThreadAsync*& thread_async();
-void destroy_thread_async(ThreadAsync* a);
+// Asynchronous work of one thread: lives until its end; freed by the engine.
+struct Copy {
+  char* to;
+  const char* from;
+  int bytes, valid;
+};
+struct Product {
+  float* d;
+  int n;
+  uint64_t a, b;
+  bool accumulate, bfloat;
+};
+struct ThreadAsync {
+  std::vector<Copy> copies;  // of the open group
+  std::vector<std::vector<Copy>> copy_groups;
+  std::vector<Product> products;
+  std::vector<std::vector<Product>> product_groups;
+  bool fenced = false;
+};
+ThreadAsync& this_thread_async();
 
 // ---- what intrinsics do (async.cpp) ------------------------------------------------------------------------
 
@@ -86,6 +105,21 @@ void cp_async_wait(int pending);
 void ldmatrix_x4(uint32_t (&r)[4], const void* row, bool transpose, Where where);
 void mma_16816(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bool bfloat, Where where);
 void mma_1688_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Where where);
+
+// A float16's or bfloat16's bits as a number.
+float half_value(uint16_t bits, bool bfloat);
+
+// ---- and those of Hopper (hopper.cpp) ----------------------------------------------------------------------
+
+void mbarrier_init(uint64_t* barrier, int count);
+void mbarrier_arrive(uint64_t* barrier, uint32_t expected_bytes, Where where);
+void mbarrier_wait(uint64_t* barrier, int parity, Where where);
+void tma_load_2d(void* to, const void* map, int x, int y, uint64_t* barrier, Where where);
+// d has `n` / 2 elements.
+void wgmma(float* d, int n, uint64_t a, uint64_t b, bool accumulate, bool bfloat, Where where);
+void wgmma_fence();
+void wgmma_commit();
+void wgmma_wait(int pending);
 
 // threads of the block, for checks in the intrinsics
 int block_threads();

@@ -1,75 +1,17 @@
 // The emulation's power of detection: kernels with a bug planted, each of which must be caught, and the same kernels
 // without it, which must be right and silent. A run is a child process, as sanitizers end theirs.
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <fstream>
 #include <numeric>
-#include <sstream>
 
 #include "device/intrinsics.cuh"
 #include "device/reduce.cuh"
 #include "device/vec.cuh"
 #include "emu_test.h"
+#include "planted.h"
 
 namespace fireseed::cuda {
 namespace {
 
 using namespace cuda_emu;
-
-enum Build { kPlain = 1, kAddress = 2, kThread = 4, kAll = 7 };
-constexpr Build this_build() {
-#if defined(__SANITIZE_ADDRESS__)
-  return kAddress;
-#elif defined(__SANITIZE_THREAD__)
-  return kThread;
-#else
-  return kPlain;
-#endif
-}
-
-// Runs f(seed) for eight seeds in a child; true where it ended well: all results right, no report. `said` gets
-// stderr.
-template <class F>
-bool ends_well(F f, std::string& said) {
-  const std::string file = "/tmp/fireseed_planted_" + std::to_string(getpid());
-  const pid_t child = fork();
-  if (child == 0) {
-    if (!freopen(file.c_str(), "w", stderr)) _exit(9);
-    bool good = true;
-    for (uint64_t s = 0; s < 8 && good; ++s) {
-      set_seed(s);
-      try {
-        good = f();
-        if (!good) std::fprintf(stderr, "wrong result");
-      } catch (const Error& e) {
-        std::fprintf(stderr, "%s", e.what());
-        good = false;
-      }
-    }
-    std::exit(good ? 0 : 1);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  std::ifstream in(file);
-  std::ostringstream text;
-  text << in.rdbuf();
-  said = text.str();
-  std::remove(file.c_str());
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-// `run(bug)` launches the kernel and tells whether the result is right. The bug must be caught in `builds`; where
-// `text` is given, plain builds must say it.
-template <class F>
-void planted(const char* name, int builds, F run, const char* text = "") {
-  SCOPED_TRACE(name);
-  std::string said;
-  EXPECT_TRUE(ends_well([&] { return run(false); }, said)) << said;
-  if (!(builds & this_build())) return;
-  EXPECT_FALSE(ends_well([&] { return run(true); }, said));
-  EXPECT_NE(said.find(text), std::string::npos) << said;
-}
 
 std::vector<float> numbers(int n) {
   std::vector<float> v(static_cast<size_t>(n));
