@@ -20,7 +20,8 @@ __device__ __forceinline__ T row_reduce(T v, Op op) {
 
 // What a kernel does with an index outside [0, size): it says so and stops; the error comes where the device is next
 // waited for.
-[[gnu::cold, gnu::noinline]] static __device__ void fail_index(const char* op, int64_t index, int64_t size) {
+[[maybe_unused, gnu::cold, gnu::noinline]] static __device__ void fail_index(const char* op, int64_t index,
+                                                                             int64_t size) {
 #if !defined(FS_CUDA_EMU)
   printf("%s: index %lld is out of bounds for size %lld\n", op, static_cast<long long>(index),
          static_cast<long long>(size));
