@@ -43,7 +43,7 @@ _LAZY = {
     "unravel_index": "_varargs", "histogramdd": "_varargs",
     "atleast_1d": "_varargs", "atleast_2d": "_varargs", "atleast_3d": "_varargs",
     "OutOfMemoryError": "cuda",
-    "as_torch": "_as_torch", "vmap": "func", "MissingError": "_namespaces",
+    "as_torch": "_as_torch", "vmap": "func", "MissingError": "_namespaces", "GradScaler": "amp",
     "autocast": "amp", "get_autocast_dtype": "amp", "set_autocast_dtype": "amp.autocast_mode",
     "get_autocast_gpu_dtype": "_autocast_names", "get_autocast_cpu_dtype": "_autocast_names",
     "set_autocast_gpu_dtype": "_autocast_names", "set_autocast_cpu_dtype": "_autocast_names",
