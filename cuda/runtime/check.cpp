@@ -86,8 +86,7 @@ void fail_cuda(cudaError_t code, const char* what) {
 void check_kernel(const char* op) {
   const unsigned n = recent.next.fetch_add(1, std::memory_order_relaxed);
   recent.ops[n % kRemembered].store(op, std::memory_order_relaxed);
-  cudaError_t code = cudaGetLastError();
-  if (code == cudaSuccess && synchronous()) code = cudaDeviceSynchronize();
+  const cudaError_t code = cudaGetLastError();  // under FIRESEED_CUDA_SYNC=1 FS_LAUNCH has waited
   if (__builtin_expect(code != cudaSuccess, false)) {
     const char* const before = running_op;
     running_op = op;

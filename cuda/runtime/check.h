@@ -19,7 +19,7 @@ namespace fireseed::cuda {
     if (__builtin_expect(fs_code != cudaSuccess, false)) ::fireseed::cuda::fail_cuda(fs_code, #call); \
   } while (0)
 
-// After a kernel: checks the launch; under FIRESEED_CUDA_SYNC=1 waits for it.
+// After a kernel: an error that it left behind, and a note of its op for errors that show later.
 void check_kernel(const char* op);
 // The device was waited for without an error: nothing launched so far can be to blame for a later one.
 void all_is_well();
