@@ -65,7 +65,7 @@ void bag_max_infer(Inputs in, const void* attrs, Tensor* out) {
 // The bag of each of n positions.
 Tensor bag_of_position(const Tensor& offsets, int64_t bags, int64_t n) {
   const Tensor starts = slice(offsets, 0, 0, bags);
-  const Tensor tail = full(Dims{1}, Scalar(n), DType::kInt64);
+  const Tensor tail = full(Dims{1}, Scalar(n), DType::kInt64, offsets.device());
   const Tensor parts[] = {slice(offsets, 0, 1, bags),
                           offsets.size(0) > bags ? slice(offsets, 0, bags, bags + 1) : tail};
   return repeat_interleave(cat(parts, 0) - starts, std::optional<int64_t>(n));
@@ -186,7 +186,8 @@ Tensor embedding_bag(const Tensor& indices, const Tensor& weight, const Tensor& 
         "sequences. However, found offsets of shape ",
         offsets.defined() ? offsets.sizes() : Dims{});
     a.bags = indices.size(0);
-    starts = arange(Scalar(0), Scalar(a.bags), Scalar(1), DType::kInt64) * wrapped_number(Scalar(indices.size(1)));
+    starts = arange(Scalar(0), Scalar(a.bags), Scalar(1), DType::kInt64, indices.device()) *
+             wrapped_number(Scalar(indices.size(1)));
     at = reshape(at, Dims{indices.numel()});
     if (scale.defined()) scale = reshape(scale, Dims{indices.numel()});
   } else {

@@ -202,7 +202,7 @@ Tensor multilabel_margin_loss(const Tensor& input, const Tensor& target, Reducti
   const Tensor used = eq(cumsum(to(lt(t, number(0)), DType::kInt64), 1), number(0));
   const Tensor index = masked_fill(t, logical_not(used), Scalar(int64_t{0}));
   const Tensor is_target =
-      gt(scatter_add(zeros(x.sizes(), DType::kInt64), 1, index, to(used, DType::kInt64)), number(0));
+      gt(scatter_add(zeros(x.sizes(), DType::kInt64, x.device()), 1, index, to(used, DType::kInt64)), number(0));
   // [N, target, other class]
   const Tensor gap = relu(1.0 - unsqueeze(gather(x, 1, index), 2) + unsqueeze(x, 1));
   const Tensor counts = logical_and(unsqueeze(used, 2), unsqueeze(logical_not(is_target), 1));

@@ -168,7 +168,7 @@ Tensor run_starts(const Tensor& rows) {
   const int64_t n = rows.size(0);
   Tensor differs = ne(narrow(rows, 0, 1, n - 1), narrow(rows, 0, 0, n - 1));
   if (rows.dim() > 1) differs = any(differs, Dims{1});
-  const Tensor parts[] = {ones(Dims{1}, DType::kBool), differs};
+  const Tensor parts[] = {ones(Dims{1}, DType::kBool, differs.device()), differs};
   return cat(parts, 0);
 }
 
@@ -183,14 +183,15 @@ std::tuple<Tensor, Tensor, Tensor> unique(const Tensor& input, std::optional<int
   const Tensor front = slices ? transpose(x, 0, d) : reshape(x, Dims{-1});
   const int64_t n = front.size(0);
   if (n == 0) {
-    const Tensor none = zeros(Dims{0}, DType::kInt64);
-    return {x.dim() == 0 || !dim ? reshape(x, Dims{0}) : x, dim ? none : zeros(x.sizes(), DType::kInt64), none};
+    const Tensor none = zeros(Dims{0}, DType::kInt64, x.device());
+    return {x.dim() == 0 || !dim ? reshape(x, Dims{0}) : x, dim ? none : zeros(x.sizes(), DType::kInt64, x.device()),
+            none};
   }
   const Tensor rows = slices ? reshape(front, Dims{n, -1}) : front;
   Tensor order;
   if (!consecutive) {
     if (slices) {  // stable sorts by the columns from the last give the lexicographic order
-      order = arange(Scalar(0), Scalar(n), Scalar(1), DType::kInt64);
+      order = arange(Scalar(0), Scalar(n), Scalar(1), DType::kInt64, x.device());
       for (int64_t c = rows.size(1) - 1; c >= 0; --c)
         order = index_select(order, 0, argsort(index_select(select(rows, 1, c), 0, order), 0));
     } else {
@@ -204,9 +205,10 @@ std::tuple<Tensor, Tensor, Tensor> unique(const Tensor& input, std::optional<int
   Tensor values = index_select(order.defined() ? index_select(front, 0, order) : front, 0, first);
   if (slices) values = contiguous(transpose(values, 0, d));
   const Tensor place = to(group, DType::kInt64);
-  Tensor inverse = order.defined() ? scatter(zeros(Dims{n}, DType::kInt64), 0, order, place) : place;
+  Tensor inverse = order.defined() ? scatter(zeros(Dims{n}, DType::kInt64, x.device()), 0, order, place) : place;
   if (!dim) inverse = reshape(inverse, x.sizes());
-  const Tensor ends[] = {narrow(first, 0, 1, first.size(0) - 1), full(Dims{1}, Scalar(n), DType::kInt64)};
+  const Tensor ends[] = {narrow(first, 0, 1, first.size(0) - 1),
+                         full(Dims{1}, Scalar(n), DType::kInt64, first.device())};
   const Tensor counts = cat(ends, 0) - first;
   return {values, inverse, counts};
 }
