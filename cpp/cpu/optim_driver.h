@@ -5,13 +5,11 @@
 #include "base/parallel.h"
 #include "cpu/vec.h"
 #include "tensor/allocator.h"
-#include "tensor/attrs/optim.h"
-#include "tensor/view.h"
+#include "tensor/optim_rules.h"
 
 namespace fireseed::cpu::FS_ISA {
 
 inline constexpr int64_t kOptimPiece = 16384;  // elements a parallel piece
-inline constexpr int kMaxStates = 4;
 
 // The register type that tensors of T are computed in, and masked loads and stores for it.
 template <class T> struct lanes_of { using type = VecF; };
@@ -176,20 +174,7 @@ void update_strided(const Rule& rule, const TensorView& p, const TensorView& g, 
   }
 }
 
-// A 0-dim float32 or float64 tensor as a number.
-inline double read_scalar(const TensorView& v) {
-  return v.dtype == DType::kFloat64 ? *v.ptr<double>() : static_cast<double>(*v.ptr<float>());
-}
-inline void write_scalar(const TensorView& v, double x) {
-  if (v.dtype == DType::kFloat64) *v.ptr<double>() = x;
-  else *v.ptr<float>() = static_cast<float>(x);
-}
-
-// Note [Update rules]
-// A Rule is what one tensor's step needs, already computed: Rule(hyperparameters, flags, step, scalars), with
-// `scalars` pointing to kScalars views of the tensor's 0-dim states, which it may rewrite. Rule::Constants<V>
-// broadcasts it and applies it: apply(V& p, V g, V* states). The order of operations and the fused multiply-adds are
-// those of PyTorch's single-tensor optimizers, so that float32 results agree to the last bit but for rare ties.
+// Runs a rule of tensor/optim_rules.h: Note [Update rules].
 template <class Rule>
 void run_rule(const KernelArgs& args) {
   const auto& a = args.attrs<OptimAttrs>();
@@ -202,15 +187,15 @@ void run_rule(const KernelArgs& args) {
   for (int64_t i = 0; i < n; ++i) {
     double step = 0;
     if constexpr (Rule::kHasStep) {
-      step = read_scalar(steps[i]) + 1;
-      write_scalar(steps[i], step);
+      const Number number = number_of(steps[i]);
+      number.set(step = number.get() + 1);
     }
     if (i > 0 && Rule::kScalars == 0 && step == rules[i - 1].step) {
       __builtin_memcpy(static_cast<void*>(&rules[i]), &rules[i - 1], sizeof(Rule));
       continue;
     }
-    const TensorView* own[3] = {};
-    for (int k = 0; k < Rule::kScalars; ++k) own[k] = scalars + k * n + i;
+    Number own[kMaxNumbers];
+    for (int k = 0; k < Rule::kScalars; ++k) own[k] = number_of(scalars[k * n + i]);
     rules[i] = Rule(hyper, a.flags, step, own);
     rules[i].step = step;
   }
@@ -235,16 +220,5 @@ void run_rule(const KernelArgs& args) {
     });
   });
 }
-
-// start + weight * (end - start), computed from the nearer end (torch.lerp).
-template <class V>
-struct Lerp {
-  V weight, coefficient;
-  bool from_start;
-  explicit Lerp(double w) : weight(w), coefficient(w), from_start((w < 0 ? -w : w) < 0.5) {
-    if (!from_start) coefficient = weight - V(1.0);
-  }
-  FS_INLINE V operator()(V start, V end) const { return fma(coefficient, end - start, from_start ? start : end); }
-};
 
 }  // namespace fireseed::cpu::FS_ISA

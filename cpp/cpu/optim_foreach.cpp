@@ -129,7 +129,7 @@ void foreach_norm(const KernelArgs& args) {
 
 // foreach_scale(factor (0-dim float32 or float64), tensors…): every tensor times the factor, in place.
 void foreach_scale(const KernelArgs& args) {
-  const double factor = read_scalar(args.in[0]);
+  const double factor = number_of(args.in[0]).get();
   for_each_piece(args.in + 1, args.num_in - 1, [&](int64_t i, int64_t begin, int64_t end) {
     const TensorView& v = args.in[1 + i];
     dispatch_float(v.dtype, [&](auto tag) {

@@ -8,7 +8,7 @@ namespace fireseed {
 // Note [Optimizer steps]
 // One kernel call updates all tensors of a parameter group. Inputs, in this order:
 //   in[0]                   hyperparameters, float64, in the order of the kernel's comment: they are read at run
-//                           time, so that a captured step follows a scheduler;
+//                           time, so that a captured step follows a scheduler; always on the CPU;
 //   count times each group  parameters, gradients, then (all but sgd and lion) the 0-dim float32 or float64 `step`
 //                           tensors, which the kernel increments, then the state tensors.
 // Parameters and states are updated in place, in their own memory; a tensor's gradient and states have its shape and
