@@ -113,8 +113,10 @@ struct KeyedGenerator {
   uint64_t key = 0;
   bool seeded = false;
 };
+#if !defined(__CUDACC__)  // nvcc does not know the attribute
 // Set while this thread reads a sample that has random streams of its own (Note [Keyed samples]); null otherwise.
 extern thread_local KeyedGenerator* keyed_generator __attribute__((tls_model("initial-exec")));
+#endif
 
 // The generator that is used where none is named: the thread's keyed one, else the process's, which is seeded from
 // the operating system's entropy at first use.

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "runtime/allocator.h"
 #include "runtime/device.h"
+#include "runtime/graph.h"
 #include "runtime/stream.h"
 
 namespace fireseed::cuda {
@@ -15,6 +16,9 @@ cudaStream_t current_stream() {
   return stream;
 }
 bool is_capturing(cudaStream_t) { return false; }
+PhiloxState philox_state(Generator& generator, uint64_t count) {
+  return {generator.initial_seed(), generator.reserve(count), nullptr};
+}
 int compute_capability() { return 90; }
 int multiprocessors() { return 4; }
 
