@@ -209,6 +209,7 @@ def test_worker_timeout():
         ({"prefetch_factor": 2}, "prefetch_factor"),
         ({"persistent_workers": True}, "persistent_workers"),
         ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": "4"}, "batch_size='4'"),
         ({"shuffle": True, "sampler": [1]}, "mutually exclusive"),
         ({"batch_sampler": [[1]], "drop_last": True}, "mutually exclusive"),
         ({"batch_size": None, "drop_last": True}, "auto-batching"),
@@ -226,6 +227,38 @@ def test_sampler_errors():
         D.RandomSampler([])
     with pytest.raises(NotImplementedError):
         D.Dataset()[0]
+
+
+def test_masks_are_no_positions():
+    """PyTorch takes True for 1: a Subset of the wrong samples."""
+    mask = fs.tensor([True, False] * 5)
+    for wrong in (mask, mask.numpy(), mask.tolist()):
+        with pytest.raises(TypeError, match="got truth values; use mask.nonzero"):
+            D.Subset(Squares(), wrong)
+    assert len(D.Subset(Squares(), mask.nonzero().flatten())) == 5
+
+
+def test_odd_arguments():
+    data = D.TensorDataset(fs.arange(10))
+    loader = D.DataLoader(data, batch_size=2, sampler=np.array([7, 1, 3]))
+    assert [batch[0].tolist() for batch in loader] == [[7, 1], [3]]
+    with pytest.raises(TypeError):
+        D.DataLoader(data, num_workers=1.5)
+    with pytest.raises(ValueError, match="must not be negative"):
+        D.random_split(data, [-1, 11])
+    with pytest.raises(ValueError, match="load_state_dict: expected .* got None"):
+        D.DataLoader(data).load_state_dict(None)
+
+
+def test_threads_may_share_an_iterator():
+    """Each sample comes once, and no thread waits for ever."""
+    iterator, got = iter(D.DataLoader(Squares(), batch_size=None, num_workers=2)), []
+    threads = [threading.Thread(target=lambda: got.extend(i for i, _ in iterator), daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads) and sorted(got) == list(range(10))
 
 
 def test_documentation_runs():

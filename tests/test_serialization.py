@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import threading
 from collections import OrderedDict
 
 import fireseed as fs
@@ -105,6 +106,26 @@ def test_atomic(tmp_path, monkeypatch):
         fs.save({"x": fs.ones(1)}, path)
     monkeypatch.undo()
     assert fs.load(path)["x"].item() == 0 and os.listdir(tmp_path) == ["m"]
+
+
+def test_threads_save_to_one_path(tmp_path):
+    """The file is that of one of them, whole, and nothing else is left."""
+    failed = []
+
+    def saves(i):
+        try:
+            for _ in range(10):
+                fs.save({"i": i, "x": fs.full((1000,), float(i))}, tmp_path / "m")
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=saves, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    state = fs.load(tmp_path / "m")
+    assert not failed and (state["x"] == state["i"]).all() and os.listdir(tmp_path) == ["m"]
 
 
 def test_errors(tmp_path):

@@ -301,3 +301,85 @@ def test_beginners_mistakes():
             make(net).fit([(x, y)], epochs)
     with pytest.raises(ValueError, match="validate needs a loss"):
         train.Trainer(net).validate([(x, y)])
+
+
+def test_looks_in_a_callback():
+    """lr_find and overfit_batch in a running fit: its callbacks, and an unfinished step, go on as if not disturbed."""
+    loader = [tuple(t[i:i + 4] for t in data().tensors) for i in range(0, 32, 4)]
+
+    class Look(train.Callback):
+        def on_batch_end(self, t, logs):
+            if t.batch == 3:  # in the middle of a step
+                t.lr_find(loader, steps=10)
+                t.overfit_batch(loader[0], steps=2)
+
+    plain, looked, log = make(accumulate=2), make(accumulate=2), Log()
+    plain.fit(loader, 2)
+    looked.fit(loader, 2, None, [Look(), log])
+    assert [event[0] for event in log.events].count("epoch_end") == 2
+    assert all(fs.equal(a, b) for a, b in zip(plain.model.state_dict().values(), looked.model.state_dict().values()))
+
+
+def test_fit_in_a_callback():
+    class Again(train.Callback):
+        def on_epoch_end(self, t, logs):
+            t.fit([data().tensors], 1)
+
+    t = make()
+    with pytest.raises(RuntimeError, match="middle of a fit"):
+        t.fit([data().tensors], 1, None, [Again()])
+    assert t.fit([data().tensors], 1).stopped == "finished"
+
+
+@pytest.mark.parametrize("options,text", [
+    ({"accumulate": 2.5}, "accumulate must be a whole number"), ({"micro_batch": "8"}, "micro_batch must be"),
+    ({"clip_norm": -1.0}, "clip_norm must not be negative"), ({"l2": -1e-4}, "l2 must not be negative"),
+    ({"metrics": {"loss": lambda o, t: 0.0}}, "name 'loss' is taken"),
+    ({"metrics": ["f1", train.F1("macro")]}, "name 'f1' is taken"),
+    ({"metrics": [lambda o, t: 0.0, lambda o, t: 1.0]}, "name '<lambda>' is taken; pass a dict"),
+])
+def test_options_that_cannot_be_meant(options, text):
+    with pytest.raises(ValueError, match=text):
+        make(**options)
+
+
+def test_parts_that_do_not_belong_together():
+    net, other = nn.Linear(4, 3), fs.optim.SGD(nn.Linear(4, 3).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="scheduler is of another optimizer"):
+        make(net, scheduler=fs.optim.lr_scheduler.StepLR(other, 1))
+    with pytest.raises(TypeError, match="expected a module as model, got a NoneType"):
+        train.Trainer(None, other, nn.CrossEntropyLoss())
+
+    class OnlyLoss(train.Trainer):
+        def forward(self, batch):
+            return self.loss(self.model(batch[0]), batch[1])
+
+    with pytest.raises(TypeError, match=r"must return \(loss, output, target\)"):
+        OnlyLoss(net, fs.optim.SGD(net.parameters(), lr=0.1), nn.CrossEntropyLoss(), progress=False).fit(
+            [data().tensors], 1)
+
+
+@pytest.mark.parametrize("name,best", [
+    ("val_recall", 2), ("val_precision", 2), ("val_top5", 2), ("val_accuracy", 2), ("val_auroc", 2), ("val_loss", 1),
+    ("loss", 1), ("val_rmse", 1)])
+def test_the_better_of_two_figures(tmp_path, name, best):
+    """mode="auto": the best epoch of a figure that grows is the last, where high is better."""
+    stopping, saver = train.EarlyStopping(name), train.ModelCheckpoint(tmp_path / "{epoch}", name)
+    t = make()
+    for callback in (stopping, saver):
+        callback.on_fit_start(t)
+        for epoch in (1, 2):
+            t.epoch = epoch
+            callback.on_epoch_end(t, {name: epoch / 4})
+    assert stopping.best_epoch == best and saver.best_path == str(tmp_path / str(best))
+
+
+def test_names_and_paths_that_say_nothing(tmp_path):
+    for kind in (train.EarlyStopping, functools.partial(train.ModelCheckpoint, "x")):
+        with pytest.raises(ValueError, match="'val_iou' does not tell whether high or low is better; give mode='max'"):
+            kind(monitor="val_iou")
+        kind(monitor="val_iou", mode="max")
+        with pytest.raises(ValueError, match="mode must be"):
+            kind(mode="maximum")
+    with pytest.raises(ValueError, match=r"cannot be filled in \('epoc'\); in braces may stand epoch, loss"):
+        make().fit([data().tensors], 1, None, [train.ModelCheckpoint(tmp_path / "{epoc}")])

@@ -1,9 +1,11 @@
 """Files for save and load: written whole or not at all, read in pieces whose size is checked first."""
 import errno
 import io
+import itertools
 import os
 import stat
 
+_saves = itertools.count()  # threads of one process may save to one path
 _PIECE = 1 << 20  # bytes read at once where a source cannot say how many it has
 
 
@@ -73,7 +75,7 @@ def write_atomic(f, size, write):
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "save: the folder does not exist; make it with os.makedirs", folder)
     _check_space(folder, size)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    temporary = os.path.join(folder, f".{name}.{next(_saves)}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as out:
             write(out)

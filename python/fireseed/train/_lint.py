@@ -267,6 +267,9 @@ class _Watch:
                 with contextlib.suppress(Exception):  # what is raised is the first error
                     self.outputs(trainer.model(*batch[:-1]), batch[-1])
             raise
+        if not isinstance(result, (tuple, list)) or len(result) not in (3, 4):
+            raise TypeError("Trainer: forward(batch) must return (loss, output, target) or (loss, output, target, weight)"
+                            f", got a {type(result).__name__}")
         loss, output, target = result[:3]
         self.loss = float(loss.detach()) if isinstance(loss, Tensor) and loss.numel() == 1 else None
         self.outputs(output, target)

@@ -21,6 +21,7 @@ where a batch's callback sets it, after the batch (the epoch's figures are then 
 """
 import math
 import os
+import re
 
 EVENTS = ("on_fit_start", "on_fit_end", "on_epoch_start", "on_epoch_end", "on_batch_start", "on_batch_end",
           "on_step_start", "on_step_end", "on_validation_start", "on_validation_end")
@@ -98,10 +99,21 @@ class Events:
             raise first
 
 
-def _better_is_less(monitor, mode):
+_MORE_IS_BETTER = re.compile("acc|auroc|auc|f1|r2|precision|recall|top_?[0-9]")
+_LESS_IS_BETTER = re.compile("loss|mae|mse|err|lr$")
+
+
+def _better_is_less(monitor, mode, what):
+    """Whether low figures of this name are the good ones; ValueError where neither the mode nor the name says it."""
     if mode not in ("auto", "min", "max"):
-        raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
-    return mode == "min" or mode == "auto" and not any(word in monitor for word in ("acc", "auroc", "f1", "r2"))
+        raise ValueError(f"{what}: mode must be 'auto', 'min' or 'max', got {mode!r}")
+    if mode != "auto" or monitor is None:
+        return mode != "max"
+    more = _MORE_IS_BETTER.search(monitor)
+    if not more and not _LESS_IS_BETTER.search(monitor):
+        raise ValueError(f"{what}: the name {monitor!r} does not tell whether high or low is better; give mode='max' or "
+                         "mode='min'")
+    return not more
 
 
 def _copy_state(module):
@@ -112,12 +124,14 @@ class EarlyStopping(Callback):
     """Ends a run when `monitor` has not improved for `patience` epochs, and restores the best weights.
 
     monitor: a figure of the history; "val_loss", or "loss" without validation, by default. min_delta: what counts as
-    an improvement. restore_best: the weights of the best epoch come back whatever ended the run.
+    an improvement. mode: "min" or "max"; "auto" tells it from the name, as far as it is one of fireseed's metrics.
+    restore_best: the weights of the best epoch come back whatever ended the run.
     """
 
     def __init__(self, monitor=None, patience=10, min_delta=0.0, mode="auto", restore_best=True):
         if patience < 1:
             raise ValueError(f"EarlyStopping: patience must be at least 1, got {patience}")
+        _better_is_less(monitor, mode, "EarlyStopping")  # its errors, before the first epoch
         self.monitor, self.patience, self.min_delta, self.mode = monitor, patience, abs(min_delta), mode
         self.restore_best = restore_best
 
@@ -130,7 +144,7 @@ class EarlyStopping(Callback):
         if self.name not in logs:
             raise KeyError(f"EarlyStopping: there is no figure {self.name!r} to monitor; the epoch has {sorted(logs)}")
         value = logs[self.name]
-        less = _better_is_less(self.name, self.mode)
+        less = _better_is_less(self.name, self.mode, "EarlyStopping")
         better = math.isfinite(value) and (self.best is None or (
             value < self.best - self.min_delta if less else value > self.best + self.min_delta))
         if better:
@@ -170,6 +184,7 @@ class ModelCheckpoint(Callback):
         if top_k is not None and top_k > 1 and "{epoch" not in str(path):
             raise ValueError(f"ModelCheckpoint: with top_k={top_k} the path needs {{epoch}}, or each file would replace "
                              f"the one before; got {str(path)!r}")
+        _better_is_less(monitor, mode, "ModelCheckpoint")  # its errors, before the first epoch
         self.path, self.monitor, self.mode, self.save_best_only = path, monitor, mode, save_best_only
         self.top_k, self.last = top_k, last
 
@@ -185,7 +200,7 @@ class ModelCheckpoint(Callback):
         metadata = {"epoch": trainer.epoch, name: value}
         if self.last is not None:
             save(trainer.model.state_dict(), _folder_made(self.last), metadata=metadata)
-        less = _better_is_less(name, self.mode)
+        less = _better_is_less(name, self.mode, "ModelCheckpoint")
         better = math.isfinite(value) and (self.best is None or (value < self.best if less else value > self.best))
         if self.top_k is None:
             wanted = better or not self.save_best_only
@@ -195,7 +210,11 @@ class ModelCheckpoint(Callback):
                                                or (value < worst if less else value > worst))
         if not wanted:
             return
-        path = str(self.path).format(epoch=trainer.epoch, **logs)
+        try:
+            path = str(self.path).format(epoch=trainer.epoch, **logs)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"ModelCheckpoint: the path {str(self.path)!r} cannot be filled in ({error}); in braces may "
+                             f"stand epoch, {', '.join(logs)}") from error
         save(trainer.model.state_dict(), _folder_made(path), metadata=metadata)
         if better:
             self.best, self.best_path = value, path

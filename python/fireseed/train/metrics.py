@@ -458,5 +458,8 @@ def resolve(metrics, loss_kind=""):
             if not callable(metric):
                 raise TypeError(f"metrics: expected names, Metrics or functions, got a {type(metric).__name__}")
             metric = Mean(metric)
-        out[name or metric.name] = metric
+        name = name or metric.name
+        if name in out or name in ("loss", "lr"):
+            raise ValueError(f"metrics: the name {name!r} is taken; pass a dict of names and metrics to give others")
+        out[name] = metric
     return out

@@ -99,10 +99,12 @@ class Trainer:
                  progress=True, lint=True):
         if schedule not in ("epoch", "batch"):
             raise ValueError(f"Trainer: schedule must be 'epoch' or 'batch', got {schedule!r}")
-        if accumulate < 1:
-            raise ValueError(f"Trainer: accumulate must be at least 1, got {accumulate}")
-        if micro_batch is not None and micro_batch < 1:
-            raise ValueError(f"Trainer: micro_batch must be at least 1, got {micro_batch}")
+        for name, value in (("accumulate", accumulate), ("micro_batch", micro_batch)):
+            if not (name == "micro_batch" and value is None) and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"Trainer: {name} must be a whole number, at least 1, got {value!r}")
+        for name, value in (("l1", l1), ("l2", l2), ("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if value is not None and not value >= 0:  # a negative norm would turn the gradients round
+                raise ValueError(f"Trainer: {name} must not be negative, got {value}")
         if precision not in (None, "auto", "bfloat16", "float16"):
             raise ValueError(f"Trainer: precision must be None, 'auto', 'bfloat16' or 'float16', got {precision!r}")
         for name, part in (("model", model), ("optimizer", optimizer), ("loss", loss), ("scheduler", scheduler)):
@@ -111,6 +113,12 @@ class Trainer:
         if optimizer is not None and not hasattr(optimizer, "step") or loss is not None and not callable(loss):
             raise TypeError("Trainer: expected (model, optimizer, loss), got an optimizer of type "
                             f"{type(optimizer).__name__} and a loss of type {type(loss).__name__}")
+        if not callable(model):
+            raise TypeError(f"Trainer: expected a module as model, got a {type(model).__name__}")
+        groups = getattr(getattr(scheduler, "optimizer", None), "param_groups", None)
+        if groups is not None and optimizer is not None and groups is not optimizer.param_groups:
+            raise ValueError("Trainer: the scheduler is of another optimizer, so that it would change nothing here; make "
+                             "it with the Trainer's optimizer")
         self.model = model if device is None else model.to(device)
         self.optimizer = optimizer
         self.loss = loss.to(device) if device is not None and hasattr(loss, "to") else loss  # its class weights
@@ -194,14 +202,16 @@ class Trainer:
         return self._fit(data, epochs, validation, callbacks, Run(self, folder, data, every, keep))
 
     def _fit(self, data, epochs, validation, callbacks, run):
-        if not isinstance(epochs, int) or epochs < 0:
+        if self._data is not None:
+            raise RuntimeError("Trainer.fit: this Trainer is in the middle of a fit; a callback cannot start another")
+        if not hasattr(epochs, "__index__") or isinstance(epochs, bool) or epochs < 0:
             raise ValueError(f"Trainer.fit: epochs must be a whole number, 0 or more, got {epochs!r}")
         self._check_data("fit", data)
         events = self._events = Events(callbacks, *(() if run is None else (run,)))
         self._bar = Progress(self.progress)
         self.stop = self.history.stopped = None
-        last, self._data, self._run = self.epoch + epochs, data, run
         self.optimizer.zero_grad()
+        last, self._data, self._run = self.epoch + epochs, data, run
         with _modes_kept(self.model) as modes:
             self._modes = modes
             self._frozen = [module for module, training in modes if not training] if self.model.training else []
@@ -315,12 +325,16 @@ class Trainer:
     def _steps(self):
         """In this block _one_step trains outside of fit, without callbacks, in training mode."""
         self._check_ready("fit")
+        outside = {name: vars(self).get(name) for name in ("_events", "_weigher", "_unit", "_gathered", "_cached")}
         with _modes_kept(self.model):
             self.model.train()
             self.optimizer.zero_grad()
             self._events, self._lint_due = Events(()), False
             self._begin_steps()
-            yield
+            try:
+                yield
+            finally:
+                vars(self).update(outside)  # a callback of a running fit may have called
 
     def _one_step(self, batch):
         """One step on one batch; returns its loss."""

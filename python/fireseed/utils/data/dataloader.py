@@ -1,4 +1,6 @@
 """DataLoader: batches of a data set, read in the calling thread or ahead of it by worker threads or processes."""
+import operator
+
 from ... import _C
 from ._utils.collate import default_collate, default_convert
 from ._utils.worker import Pool, WorkerInfo, get_worker_info
@@ -52,7 +54,7 @@ class DataLoader:
         if sample_rng not in (None, "keyed", "global"):
             raise ValueError(f"sample_rng should be 'keyed', 'global' or None, but got {sample_rng!r}")
         self.sample_rng = sample_rng or ("global" if num_workers is None else "keyed")
-        num_workers = num_workers or 0
+        num_workers = 0 if num_workers is None else operator.index(num_workers)
         if num_workers < 0:
             raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
         if timeout < 0:
@@ -248,9 +250,10 @@ class DataLoader:
         """
         from ._utils import state
 
-        if state_dict.get("version") != 1:
+        if not isinstance(state_dict, dict) or state_dict.get("version") != 1:
+            got = f"the keys {sorted(map(str, state_dict))}" if isinstance(state_dict, dict) else f"{state_dict!r}"
             raise ValueError("DataLoader.load_state_dict: expected what DataLoader.state_dict() gave (version 1), got "
-                             f"the keys {sorted(map(str, state_dict))}")
+                             + got)
         if state_dict["batches"] is None:
             state.restore(self, state_dict, streams=False)
             self._resume = self._pass = None

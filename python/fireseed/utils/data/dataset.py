@@ -148,6 +148,11 @@ class Subset(Dataset):
     """The samples of a data set at given indices."""
 
     def __init__(self, dataset, indices):
+        truth = str(getattr(indices, "dtype", "")).endswith("bool") or (
+            isinstance(indices, (list, tuple)) and len(indices) > 0 and isinstance(indices[0], bool))
+        if truth:  # True would count as 1, or add a dimension
+            raise TypeError("Subset: expected positions of samples, got truth values; use mask.nonzero().flatten() of a "
+                            "tensor, np.flatnonzero(mask) of an array")
         self.dataset, self.indices = dataset, indices
         if type(self).__getitem__ is not Subset.__getitem__ and type(self).__getitems__ is Subset.__getitems__:
             raise NotImplementedError(f"{type(self).__name__} overrides __getitem__ but not __getitems__. When "
@@ -188,6 +193,8 @@ def _lengths(lengths, n):
             if length == 0:
                 warnings.warn(f"Length of split at index {i} is 0. This might result in an empty "
                               "dataset.", stacklevel=3)
+    if any(length < 0 for length in lengths):
+        raise ValueError(f"Lengths of splits must not be negative, got {list(lengths)}")
     if sum(lengths) != n:
         raise ValueError("Sum of input lengths does not equal the length of the input dataset! "
                          f"({sum(lengths)} and {n})")

@@ -1,5 +1,6 @@
 """The iterators of a DataLoader: batches made in the calling thread, or ahead of it by workers."""
 import itertools
+import threading
 
 from . import streams
 from .fetch import END, IterableFetcher, MapFetcher
@@ -106,7 +107,7 @@ class WorkerIterator(_Batches):
     """
 
     def __init__(self, loader, pool, seed, keyed, fresh, words, start, pin):
-        count = len(pool.workers)
+        count, self.lock = len(pool.workers), threading.Lock()
         self.loader, self.pool, self.timeout, self.pin = loader, pool, loader.timeout or None, pin
         self.words, self.in_order = words, loader.in_order
         skip, shares = start.skip, start.shares
@@ -162,6 +163,10 @@ class WorkerIterator(_Batches):
         return self.owner.pop(number), result
 
     def __next__(self):
+        with self.lock:  # threads may share an iterator
+            return self._next()
+
+    def _next(self):
         while self.owner:
             w, result = self._take()
             if hasattr(result, "open"):  # from another process

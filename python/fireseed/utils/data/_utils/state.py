@@ -17,7 +17,7 @@ _KNOWN = (BatchSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, W
 def samplers_of(loader):
     """The loader's sampler and those inside it, outermost first."""
     found, at = [], loader.batch_sampler if loader.batch_sampler is not None else loader.sampler
-    while at is not None and at not in found:
+    while at is not None and all(at is not one for one in found):
         found.append(at)
         at = getattr(at, "sampler", None)
     return found
