@@ -106,11 +106,14 @@ struct BernoulliDraw {
 // ---- kernels -----------------------------------------------------------------------------------------------
 
 constexpr int kRandomThreads = 256;
+// Elements a thread makes at once: few, as each is a hundred instructions.
+template <class T>
+constexpr int kDrawn = sizeof(T) == 8 ? 2 : 4;
 
 template <class Draw, class T>
 __global__ void __launch_bounds__(kRandomThreads)
     fill_random(T* out, int64_t n, int64_t vectors, const Draw draw, const PhiloxState state) {
-  constexpr int kVec = kVecSize<T>;
+  constexpr int kVec = kDrawn<T>;
   for (int64_t v = grid_thread(); v < vectors; v += grid_threads()) {
     Vec<T, kVec> x;
 #pragma unroll
@@ -125,7 +128,7 @@ template <class T, class Draw>
 void fill(const TensorView& out, Generator& generator, const Draw& draw) {
   const Target target(out);
   T* const data = target.template ptr<T>();
-  const int64_t n = out.numel, vectors = aligned_for(data, 16) ? n / kVecSize<T> : 0;
+  const int64_t n = out.numel, vectors = aligned_for(data, 16) ? n / kDrawn<T> : 0;
   FS_LAUNCH((fill_random<Draw, T>), grid_for(vectors > 0 ? vectors : n, kRandomThreads, 1 << 16), kRandomThreads, 0,
             current_stream(), data, n, vectors, draw, philox_state(generator, static_cast<uint64_t>(n)));
   target.finish();
