@@ -242,6 +242,8 @@ def test_messages(capsys):
         with pytest.raises(ValueError, match=text):
             ours.MLPClassifier(**options).fit(X, y)
     e = ours.MLPClassifier(max_iter=2)
+    with pytest.raises(TypeError, match=r"validation must be a pair \(X, y\), got float; .* validation_fraction"):
+        e.fit(X, y, validation=0.2)
     with pytest.raises(ValueError, match="classes must be passed"):
         e.partial_fit(X, y)
     e.partial_fit(X, y, classes=[0, 1])

@@ -6,7 +6,7 @@ import warnings
 import fireseed as fs
 import pytest
 from fireseed import nn, train
-from fireseed.utils.data import DataLoader, TensorDataset
+from fireseed.utils.data import DataLoader, IterableDataset, TensorDataset
 
 
 def data(n=32):
@@ -383,3 +383,12 @@ def test_names_and_paths_that_say_nothing(tmp_path):
             kind(mode="maximum")
     with pytest.raises(ValueError, match=r"cannot be filled in \('epoc'\); in braces may stand epoch, loss"):
         make().fit([data().tensors], 1, None, [train.ModelCheckpoint(tmp_path / "{epoc}")])
+
+
+def test_iterable_data_sets_without_a_length():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(list(data()))
+
+    history = make().fit(DataLoader(Stream(), batch_size=8), 2, DataLoader(Stream(), batch_size=8))
+    assert history.epochs == 2 and history["loss"] == make().fit(DataLoader(data(), batch_size=8), 2)["loss"]

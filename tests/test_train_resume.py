@@ -182,3 +182,20 @@ def test_mistakes(tmp_path):
     t = make()
     with pytest.raises(ValueError, match="is it the same data"):
         t.resume(tmp_path / "d", [next(iter(loader()))], 2, every=1)
+
+
+def test_another_run_in_the_folder(tmp_path):
+    """What cannot go on from the checkpoint is said, not trained."""
+    t = make()
+    with pytest.raises(RuntimeError, match="the lights"):
+        t.resume(tmp_path, loader(), 2, callbacks=[Crash(3)], every=1)
+    with pytest.raises(ValueError, match="epoch of 8 batches, the data has 15; is it the same data and batch size"):
+        make().resume(tmp_path, DataLoader(data(), batch_size=4), 2)
+    net = make().model
+    with pytest.raises(ValueError, match="has the optimizer Adam, this Trainer has SGD; take another folder"):
+        train.Trainer(net, fs.optim.SGD(net.parameters(), lr=0.1), nn.CrossEntropyLoss(), progress=False).resume(
+            tmp_path, loader(), 2)
+    t = make()
+    t.metrics.pop("auroc")
+    with pytest.raises(ValueError, match=r"epoch with the metrics \['accuracy', 'auroc'\], now they are \['accuracy'\]"):
+        t.resume(tmp_path, loader(), 2)

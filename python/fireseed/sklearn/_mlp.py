@@ -81,6 +81,9 @@ class _MLP(BaseEstimator):
         return self._fit(X, y, sample_weight, None, incremental=True)
 
     def _fit(self, X, y, sample_weight, validation, incremental):
+        if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+            raise TypeError(f"{type(self).__name__}.fit: validation must be a pair (X, y), got {type(validation).__name__};"
+                            " for a share of X use early_stopping=True, validation_fraction=0.2")
         first = not hasattr(self, "module_") or not self.warm_start and not incremental
         X, y = self._checked(X, y, first)
         target = self._encode(y, first, incremental)

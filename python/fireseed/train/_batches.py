@@ -17,6 +17,15 @@ def _map(value, function):
     return value
 
 
+def length(data):
+    """The number of batches; None where the data does not say it (a DataLoader of an IterableDataset has len(), which
+    may raise)."""
+    try:
+        return len(data)
+    except TypeError:
+        return None
+
+
 def move(batch, device):
     """The batch with its tensors on a device."""
     return _map(batch, lambda t: t.to(device))

@@ -5,6 +5,7 @@ two states of the random generators: at the start of the epoch and now. To go on
 first, which gives the same order, the batches done are read and dropped, and then the generators are set to the second.
 This asks nothing of the data but that the same random numbers give the same batches.
 """
+from . import _batches
 from ._snapshot import generators_of
 from .callbacks import Callback
 from .checkpoint import Checkpoint, _random_states, _restore_random
@@ -25,12 +26,12 @@ class Run(Callback):
     # ---- as a part of the checkpoint --------------------------------------------------------------------------------
     def state_dict(self):
         t = self.trainer
-        state = {"first_epoch": self.first_epoch, "step": t.step, "stop": t.stop, "history": t.history.state_dict(),
+        state = {"optimizer": type(t.optimizer).__name__, "first_epoch": self.first_epoch, "step": t.step, "stop": t.stop, "history": t.history.state_dict(),
                  "callbacks": [[type(c).__name__, c.state_dict()] for c in t._events.callbacks
                                if c is not self and hasattr(c, "state_dict")]}
         if self.in_epoch:
             state.update(epoch=t.epoch - 1, batch=t.batch, figures=t._figures.state_dict(),
-                         epoch_start=self.epoch_start, generators=[g.get_state() for g in generators_of(self.data)])
+                         epoch_start=self.epoch_start, length=_batches.length(self.data), generators=[g.get_state() for g in generators_of(self.data)])
         else:
             state.update(epoch=t.epoch, batch=0,
                          generators=[g.get_state() for g in generators_of(self.data)])
@@ -38,6 +39,9 @@ class Run(Callback):
 
     def load_state_dict(self, state):
         t = self.trainer
+        if state.get("optimizer", type(t.optimizer).__name__) != type(t.optimizer).__name__:
+            raise ValueError(f"Trainer.resume: the run in {self.checkpoint.folder} has the optimizer {state['optimizer']}"
+                             f", this Trainer has {type(t.optimizer).__name__}; take another folder for another run")
         self.first_epoch, t.epoch, t.step, t.stop = state["first_epoch"], state["epoch"], state["step"], state["stop"]
         t.history.load_state_dict(state["history"])
         waiting = [c for c in t._events.callbacks if c is not self and hasattr(c, "load_state_dict")]
@@ -65,6 +69,9 @@ class Run(Callback):
                 self.epoch_start = {"random": _random_states(),
                                     "generators": [g.get_state() for g in generators_of(self.data)]}
             return self.data
+        if state.get("length") != _batches.length(self.data) and "length" in state:
+            raise ValueError(f"Trainer.resume: the checkpoint is from the middle of an epoch of {state['length']} batches"
+                             f", the data has {_batches.length(self.data)}; is it the same data and batch size?")
         now, self.epoch_start = _random_states(), state["epoch_start"]
         _restore_random(self.epoch_start["random"])
         generators = generators_of(self.data)

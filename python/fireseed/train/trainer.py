@@ -68,6 +68,9 @@ class _Figures:
                 "metrics": {name: metric.state_dict() for name, metric in self.metrics.items()}}
 
     def load_state_dict(self, state):
+        if set(state["metrics"]) != set(self.metrics):
+            raise ValueError(f"Trainer.resume: the checkpoint is from the middle of an epoch with the metrics "
+                             f"{sorted(state['metrics'])}, now they are {sorted(self.metrics)}; finish the epoch first")
         self.total, self.weight, self.batches = state["total"], state["weight"], state["batches"]
         for name, metric in self.metrics.items():
             metric.load_state_dict(state["metrics"][name])
@@ -274,7 +277,7 @@ class Trainer:
                 module.training = False
         figures = self._figures = _Figures(self.metrics, self._weigher.sums)
         batches = data if self._run is None else self._run.batches()
-        self._bar.start(self.epoch, last, len(data) if hasattr(data, "__len__") else None, self.batch)
+        self._bar.start(self.epoch, last, _batches.length(data), self.batch)
         self._run_batches(batches, figures)
         if figures.batches == 0:
             raise ValueError("Trainer.fit: the training data gave no batches" + (
