@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/mode.h"
+#include "ops/copy.h"
 #include "ops/creation.h"
 #include "ops/pointwise.h"
 #include "ops/records.h"
@@ -199,7 +200,8 @@ Tensor clip_grad_norm_(std::span<const Tensor> parameters, double max_norm, doub
   Tensor total = foreach_norm(grads, order);
   if (!total.device().is_cpu() && !error_if_nonfinite) {  // without waiting for the device
     const Tensor room = reciprocal(add(total, wrapped_number(Scalar(1e-6)))) * max_norm;
-    foreach_scale_(grads, clamp(room, std::nullopt, Scalar(1.0)));
+    const Tensor factor = clamp(room, std::nullopt, Scalar(1.0));
+    foreach_scale_(grads, is_half(factor.dtype()) ? to(factor, DType::kFloat32) : factor);
     return total;
   }
   const double norm = item(total).to_double();
