@@ -248,3 +248,15 @@ def test_skip_init_and_memory_format():
     conv = nn.utils.convert_conv2d_weight_memory_format(nn.Sequential(nn.Conv2d(3, 4, 2)), lib.channels_last)
     assert conv[0].weight.is_contiguous(memory_format=lib.channels_last)
     assert conv(lib.ones(1, 3, 4, 4)).shape == (1, 4, 3, 3)
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_consume_prefix_in_state_dict(wrapped):
+    utils = importlib.import_module(LIB_NAME + ".nn.modules.utils")
+    inner = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    state = (nn.DataParallel(inner) if wrapped else inner).state_dict()
+    assert all(key.startswith("module.") == wrapped for key in state)
+    utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    want = inner.state_dict()
+    assert list(state) == list(want) and dict(state._metadata) == dict(want._metadata)
+    inner.load_state_dict(state)

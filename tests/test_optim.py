@@ -386,6 +386,9 @@ def test_repr():
     text = repr(opt)
     assert text.startswith("SGD (\nParameter Group 0\n") and text.endswith("\n)")
     assert "    lr: 0.1\n" in text and "    momentum: 0.9\n" in text and "params" not in text
+    p = problem()
+    text = repr(optim.SGD([{"params": p[:1]}, {"params": p[1:], "lr": 0.5}], lr=0.1))
+    assert "\n\nParameter Group 1\n" in text and text.count("\n\n") == 1 and "    lr: 0.5\n" in text
 
 
 def test_construction_errors():
