@@ -434,6 +434,15 @@ def test_prompt_and_command(tmp_path):
     assert code == 0 and out.endswith(OUTPUT), err
 
 
+def test_notebook():
+    """In a real kernel: what the cell defines reaches worker processes."""
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PROGRAM.format(method=""))])
+    nbclient.NotebookClient(book, timeout=120, kernel_name="python3").execute()
+    assert "".join(o["text"] for o in book.cells[0].outputs) == "start\n" + OUTPUT
+
+
 def test_modules_of_the_script(tmp_path):
     (tmp_path / "own_data.py").write_text("class Rows(list):\n    pass\n")
     (tmp_path / "script.py").write_text(

@@ -289,6 +289,8 @@ def test_beginners_mistakes():
     Inputs(net, fs.optim.SGD(net.parameters(), lr=0.1), progress=False).fit([x, x], 1)
     with pytest.raises(TypeError, match="got a TensorDataset, which gives single samples; use DataLoader"):
         make(net).fit(data(), 1)
+    with pytest.raises(TypeError, match=r"predict: a tuple of tensors may be \(input, target\)"):
+        make(net).predict((x, y))
     for call in ("predict", "lr_find", "overfit_batch"):
         with pytest.raises(TypeError, match=f"{call}: expected batches, got a TensorDataset"):
             getattr(make(net), call)(data())

@@ -557,6 +557,9 @@ class Trainer:
         has_target: the last element of a batch with several is a target and not given to the model.
         """
         self._check_no_dataset("predict", data)
+        if isinstance(data, tuple) and len(data) > 1 and all(isinstance(t, Tensor) for t in data):
+            raise TypeError("Trainer.predict: a tuple of tensors may be (input, target) or several inputs; give predict(x), "
+                            "or a list of batches: [(x, y)]")
         if type(getattr(data, "sampler", None)).__name__ == "RandomSampler":
             warnings.warn("Trainer.predict: the DataLoader shuffles, so the outputs come in another order than the "
                           "samples of its data set; use shuffle=False", stacklevel=2)
