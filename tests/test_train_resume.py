@@ -10,7 +10,7 @@ import fireseed as fs
 import numpy as np
 import pytest
 from fireseed import nn, train
-from fireseed.utils.data import DataLoader, TensorDataset
+from fireseed.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 
 def data():
@@ -117,7 +117,7 @@ def test_kill_9(tmp_path):
 import sys, time, hashlib
 import fireseed as fs
 from fireseed import nn, train
-from fireseed.utils.data import DataLoader, TensorDataset
+from fireseed.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 folder, slow = sys.argv[1], sys.argv[2] == "slow"
 fs.manual_seed(0)
 x = fs.randn(64, 4)
@@ -199,3 +199,18 @@ def test_another_run_in_the_folder(tmp_path):
     t.metrics.pop("auroc")
     with pytest.raises(ValueError, match=r"epoch with the metrics \['accuracy', 'auroc'\], now they are \['accuracy'\]"):
         t.resume(tmp_path, loader(), 2)
+
+
+def test_generator_of_a_sampler_in_a_batch_sampler(tmp_path):
+    def batches():
+        sampler = RandomSampler(data(), generator=fs.Generator().manual_seed(9))
+        return DataLoader(data(), batch_sampler=BatchSampler(sampler, 8, False))
+
+    plain = make()
+    plain.fit(batches(), 2)
+    t = make()
+    with pytest.raises(RuntimeError, match="the lights"):
+        t.resume(tmp_path, batches(), 2, callbacks=[Crash(11)], every=1)
+    t = make()
+    t.resume(tmp_path, batches(), 2, every=1)
+    same(plain, t)

@@ -20,12 +20,14 @@ def _copied(value):
 
 
 def generators_of(data):
-    """The random generators that a DataLoader and its samplers were given."""
-    found = {}
-    for owner in (data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)):
+    """The random generators that a DataLoader and its samplers, also those inside samplers, were given."""
+    found, owners = {}, [data]
+    for owner in owners:
         generator = getattr(owner, "generator", None)
         if isinstance(generator, _C.Generator):
             found[id(generator)] = generator
+        inner = (getattr(owner, "sampler", None), getattr(owner, "batch_sampler", None))
+        owners.extend(o for o in inner if o is not None and all(o is not one for one in owners))
     return list(found.values())
 
 
