@@ -38,6 +38,48 @@ __device__ __forceinline__ void store_number(void* p, int64_t i, DType t, C x) {
   }
 }
 
+// The bits that store_number writes, and back; U is the unsigned integer of the dtype's size.
+template <class U, class C>
+__device__ __forceinline__ U encode(C x, DType t) {
+  if constexpr (sizeof(U) == 1) {
+    return t == DType::kBool ? U(x != C(0)) : static_cast<U>(static_cast<int64_t>(x));
+  } else if constexpr (sizeof(U) == 2) {
+    if (t == DType::kFloat16) return float_to_half(static_cast<float>(x)).bits;
+    if (t == DType::kBFloat16) return float_to_bfloat(static_cast<float>(x)).bits;
+    return static_cast<U>(static_cast<int64_t>(x));
+  } else if constexpr (sizeof(U) == 4) {
+    return t == DType::kFloat32 ? __float_as_uint(static_cast<float>(x)) : static_cast<U>(static_cast<int64_t>(x));
+  } else {
+    return static_cast<U>(t == DType::kFloat64 ? __double_as_longlong(static_cast<double>(x))
+                                               : static_cast<int64_t>(x));
+  }
+}
+template <class C, class U>
+__device__ __forceinline__ C decode_float(U bits, DType t) {
+  if constexpr (sizeof(U) == 2)
+    return static_cast<C>(t == DType::kFloat16 ? half_to_float(half_bits<float16>(bits))
+                                               : static_cast<float>(half_bits<bfloat16>(bits)));
+  else if constexpr (sizeof(U) == 4) return static_cast<C>(__uint_as_float(bits));
+  else return static_cast<C>(__longlong_as_double(static_cast<long long>(bits)));
+}
+// Calls f(U{}) with U as encode wants it.
+template <class F>
+void dispatch_unit(DType t, F&& f) {
+  switch (dtype_size(t)) {
+    case 1: f(uint8_t{}); break;
+    case 2: f(uint16_t{}); break;
+    case 4: f(uint32_t{}); break;
+    default: f(uint64_t{}); break;
+  }
+}
+// The same for floats, and the type of their arithmetic: f(U{}, C{}).
+template <class F>
+void dispatch_float_unit(DType t, F&& f) {
+  if (t == DType::kFloat64) f(uint64_t{}, double{});
+  else if (t == DType::kFloat32) f(uint32_t{}, float{});
+  else f(uint16_t{}, float{});
+}
+
 // Calls f(float{}), f(double{}) or f(int64_t{}): the type that arithmetic on dtype t is done in.
 template <class F>
 void dispatch_compute(DType t, F&& f) {

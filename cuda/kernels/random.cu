@@ -1,5 +1,6 @@
 // Random kernels: fills from one distribution, Bernoulli by element, dropout and its gradient.
 #include "device/contiguous.cuh"
+#include "device/memory.cuh"
 #include "device/random.cuh"
 #include "tensor/attrs/random.h"
 
@@ -35,71 +36,69 @@ class Target {
 };
 
 // ---- distributions -----------------------------------------------------------------------------------------
-// make<T>(words): an element of dtype T.
+// bits<U>(words, dtype): an element of dtype as its bits, U. Kernels are compiled for sizes of elements, not for
+// dtypes, as a draw is much code and the conversion little.
 
 template <class C>
 struct UniformDraw {
-  C from, to;
-  template <class T>
-  __device__ __forceinline__ T make(const PhiloxWords& r) const {
-    const T x = store_as<T>(::fma(uniform_of(r, C{}), to - from, from));
-    // Rounding up to `to` gives `from`.
-    return load_as<C>(x) == load_as<C>(store_as<T>(to)) ? store_as<T>(from) : x;
+  C from, to, rounded_to;  // `to` as the dtype has it
+  template <class U>
+  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
+    const U x = encode<U>(::fma(uniform_of(r, C{}), to - from, from), t);
+    return decode_float<C>(x, t) == rounded_to ? encode<U>(from, t) : x;  // rounding up to `to` gives `from`
   }
 };
 template <class C, bool kLog>
 struct NormalDraw {
   C mean, std;
-  template <class T>
-  __device__ __forceinline__ T make(const PhiloxWords& r) const {
+  template <class U>
+  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
     const C x = ::fma(normal_of(r, C{}), std, mean);
-    return store_as<T>(kLog ? ::exp(x) : x);
+    return encode<U>(kLog ? ::exp(x) : x, t);
   }
 };
 template <class C>
 struct ExponentialDraw {
   C scale;
-  template <class T>
-  __device__ __forceinline__ T make(const PhiloxWords& r) const {
-    return store_as<T>(exponential_of(r, C{}) * scale);
+  template <class U>
+  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
+    return encode<U>(exponential_of(r, C{}) * scale, t);
   }
 };
 struct CauchyDraw {
   double median, sigma;
-  template <class T>
-  __device__ __forceinline__ T make(const PhiloxWords& r) const {
-    return store_as<T>(median + sigma * ::tan(3.14159265358979323846 * (uniform_of(r, double{}) - 0.5)));
+  template <class U>
+  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
+    return encode<U>(median + sigma * ::tan(3.14159265358979323846 * (uniform_of(r, double{}) - 0.5)), t);
   }
 };
 struct GeometricDraw {
   double log_q;
-  template <class T>
-  __device__ __forceinline__ T make(const PhiloxWords& r) const {
+  template <class U>
+  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
     const double trials = ::ceil(::log(positive_of(r.w[0], r.w[1])) / log_q);
-    return store_as<T>(trials > 1 ? trials : 1.0);
+    return encode<U>(trials > 1 ? trials : 1.0, t);
   }
 };
 struct IntegerDraw {
   uint64_t range, base;
   bool wide;
-  template <class T>
-  __device__ __forceinline__ T make(const PhiloxWords& r) const {
+  template <class U>
+  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
     uint64_t v;
     if (!wide) v = r.w[0] % static_cast<uint32_t>(range);
     else {
       v = static_cast<uint64_t>(r.w[0]) << 32 | r.w[1];
       if (range != 0) v %= range;
     }
-    const int64_t x = static_cast<int64_t>(v + base);
-    if constexpr (sizeof(T) == 2 && !std::is_same_v<T, int16_t>) return store_as<T>(static_cast<float>(x));
-    else return static_cast<T>(x);
+    return encode<U>(static_cast<int64_t>(v + base), t);
   }
 };
 struct BernoulliDraw {
   uint64_t threshold;  // p * 2^53
-  template <class T>
-  __device__ __forceinline__ T make(const PhiloxWords& r) const {
-    return store_as<T>(bits53(r.w[0], r.w[1]) < threshold ? 1.0f : 0.0f);
+  template <class U>
+  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
+    return encode<U>(bits53(r.w[0], r.w[1]) < threshold ? 1.0f : 0.0f, t);
   }
 };
 
@@ -107,39 +106,44 @@ struct BernoulliDraw {
 
 constexpr int kRandomThreads = 256;
 // Elements a thread makes at once: few, as each is a hundred instructions.
-template <class T>
-constexpr int kDrawn = sizeof(T) == 8 ? 2 : 4;
+template <class U>
+constexpr int kDrawn = sizeof(U) == 8 ? 2 : 4;
 
-template <class Draw, class T>
+template <class Draw, class U>
 __global__ void __launch_bounds__(kRandomThreads)
-    fill_random(T* out, int64_t n, int64_t vectors, const Draw draw, const PhiloxState state) {
-  constexpr int kVec = kDrawn<T>;
+    fill_random(U* out, int64_t n, int64_t vectors, DType dtype, const Draw draw, const PhiloxState state) {
+  constexpr int kVec = kDrawn<U>;
   for (int64_t v = grid_thread(); v < vectors; v += grid_threads()) {
-    Vec<T, kVec> x;
+    Vec<U, kVec> x;
 #pragma unroll
-    for (int j = 0; j < kVec; ++j) x.v[j] = draw.template make<T>(words_of(state, v * kVec + j));
+    for (int j = 0; j < kVec; ++j) x.v[j] = draw.template bits<U>(words_of(state, v * kVec + j), dtype);
     x.store(out + v * kVec);
   }
   for (int64_t i = vectors * kVec + grid_thread(); i < n; i += grid_threads())
-    out[i] = draw.template make<T>(words_of(state, i));
+    out[i] = draw.template bits<U>(words_of(state, i), dtype);
 }
 
-template <class T, class Draw>
+template <class U, class Draw>
 void fill(const TensorView& out, Generator& generator, const Draw& draw) {
   const Target target(out);
-  T* const data = target.template ptr<T>();
-  const int64_t n = out.numel, vectors = aligned_for(data, 16) ? n / kDrawn<T> : 0;
-  FS_LAUNCH((fill_random<Draw, T>), grid_for(vectors > 0 ? vectors : n, kRandomThreads, 1 << 16), kRandomThreads, 0,
-            current_stream(), data, n, vectors, draw, philox_state(generator, static_cast<uint64_t>(n)));
+  U* const data = target.template ptr<U>();
+  const int64_t n = out.numel, vectors = aligned_for(data, 16) ? n / kDrawn<U> : 0;
+  FS_LAUNCH((fill_random<Draw, U>), grid_for(vectors > 0 ? vectors : n, kRandomThreads, 1 << 16), kRandomThreads, 0,
+            current_stream(), data, n, vectors, out.dtype, draw, philox_state(generator, static_cast<uint64_t>(n)));
   target.finish();
 }
+// Of any dtype.
+template <class Draw>
+void fill_any(const TensorView& out, Generator& generator, const Draw& draw) {
+  dispatch_unit(out.dtype, [&](auto unit) { fill<decltype(unit)>(out, generator, draw); });
+}
 
-template <class P, class T>
+template <class U, class C>
 __global__ void __launch_bounds__(kRandomThreads)
-    below_probability(const P* p, T* out, int64_t n, const PhiloxState state) {
-  using C = compute_type<P>;
+    below_probability(const void* p, DType p_dtype, U* out, DType dtype, int64_t n, const PhiloxState state) {
+  const U one = encode<U>(C(1), dtype);
   for (int64_t i = grid_thread(); i < n; i += grid_threads())
-    out[i] = store_as<T>(uniform_of(words_of(state, i), C{}) < load_as<C>(p[i]) ? 1.0f : 0.0f);
+    out[i] = uniform_of(words_of(state, i), C{}) < load_number(p, i, p_dtype, C{}) ? one : U(0);
 }
 
 template <class T>
@@ -175,74 +179,69 @@ compute_type<T> dropout_scale(double p) {
 // uniform(self) -> out of self's shape: from + u * (to - from), u uniform in [0, 1) with 24 or (float64) 53 bits.
 void uniform(const KernelArgs& args) {
   const auto& a = args.attrs<UniformAttrs>();
-  dispatch_float(args.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using C = compute_type<T>;
-    fill<T>(args.out[0], *a.generator, UniformDraw<C>{static_cast<C>(a.from), static_cast<C>(a.to)});
+  const DType t = args.out[0].dtype;
+  dispatch_float_unit(t, [&](auto unit, auto compute) {
+    using C = decltype(compute);
+    C to = static_cast<C>(a.to);
+    if (t == DType::kFloat16) to = static_cast<C>(static_cast<float>(float16(static_cast<float>(to))));
+    if (t == DType::kBFloat16) to = static_cast<C>(static_cast<float>(bfloat16(static_cast<float>(to))));
+    fill<decltype(unit)>(args.out[0], *a.generator, UniformDraw<C>{static_cast<C>(a.from), static_cast<C>(a.to), to});
   });
 }
 
 // normal(self) -> out: mean + std * Box-Muller.
 void normal(const KernelArgs& args) {
   const auto& a = args.attrs<NormalAttrs>();
-  dispatch_float(args.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using C = compute_type<T>;
-    fill<T>(args.out[0], *a.generator, NormalDraw<C, false>{static_cast<C>(a.mean), static_cast<C>(a.std)});
+  dispatch_float_unit(args.out[0].dtype, [&](auto unit, auto compute) {
+    using C = decltype(compute);
+    fill<decltype(unit)>(args.out[0], *a.generator,
+                         NormalDraw<C, false>{static_cast<C>(a.mean), static_cast<C>(a.std)});
   });
 }
 
 // log_normal(self) -> out: exp(mean + std * normal).
 void log_normal(const KernelArgs& args) {
   const auto& a = args.attrs<NormalAttrs>();
-  dispatch_float(args.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using C = compute_type<T>;
-    fill<T>(args.out[0], *a.generator, NormalDraw<C, true>{static_cast<C>(a.mean), static_cast<C>(a.std)});
+  dispatch_float_unit(args.out[0].dtype, [&](auto unit, auto compute) {
+    using C = decltype(compute);
+    fill<decltype(unit)>(args.out[0], *a.generator,
+                         NormalDraw<C, true>{static_cast<C>(a.mean), static_cast<C>(a.std)});
   });
 }
 
 // exponential(self) -> out: -log(u) / lambda.
 void exponential(const KernelArgs& args) {
   const auto& a = args.attrs<ExponentialAttrs>();
-  dispatch_float(args.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using C = compute_type<T>;
-    fill<T>(args.out[0], *a.generator, ExponentialDraw<C>{static_cast<C>(1 / a.lambda)});
+  dispatch_float_unit(args.out[0].dtype, [&](auto unit, auto compute) {
+    using C = decltype(compute);
+    fill<decltype(unit)>(args.out[0], *a.generator, ExponentialDraw<C>{static_cast<C>(1 / a.lambda)});
   });
 }
 
 // cauchy(self) -> out: median + sigma * tan(pi * (u - 1/2)).
 void cauchy(const KernelArgs& args) {
   const auto& a = args.attrs<CauchyAttrs>();
-  dispatch_float(args.out[0].dtype, [&](auto tag) {
-    fill<typename decltype(tag)::type>(args.out[0], *a.generator, CauchyDraw{a.median, a.sigma});
+  dispatch_float_unit(args.out[0].dtype, [&](auto unit, auto) {
+    fill<decltype(unit)>(args.out[0], *a.generator, CauchyDraw{a.median, a.sigma});
   });
 }
 
 // geometric(self) -> out: ceil(log(u) / log(1 - p)), the trials up to the first success.
 void geometric(const KernelArgs& args) {
   const auto& a = args.attrs<BernoulliAttrs>();
-  dispatch_all(args.out[0].dtype, [&](auto tag) {
-    fill<typename decltype(tag)::type>(args.out[0], *a.generator, GeometricDraw{__builtin_log1p(-a.p)});
-  });
+  fill_any(args.out[0], *a.generator, GeometricDraw{__builtin_log1p(-a.p)});
 }
 
 // random_int(self) -> out: word % range + base.
 void random_int(const KernelArgs& args) {
   const auto& a = args.attrs<RandomIntAttrs>();
-  dispatch_all(args.out[0].dtype, [&](auto tag) {
-    fill<typename decltype(tag)::type>(args.out[0], *a.generator,
-                                       IntegerDraw{a.range, static_cast<uint64_t>(a.base), a.wide != 0});
-  });
+  fill_any(args.out[0], *a.generator, IntegerDraw{a.range, static_cast<uint64_t>(a.base), a.wide != 0});
 }
 
 // bernoulli(self) -> out: 1 with probability p, else 0.
 void bernoulli(const KernelArgs& args) {
   const auto& a = args.attrs<BernoulliAttrs>();
-  const BernoulliDraw draw{static_cast<uint64_t>(__builtin_ceil(a.p * 0x1p53))};
-  dispatch_all(args.out[0].dtype,
-               [&](auto tag) { fill<typename decltype(tag)::type>(args.out[0], *a.generator, draw); });
+  fill_any(args.out[0], *a.generator, BernoulliDraw{static_cast<uint64_t>(__builtin_ceil(a.p * 0x1p53))});
 }
 
 // bernoulli_tensor(self, p) -> out: 1 with the element's own probability; p has out's sizes. Probabilities outside
@@ -253,12 +252,13 @@ void bernoulli_tensor(const KernelArgs& args) {
   const Contiguous p(args.in[args.num_in - 1]);
   const Target target(out);
   const PhiloxState state = philox_state(*a.generator, static_cast<uint64_t>(out.numel));
-  dispatch_float(p.view().dtype, [&](auto p_tag) {
-    using P = typename decltype(p_tag)::type;
-    dispatch_all(out.dtype, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      FS_LAUNCH((below_probability<P, T>), grid_for(out.numel, kRandomThreads, 1 << 16), kRandomThreads, 0,
-                current_stream(), p.template ptr<P>(), target.template ptr<T>(), out.numel, state);
+  dispatch_float_compute(p.view().dtype, "bernoulli", [&](auto compute) {
+    using C = decltype(compute);
+    dispatch_unit(out.dtype, [&](auto unit) {
+      using U = decltype(unit);
+      FS_LAUNCH((below_probability<U, C>), grid_for(out.numel, kRandomThreads, 1 << 16), kRandomThreads, 0,
+                current_stream(), p.template ptr<void>(), p.view().dtype, target.template ptr<U>(), out.dtype,
+                out.numel, state);
     });
   });
   target.finish();

@@ -1,5 +1,6 @@
 // Random kernels that choose: permutations, and sampling from given weights.
 #include "device/contiguous.cuh"
+#include "device/memory.cuh"
 #include "device/random.cuh"
 #include "device/reduce.cuh"
 #include "tensor/attrs/random.h"
@@ -8,12 +9,6 @@ namespace fireseed::cuda {
 namespace {
 
 constexpr int kChoiceThreads = 256;
-
-template <class T>
-__device__ __forceinline__ T number_as(int64_t v) {
-  if constexpr (sizeof(T) == 2 && !std::is_same_v<T, int16_t>) return store_as<T>(static_cast<float>(v));
-  else return static_cast<T>(v);
-}
 
 // ---- permutations ------------------------------------------------------------------------------------------
 
@@ -24,9 +19,9 @@ __device__ __forceinline__ T number_as(int64_t v) {
 // Domains", cycle walking).
 constexpr int64_t kMostRanked = 8192;
 
-template <class T>
+template <class U>
 __global__ void __launch_bounds__(kChoiceThreads)
-    rank_permutation(T* out, int64_t step, int64_t n, const PhiloxState state) {
+    rank_permutation(U* out, DType dtype, int64_t step, int64_t n, const PhiloxState state) {
   FS_SHARED(uint64_t, keys, [kChoiceThreads]);
   const int64_t i = grid_thread();
   const auto key_of = [&](int64_t k) {
@@ -42,12 +37,12 @@ __global__ void __launch_bounds__(kChoiceThreads)
     for (int k = 0; k < count; ++k) rank += keys[k] < own || (keys[k] == own && first + k < i);
     __syncthreads();
   }
-  if (i < n) out[rank * step] = number_as<T>(i);
+  if (i < n) out[rank * step] = encode<U>(i, dtype);
 }
 
-template <class T>
+template <class U>
 __global__ void __launch_bounds__(kChoiceThreads)
-    feistel_permutation(T* out, int64_t step, int64_t n, int bits, const PhiloxState state) {
+    feistel_permutation(U* out, DType dtype, int64_t step, int64_t n, int bits, const PhiloxState state) {
   const PhiloxWords r = words_of(state, 0);
   const uint64_t key0 = static_cast<uint64_t>(r.w[0]) << 32 | r.w[1];
   const uint64_t key1 = (static_cast<uint64_t>(r.w[2]) << 32 | r.w[3]) | 1;
@@ -69,7 +64,7 @@ __global__ void __launch_bounds__(kChoiceThreads)
       }
       x = high << low_bits | low;
     } while (x >= static_cast<uint64_t>(n));
-    out[i * step] = number_as<T>(static_cast<int64_t>(x));
+    out[i * step] = encode<U>(static_cast<int64_t>(x), dtype);
   }
 }
 
@@ -181,14 +176,14 @@ void randperm(const KernelArgs& args) {
   const PhiloxState state = philox_state(*args.attrs<GeneratorAttrs>().generator, static_cast<uint64_t>(n));
   int bits = 2;
   while (int64_t{1} << bits <= n) ++bits;
-  dispatch_all(out.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
+  dispatch_unit(out.dtype, [&](auto unit) {
+    using U = decltype(unit);
     if (n <= kMostRanked)
-      FS_LAUNCH((rank_permutation<T>), grid_for(n, kChoiceThreads, 1 << 16), kChoiceThreads, 0, current_stream(),
-                out.ptr<T>(), step, n, state);
+      FS_LAUNCH((rank_permutation<U>), grid_for(n, kChoiceThreads, 1 << 16), kChoiceThreads, 0, current_stream(),
+                out.ptr<U>(), out.dtype, step, n, state);
     else
-      FS_LAUNCH((feistel_permutation<T>), grid_for(n, kChoiceThreads, 1 << 16), kChoiceThreads, 0, current_stream(),
-                out.ptr<T>(), step, n, bits, state);
+      FS_LAUNCH((feistel_permutation<U>), grid_for(n, kChoiceThreads, 1 << 16), kChoiceThreads, 0, current_stream(),
+                out.ptr<U>(), out.dtype, step, n, bits, state);
   });
 }
 
