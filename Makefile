@@ -14,7 +14,6 @@ ISAS ?= native
 JOBS ?= $(shell nproc)
 CUDA ?= AUTO
 CUDA_ARCHS ?= native
-CUDA_ARCHS ?=
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 TESTS ?= tests
@@ -73,7 +72,6 @@ support: build
 	$(BIN)/python tests/support_table.py
 
 cuda: CUDA := ON
-cuda: CUDA_ARCHS ?= native
 cuda: build
 
 # The kernels of cuda/ compiled by the C++ compiler and run on the CPU: docs/cuda.md. SANITIZE="address;undefined" or thread.

@@ -21,7 +21,10 @@ struct Recent {
 Recent recent;
 std::atomic<bool> lost{false};
 
-bool is_sticky(cudaError_t code) {
+bool is_sticky([[maybe_unused]] cudaError_t code) {
+#if defined(FS_CUDA_EMU)
+  return false;  // a failed kernel leaves the emulation usable
+#else
   switch (code) {
     case cudaErrorIllegalAddress:
     case cudaErrorMisalignedAddress:
@@ -36,6 +39,7 @@ bool is_sticky(cudaError_t code) {
     case cudaErrorUnknown: return true;
     default: return false;
   }
+#endif
 }
 
 bool synchronous() {
@@ -73,7 +77,7 @@ void fail_cuda(cudaError_t code, const char* what) {
     fail(
         ErrorKind::kRuntime, who, "CUDA error: ", cudaGetErrorString(code), " (", cudaGetErrorName(code), "). ",
         synchronous() || named.empty()
-            ? std::string("The op's kernel failed.")
+            ? std::string("The op's kernel failed: ") + what + "."
             : "Kernels run asynchronously: it was caused by one of the ops launched since the device was last waited "
               "for (last first): " +
                   named + ". Run with FIRESEED_CUDA_SYNC=1 to see which.",

@@ -12,8 +12,9 @@
 #endif
 
 #include <cstdlib>
+#include <string>
 
-#include "base/error.h"
+#include "runtime/check.h"
 
 // FS_LAUNCH(kernel, grid, block, shared_bytes, stream, args...). Templates in parentheses: FS_LAUNCH((k<T, 256>), …).
 // A grid without blocks launches nothing. Throws Error where the launch is refused, and with FIRESEED_CUDA_SYNC=1
@@ -39,10 +40,12 @@ namespace launching {
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void launch_failed(cudaError_t code, const char* kernel, dim3 grid,
                                                                  dim3 block, size_t shared_bytes) {
-  cudaGetLastError();  // clears it, unless it is sticky
-  fail(ErrorKind::kRuntime, "CUDA error in ", kernel, " (grid ", grid.x, " x ", grid.y, " x ", grid.z, ", block ",
-       block.x, " x ", block.y, " x ", block.z, ", ", shared_bytes,
-       " bytes of shared memory): ", cudaGetErrorString(code), " (", cudaGetErrorName(code), ")");
+  const auto dims = [](dim3 d) {
+    return std::to_string(d.x) + " x " + std::to_string(d.y) + " x " + std::to_string(d.z);
+  };
+  const std::string what = std::string(kernel) + " (grid " + dims(grid) + ", block " + dims(block) + ", " +
+                           std::to_string(shared_bytes) + " bytes of shared memory)";
+  fail_cuda(code, what.c_str());
 }
 
 // FIRESEED_CUDA_SYNC=1: every kernel is waited for at its launch.

@@ -1,36 +1,74 @@
-// What tests of kernels share: device arrays, views, seeds, and where the emulation runs.
+// What tests of kernels share: device arrays, views, seeds. They run under the emulation, and on a GPU where they are
+// built with FS_CUDA_HOST_DEVICE.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#if defined(FS_CUDA_EMU)
 #include "engine.h"
 #include "runtime/launch.h"
+#elif defined(__CUDACC__)
+#include "runtime/launch.h"
+#else
+#include <cuda_runtime_api.h>
+
+#include "base/error.h"
+#endif
 #include "tensor/view.h"
 
 namespace fireseed::cuda_emu {
 
-// An array in device memory: exact size, 256-byte aligned, NaN where nothing was written.
+#if !defined(FS_CUDA_EMU)
+inline void set_seed(uint64_t) {}  // the GPU orders threads as it will
+#endif
+
+// On a GPU 256 bytes at either end of an array must keep what they hold. AddressSanitizer sees more under the
+// emulation, as does compute-sanitizer, for which FS_CUDA_CANARIES=0 turns them off, and the NaN with them.
+inline bool canaries() {
+#if defined(FS_CUDA_EMU)
+  return false;
+#else
+  static const bool on = [] {
+    const char* s = std::getenv("FS_CUDA_CANARIES");
+    return !(s && *s == '0');
+  }();
+  return on;
+#endif
+}
+
+// An array in device memory: 256-byte aligned, NaN where nothing was written.
 template <class T>
 class DeviceArray {
  public:
-  explicit DeviceArray(size_t n) : n_(n) { EXPECT_EQ(cudaMalloc(&p_, n * sizeof(T)), cudaSuccess); }
-  explicit DeviceArray(const std::vector<T>& v) : DeviceArray(v.size()) {
-    EXPECT_EQ(cudaMemcpy(p_, v.data(), v.size() * sizeof(T), cudaMemcpyHostToDevice), cudaSuccess);
+  explicit DeviceArray(size_t n) : n_(n) {
+    const size_t bytes = n * sizeof(T);
+    EXPECT_EQ(cudaMalloc(&memory_, bytes + 2 * border()), cudaSuccess);
+    p_ = reinterpret_cast<T*>(static_cast<char*>(memory_) + border());
+    if (!canaries()) return;
+    EXPECT_EQ(cudaMemset(memory_, kCanary, bytes + 2 * border()), cudaSuccess);
+    fill_nan();
   }
-  ~DeviceArray() { cudaFree(p_); }
+  explicit DeviceArray(const std::vector<T>& v) : DeviceArray(v.size()) {
+    EXPECT_EQ(cudaMemcpy(p_, v.data(), n_ * sizeof(T), cudaMemcpyHostToDevice), cudaSuccess);
+  }
+  ~DeviceArray() {
+    if (canaries()) check_borders();
+    cudaFree(memory_);
+  }
   DeviceArray(const DeviceArray&) = delete;
   DeviceArray& operator=(const DeviceArray&) = delete;
   T* data() const { return p_; }
   size_t size() const { return n_; }
-  void fill_nan() const { cudaMemset(p_, 0xFF, n_ * sizeof(T)); }
+  void fill_nan() const { EXPECT_EQ(cudaMemset(p_, 0xFF, n_ * sizeof(T)), cudaSuccess); }
   std::vector<T> host() const {
     std::unique_ptr<T[]> copy(new T[n_]);  // std::vector<bool> has no array
     EXPECT_EQ(cudaMemcpy(copy.get(), p_, n_ * sizeof(T), cudaMemcpyDeviceToHost), cudaSuccess);
@@ -38,6 +76,21 @@ class DeviceArray {
   }
 
  private:
+  static constexpr int kCanary = 0xA5;
+  static size_t border() { return canaries() ? 256 : 0; }
+  void check_borders() const {
+    std::vector<unsigned char> bytes(2 * border());
+    const char* const end = reinterpret_cast<const char*>(p_ + n_);
+    EXPECT_EQ(cudaMemcpy(bytes.data(), memory_, border(), cudaMemcpyDeviceToHost), cudaSuccess);
+    EXPECT_EQ(cudaMemcpy(bytes.data() + border(), end, border(), cudaMemcpyDeviceToHost), cudaSuccess);
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      if (bytes[i] == kCanary) continue;
+      ADD_FAILURE() << "a kernel wrote " << (i < border() ? "before" : "behind") << " an array of " << n_
+                    << " elements of " << sizeof(T) << " bytes, at byte " << i % border() << " of the border";
+      return;
+    }
+  }
+  void* memory_ = nullptr;
   T* p_ = nullptr;
   size_t n_;
 };
@@ -110,10 +163,15 @@ void expect_near(const DeviceArray<T>& got, const std::vector<double>& expected,
   }
 }
 
-// Runs f in the fixed order and in three random ones.
+// Runs f in the fixed order and in three random ones; on a GPU, twice.
 template <class F>
 void for_each_seed(F f) {
-  for (uint64_t s : {0, 1, 2, 3}) {
+#if defined(FS_CUDA_EMU)
+  constexpr uint64_t kSeeds = 4;
+#else
+  constexpr uint64_t kSeeds = 2;
+#endif
+  for (uint64_t s = 0; s < kSeeds; ++s) {
     SCOPED_TRACE("seed " + std::to_string(s));
     set_seed(s);
     f();
@@ -121,7 +179,8 @@ void for_each_seed(F f) {
   set_seed(0);
 }
 
-// The report of a kernel that must not survive; empty where it did.
+// The report of a kernel that must not survive; empty where it did. On a GPU a kernel that traps takes the process's
+// device with it, so tests of such kernels are called …StopTheKernel and not run there.
 template <class F>
 std::string failure_of(F f) {
   try {
