@@ -18,15 +18,48 @@ struct Gemm {
   double alpha = 1, beta = 0;
   int64_t batch = 1;
   StridedIndex<4, int64_t, int32_t> batch_index;  // offsets of a, b, c, d
+  bool vectors = false;                           // four neighbours of a row of c are one or two aligned vectors
 };
 
-// c's element from the sum of products.
-template <class T, class C>
-__device__ __forceinline__ T gemm_result(const Gemm<T>& g, C sum, const T* d, int64_t row, int64_t column) {
-  C r = static_cast<C>(g.alpha) * sum;
-  if (g.beta != 0) r += static_cast<C>(g.beta) * load_as<C>(d[row * g.d_row + column * g.d_col]);
-  return store_as<T>(r);
-}
+// The epilogue of tiles: c of one matrix of the batch, with its d.
+template <class T>
+struct GemmOut {
+  using C = compute_type<T>;
+  const Gemm<T>& g;
+  T* c;
+  const T* d;
+  __device__ __forceinline__ GemmOut(const Gemm<T>& g_, int64_t batch) : g(g_) {
+    int64_t offset[4];
+    g.batch_index.offsets(batch, offset);
+    c = g.c + offset[2];
+    d = g.d + offset[3];
+  }
+  __device__ __forceinline__ C result(C sum, const T* added) const {
+    C r = static_cast<C>(g.alpha) * sum;
+    if (g.beta != 0) r += static_cast<C>(g.beta) * load_as<C>(*added);
+    return r;
+  }
+  __device__ __forceinline__ void operator()(int64_t row, int64_t column, C sum) const {
+    c[row * g.c_row + column * g.c_col] = store_as<T>(result(sum, d + row * g.d_row + column * g.d_col));
+  }
+  __device__ __forceinline__ void four(int64_t row, int64_t column, const C (&sum)[4], int inside) const {
+    T* to = c + row * g.c_row + column * g.c_col;
+    const T* added = d + row * g.d_row + column * g.d_col;
+    constexpr int kVec = sizeof(T) == 8 ? 2 : 4;
+    Vec<T, kVec> r[4 / kVec];
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (i < inside) r[i / kVec].v[i % kVec] = store_as<T>(result(sum[i], added + i * g.d_col));
+    if (inside == 4 && g.vectors) {
+#pragma unroll
+      for (int i = 0; i < 4; i += kVec) r[i / kVec].store(to + i);
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        if (i < inside) to[i * g.c_col] = r[i / kVec].v[i % kVec];
+    }
+  }
+};
 
 // Runs g by the kernel that suits it (matmul.cu).
 template <class T>
@@ -35,7 +68,5 @@ void run_gemm(const Gemm<T>& g);
 // By tensor cores; false where the operands do not lie so that it can (matmul_mma.cu).
 bool run_mma(const Gemm<float16>& g);
 bool run_mma(const Gemm<bfloat16>& g);
-
-inline constexpr int64_t kMostBatches = 65535;  // of a grid; kernels go on in steps of it
 
 }  // namespace fireseed::cuda

@@ -1,7 +1,7 @@
 // Matrix products: matmul, linear and addmm, over any batch, strides and dtype; the kernel for plain arithmetic.
-#include <algorithm>
-
 #include "kernels/gemm.cuh"
+#include "kernels/simt_tile.cuh"
+#include "kernels/tile.cuh"
 #include "runtime/device.h"
 #include "runtime/stream.h"
 #include "tensor/attrs/matmul.h"
@@ -9,96 +9,44 @@
 namespace fireseed::cuda {
 namespace {
 
-__device__ __forceinline__ float multiply_add(float a, float b, float c) { return ::fmaf(a, b, c); }
-__device__ __forceinline__ double multiply_add(double a, double b, double c) { return ::fma(a, b, c); }
-// A block of 256 threads makes a tile of 16 kPer x 16 kPer, a thread kPer x kPer of it, in steps of 64 / kPer along
-// k; the next step's operands are on their way to registers while one is multiplied.
 template <class T, int kPer>
-__global__ void __launch_bounds__(256) gemm_plain(const __grid_constant__ Gemm<T> g) {
-  using C = compute_type<T>;
-  constexpr int kTile = 16 * kPer, kStep = 64 / kPer, kLoads = kTile * kStep / 256, kPad = 16 / sizeof(C);
-  FS_SHARED(C, tile_a, [kStep][kTile + kPad]);
-  FS_SHARED(C, tile_b, [kStep][kTile + kPad]);
-  const int t = static_cast<int>(threadIdx.x), tx = t % 16, ty = t / 16;
-  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * kTile, column0 = static_cast<int64_t>(blockIdx.x) * kTile;
-  // Row i of a thread's part: groups of four, 64 apart, so that neighbouring threads read neighbouring words.
-  const auto part = [](int i, int at) { return i / 4 * 64 + at * 4 + i % 4; };
-  for (int64_t batch = blockIdx.z; batch < g.batch; batch += gridDim.z) {
+__global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
+    gemm_plain(const __grid_constant__ Gemm<T> g, uint32_t tiles_m, uint32_t tiles_n) {
+  using Tile = SimtTile<compute_type<T>, kPer>;
+  using Aligned = Vec<typename Tile::C, kVecSize<typename Tile::C>>;
+  FS_SHARED(Aligned, shared, [4 * Tile::kStage / kVecSize<typename Tile::C>]);
+  auto* const stages = reinterpret_cast<typename Tile::C*>(shared);
+  uint32_t tile_row, tile_column;
+  tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
+  const int64_t row0 = int64_t{tile_row} * Tile::kTile, column0 = int64_t{tile_column} * Tile::kTile;
+  for (int64_t batch = blockIdx.y; batch < g.batch; batch += gridDim.y) {
     int64_t offset[4];
     g.batch_index.offsets(batch, offset);
-    const T *a = g.a + offset[0], *b = g.b + offset[1], *d = g.d + offset[3];
-    C next_a[kLoads], next_b[kLoads];
-    const auto fetch = [&](int64_t k0) {
-#pragma unroll
-      for (int i = 0; i < kLoads; ++i) {
-        const int e = t + i * 256;
-        const int ak = g.a_col == 1 ? e % kStep : e / kTile, am = g.a_col == 1 ? e / kStep : e % kTile;
-        const int bk = g.b_row == 1 ? e % kStep : e / kTile, bn = g.b_row == 1 ? e / kStep : e % kTile;
-        next_a[i] =
-            row0 + am < g.m && k0 + ak < g.k ? load_as<C>(a[(row0 + am) * g.a_row + (k0 + ak) * g.a_col]) : C(0);
-        next_b[i] = column0 + bn < g.n && k0 + bk < g.k
-                        ? load_as<C>(b[(k0 + bk) * g.b_row + (column0 + bn) * g.b_col])
-                        : C(0);
-      }
-    };
-    C sum[kPer][kPer];
-#pragma unroll
-    for (int i = 0; i < kPer; ++i)
-#pragma unroll
-      for (int j = 0; j < kPer; ++j) sum[i][j] = C(0);
-    if (g.k > 0) fetch(0);
-    for (int64_t k0 = 0; k0 < g.k; k0 += kStep) {
-#pragma unroll
-      for (int i = 0; i < kLoads; ++i) {
-        const int e = t + i * 256;
-        const int ak = g.a_col == 1 ? e % kStep : e / kTile, am = g.a_col == 1 ? e / kStep : e % kTile;
-        const int bk = g.b_row == 1 ? e % kStep : e / kTile, bn = g.b_row == 1 ? e / kStep : e % kTile;
-        tile_a[ak][am] = next_a[i];
-        tile_b[bk][bn] = next_b[i];
-      }
-      __syncthreads();
-      if (k0 + kStep < g.k) fetch(k0 + kStep);
-#pragma unroll(8)
-      for (int k = 0; k < kStep; ++k) {
-        C x[kPer], y[kPer];
-#pragma unroll
-        for (int i = 0; i < kPer; ++i) {
-          x[i] = tile_a[k][part(i, ty)];
-          y[i] = tile_b[k][part(i, tx)];
-        }
-#pragma unroll
-        for (int i = 0; i < kPer; ++i)
-#pragma unroll
-          for (int j = 0; j < kPer; ++j) sum[i][j] = multiply_add(x[i], y[j], sum[i][j]);
-      }
-      __syncthreads();
-    }
-    T* c = g.c + offset[2];
-#pragma unroll
-    for (int i = 0; i < kPer; ++i) {
-      const int64_t row = row0 + part(i, ty);
-      if (row >= g.m) continue;
-#pragma unroll
-      for (int j = 0; j < kPer; ++j) {
-        const int64_t column = column0 + part(j, tx);
-        if (column < g.n) c[row * g.c_row + column * g.c_col] = gemm_result(g, sum[i][j], d, row, column);
-      }
-    }
+    SimtLoader<Tile, T> a(g.a + offset[0], g.a_row, g.a_col, row0, g.m, g.k);
+    SimtLoader<Tile, T> b(g.b + offset[1], g.b_col, g.b_row, column0, g.n, g.k);
+    typename Tile::Sums sum;
+    simt_main_loop<Tile>(sum, stages, a, b, 0, g.k);
+    const GemmOut<T> out(g, batch);
+    simt_epilogue<Tile>(sum, row0, column0, g.m, g.n, out);
   }
 }
 
 template <class T, int kPer>
 void launch_plain(const Gemm<T>& g) {
-  constexpr int64_t kTile = 16 * kPer;
-  const int64_t rows = (g.m + kTile - 1) / kTile;
-  FS_CHECK(rows <= kMostBatches, "matrix product with ", g.m, " rows: at most ", kMostBatches * kTile);
-  const dim3 grid(static_cast<unsigned>((g.n + kTile - 1) / kTile), static_cast<unsigned>(rows),
-                  static_cast<unsigned>(std::min(g.batch, kMostBatches)));
-  FS_LAUNCH((gemm_plain<T, kPer>), grid, 256, 0, current_stream(), g);
+  const TileGrid tiles(g.m, g.n, 16 * kPer, 16 * kPer, g.batch);
+  FS_LAUNCH((gemm_plain<T, kPer>), tiles.grid, 256, 0, current_stream(), g, tiles.m, tiles.n);
 }
 
 template <class T>
-void run_floats(const Gemm<T>& g) {
+bool stores_vectors(const Gemm<T>& g) {
+  bool ok = g.c_col == 1 && g.c_row % 4 == 0 && aligned_for(g.c, std::min<size_t>(16, 4 * sizeof(T)));
+  for (int i = 0; i < g.batch_index.ndim; ++i) ok = ok && g.batch_index.stride[2][i] % 4 == 0;
+  return ok;
+}
+
+template <class T>
+void run_floats(Gemm<T> g) {
+  g.vectors = stores_vectors(g);
   if constexpr (is_half(dtype_of<T>::value)) {
     if (run_mma(g)) return;
   }
