@@ -2,6 +2,7 @@
 #include "cpu/gemm.h"
 
 #include "base/parallel.h"
+#include "cpu/gemm_amx.h"
 #include "cpu/gemm_bf16.h"
 #include "cpu/gemm_pack.h"
 
@@ -21,9 +22,10 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Rows of A: m cut into near-equal panels of at most kMaxRows.
+// Rows of A: m cut into near-equal panels of at most max_rows.
 struct RowPanels {
-  explicit RowPanels(int64_t m) : count(ceil_div(m, kMaxRows)), base(m / count), extra(m % count) {}
+  explicit RowPanels(int64_t m, int max_rows = kMaxRows)
+      : count(ceil_div(m, max_rows)), base(m / count), extra(m % count) {}
   int64_t begin(int64_t i) const { return i * base + least(i, extra); }
   int rows(int64_t i) const { return static_cast<int>(base + (i < extra)); }
   int64_t count, base, extra;
@@ -86,15 +88,18 @@ template <class S>
 struct PlainPanels {
   using Packed = compute_type<S>;                        // an element of the panels
   static constexpr int kDepth = 1;                       // how many of K's it holds
+  static constexpr int kRows = kMaxRows;                 // of a panel of A
+  static constexpr int64_t kUnit = 8;                    // a block of K is a multiple of it
   static constexpr bool kDirect = same_type<S, Packed>;  // operands may be read where they lie
+  static constexpr bool kRowsOnly = false;               // panels of A have their rows along K
   static void pack_b(Packed* dst, const S* src, int64_t row, int64_t col, int64_t k, int n) {
     FS_ISA::pack_b<Packed>(dst, src, row, col, k, n);
   }
   static void pack_rows(Packed* dst, int64_t step, const S* src, int64_t row, int64_t col, int64_t m, int64_t k) {
     pack_a_rows<Packed>(dst, step, src, row, col, m, k);
   }
-  static void pack_cols(Packed* dst, const S* src, int64_t col, int64_t m, int64_t k) {
-    pack_a_cols<Packed>(dst, src, col, m, k);
+  static void pack_cols(Packed* dst, const S* src, int64_t col, int64_t m, int64_t k, int64_t readable) {
+    pack_a_cols<Packed>(dst, src, col, m, k, readable);
   }
   static auto kernel(int rows, int vecs, bool row_a) { return tile_kernel_for<Packed>(rows, vecs, row_a); }
 };
@@ -112,14 +117,14 @@ void gemm_blocked(const GemmCall<S>& g) {
   using P = typename Panels::Packed;
   constexpr int kV = Vec<T>::kSize, kW = kTileCols<T>, kDepth = Panels::kDepth;
   constexpr bool kSame = Panels::kDirect;
-  const RowPanels panels(g.m);
+  const RowPanels panels(g.m, Panels::kRows);
   const int64_t col_panels = ceil_div(g.n, kW);
   const int64_t k_blocks = count_k_blocks<S, Panels>(g.k);
-  const int64_t kc = ceil_div(ceil_div(g.k, k_blocks), 8) * 8;  // at most kDepth kMaxDepth<T>
+  const int64_t kc = ceil_div(ceil_div(g.k, k_blocks), Panels::kUnit) * Panels::kUnit;  // at most kDepth kMaxDepth<T>
   const int64_t depth = kc / kDepth;
 
   // What needs packing. A panel of B is read once per row panel, one of A once per column panel.
-  const bool row_a = g.a_col == 1 || g.a_row != 1;
+  const bool row_a = Panels::kRowsOnly || g.a_col == 1 || g.a_row != 1;
   const bool pack_a = !kSame || (g.a_col != 1 && g.a_row != 1) ||
                       (row_a ? g.n > 4 * kW && (bad_step<S>(g.a_row) || g.a_row * kMaxRows > (1 << 14))
                              : g.n > 4 * kW && (bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16)));
@@ -165,7 +170,7 @@ void gemm_blocked(const GemmCall<S>& g) {
       panels_b = static_cast<P*>(thread_scratch(static_cast<size_t>((q_end - q_begin) * kW * depth) * sizeof(P)));
       for (int64_t q = q_begin; q < q_end; ++q) pack_panel(panels_b + (q - q_begin) * kW * depth, q, k0, kn);
     }
-    alignas(64) P a_pack[kMaxRows * (kMaxDepth<T> + 16)];
+    alignas(64) P a_pack[Panels::kRows * (kMaxDepth<T> + 16)];
     for (int64_t p = piece_begin(panels.count, row_groups, rg); p < p_end; ++p) {
       const int64_t i = panels.begin(p);
       const int rows = panels.rows(p);
@@ -176,7 +181,7 @@ void gemm_blocked(const GemmCall<S>& g) {
         a = a_pack;
         step = row_a ? depth + 16 : rows;
         if (row_a) Panels::pack_rows(a_pack, step, src, g.a_row, g.a_col, rows, kn);
-        else Panels::pack_cols(a_pack, src, g.a_col, rows, kn);
+        else Panels::pack_cols(a_pack, src, g.a_col, rows, kn, g.m - i);
       }
       for (int64_t q = q_begin; q < q_end; ++q) {
         const int64_t j = q * kW;
@@ -303,6 +308,9 @@ void gemm_any(GemmCall<S> g) {
   if (splits_k(g)) return gemm_split_k(g, least(16, g.k / 1024));
 #if defined(__AVX512F__)
   if constexpr (same_type<S, bfloat16>) {
+#if defined(FS_HAS_AMX)
+    if (has_amx()) return gemm_blocked<S, AmxPanels>(g);
+#endif
     if (has_bf16_products()) return gemm_blocked<S, PairPanels>(g);
   }
 #endif

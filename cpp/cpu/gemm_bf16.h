@@ -59,10 +59,13 @@ struct PairPanels {
   using Packed = uint32_t;
   using Kernel = void (*)(int64_t, const uint32_t*, int64_t, const uint32_t*, int64_t, const TileStore<float>&);
   static constexpr int kDepth = 2;
-  static constexpr bool kDirect = false;
+  static constexpr int kRows = kMaxRows;
+  static constexpr int64_t kUnit = 8;
+  static constexpr bool kDirect = false, kRowsOnly = false;
 
   // The first n of 16 elements, each in the low half of a lane.
   FS_INLINE static __m512i low(const bfloat16* p, int n) {
+    if (n == 16) return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1), p));
   }
   FS_INLINE static uint32_t pair(bfloat16 x, bfloat16 y) { return x.bits | static_cast<uint32_t>(y.bits) << 16; }
@@ -109,10 +112,11 @@ struct PairPanels {
       const bfloat16* s = src + i * row;
       uint32_t* d = dst + i * step;
       if (col == 1) {
-        for (int64_t j = 0; j < k; j += 32) {
-          const __mmask32 here = k - j >= 32 ? ~0u : (1u << (k - j)) - 1;
-          const __mmask16 pairs = k - j >= 32 ? 0xffff : static_cast<__mmask16>((1u << ((k - j + 1) / 2)) - 1);
-          _mm512_mask_storeu_epi32(d + j / 2, pairs, _mm512_maskz_loadu_epi16(here, s + j));
+        int64_t j = 0;
+        for (; j + 32 <= k; j += 32) _mm512_storeu_si512(d + j / 2, _mm512_loadu_si512(s + j));
+        if (j < k) {
+          const __mmask16 pairs = static_cast<__mmask16>((1u << ((k - j + 1) / 2)) - 1);
+          _mm512_mask_storeu_epi32(d + j / 2, pairs, _mm512_maskz_loadu_epi16((1u << (k - j)) - 1, s + j));
         }
       } else {
         for (int64_t j = 0; j < k; j += 2) d[j / 2] = pair(s[j * col], j + 1 < k ? s[(j + 1) * col] : bfloat16{});
@@ -120,7 +124,7 @@ struct PairPanels {
     }
   }
   // dst[p * m + i] = (src[2p * col + i], src[(2p + 1) * col + i]), i < m <= kMaxRows.
-  static void pack_cols(uint32_t* dst, const bfloat16* src, int64_t col, int64_t m, int64_t k) {
+  static void pack_cols(uint32_t* dst, const bfloat16* src, int64_t col, int64_t m, int64_t k, int64_t) {
     const int n = static_cast<int>(m);
     for (int64_t i = 0; i < k; i += 2) {
       const __m512i x = low(src + i * col, n), y = low(src + (i + 1) * col, i + 1 < k ? n : 0);
