@@ -12,15 +12,6 @@ namespace {
 int64_t spatial_size(const TensorView& v, int64_t rank, int i) { return i < 3 - rank ? 1 : v.size(i - 3); }
 int64_t spatial_stride(const TensorView& v, int64_t rank, int i) { return i < 3 - rank ? 0 : v.stride(i - 3); }
 
-int64_t gcd(int64_t a, int64_t b) {
-  while (b) {
-    const int64_t t = a % b;
-    a = b;
-    b = t;
-  }
-  return a;
-}
-
 // The operands in float or double: themselves, or converted from halves.
 template <class S>
 struct Operand {
@@ -153,14 +144,8 @@ ConvJob<T> forward_job(const ConvAttrs& at, const TensorView& x, const TensorVie
                        const TensorView& y) {
   ConvJob<T> job{};
   for (int i = 0; i < 3; ++i)
-    job.axis[i] = {spatial_size(y, at.rank, i),
-                   at.stride[i],
-                   spatial_size(x, at.rank, i),
-                   ker[i],
-                   -at.padding[i],
-                   at.dilation[i],
-                   0,
-                   1};
+    job.axis[i] = conv_axis(at.stride[i], at.padding[i], at.dilation[i], spatial_size(x, at.rank, i), ker[i],
+                            spatial_size(y, at.rank, i));
   job.batch = x.size(0);
   job.groups = at.groups;
   job.channels = x.size(1) / at.groups;
@@ -229,21 +214,9 @@ void conv_backward_input(const KernelArgs& args) {
 
     ConvAxis phase[3];
     const auto make_phase = [&](int i, int64_t r) {  // false: no tap falls onto this phase
-      const int64_t s = at.stride[i], dil = at.dilation[i], k = spatial_size(wv, at.rank, i),
-                    in = spatial_size(xv, at.rank, i);
-      ConvAxis a = {(in - r + s - 1) / s, 1, spatial_size(gv, at.rank, i), 0, 0, 0, 0, 0};
-      const int64_t dk = s / gcd(s, dil);
-      for (int64_t k0 = 0; k0 < dk && k0 < k; ++k0)
-        if ((r + at.padding[i] - k0 * dil) % s == 0) {
-          a.taps = (k - k0 + dk - 1) / dk;
-          a.off0 = (r + at.padding[i] - k0 * dil) / s;
-          a.doff = -(dk * dil / s);
-          a.ker0 = k0;
-          a.dker = dk;
-          break;
-        }
-      phase[i] = a;
-      return a.taps > 0;
+      phase[i] = conv_phase(at.stride[i], at.padding[i], at.dilation[i], spatial_size(gv, at.rank, i),
+                            spatial_size(wv, at.rank, i), spatial_size(xv, at.rank, i), r);
+      return phase[i].taps > 0;
     };
     const int64_t phases[3] = {at.stride[0], at.stride[1], at.stride[2]};
     int64_t in[3];

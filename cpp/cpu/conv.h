@@ -6,23 +6,16 @@
 #include "base/dtype.h"
 #include "cpu/gemm.h"
 #include "cpu/gemm_pack.h"
+#include "tensor/conv_axis.h"
 
 namespace fireseed::cpu::FS_ISA {
 
 // Note [Pixel grids]
 // A convolution, and each stride phase of its gradient to the input, is
 //   out(n, m, p) = bias(m) + sum over channels c and taps t of weight(m, c, t) src(n, c, p * step + off(t)),
-// src being 0 outside. Per axis the taps are an arithmetic progression. The pixels p of all images form the columns
-// of a matrix product whose B panels are gathered from src as they are needed: the im2col matrix never exists.
-
-struct ConvAxis {
-  int64_t out;   // pixels of the grid
-  int64_t step;  // source elements from pixel to pixel
-  int64_t src;   // source size
-  int64_t taps;
-  int64_t off0, doff;  // tap i reads at off0 + i * doff
-  int64_t ker0, dker;  // and is the kernel's element ker0 + i * dker
-};
+// src being 0 outside. Per axis the taps are an arithmetic progression (tensor/conv_axis.h). The pixels p of all
+// images form the columns of a matrix product whose B panels are gathered from src as they are needed: the im2col
+// matrix never exists.
 
 template <class T>
 struct ConvJob {

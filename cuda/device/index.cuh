@@ -35,6 +35,14 @@ struct Divider<int32_t> {
   }
 };
 
+// n mod d; n becomes n / d.
+template <class I>
+__device__ __forceinline__ I take(I& n, const Divider<I>& d) {
+  const I q = d.divide(n), r = n - q * static_cast<I>(d.d);
+  n = q;
+  return r;
+}
+
 // The sizes that kOperands views share and the strides of each, innermost dimension first. D: of element numbers,
 // where there is more than one dimension.
 template <int kOperands, class I, class D = I>

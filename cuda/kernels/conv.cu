@@ -1,0 +1,212 @@
+// conv, conv_backward_input and conv_backward_weight: their views as launches, and the choice of kernel.
+#include "device/rows.cuh"
+#include "kernels/conv.cuh"
+#include "runtime/allocator.h"
+#include "runtime/stream.h"
+
+namespace fireseed::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+// Size or stride of spatial axis i (0..2 = depth, height, width) of a view with `rank` spatial axes.
+int64_t spatial_size(const TensorView& v, int64_t rank, int i) { return i < 3 - rank ? 1 : v.size(i - 3); }
+int64_t spatial_stride(const TensorView& v, int64_t rank, int i) { return i < 3 - rank ? 0 : v.stride(i - 3); }
+
+// Whether offsets in v, from dimension `first` on, are of 31 bits.
+void check_offsets(const TensorView& v, int first, const char* what) {
+  int64_t last = 0;
+  for (int i = first; i < v.ndim; ++i) last += (v.size(i) - 1) * v.stride(i);
+  FS_CHECK(last < int64_t{1} << 31, "convolution on CUDA: ", what, " of shape ", v.shape(),
+           " spans 2^31 elements or more; cut it into smaller pieces");
+}
+
+PixelAxis pixel_axis(const ConvAxis& a, int64_t first, int64_t pace) {
+  const auto i = [](int64_t n) { return static_cast<int32_t>(n); };
+  return {i(a.out),
+          i(a.step),
+          i(a.src),
+          i(a.taps),
+          i(a.off0),
+          i(a.doff),
+          i(a.ker0),
+          i(a.dker),
+          i(first),
+          i(pace),
+          Divider<int32_t>(a.out),
+          Divider<int32_t>(std::max<int64_t>(1, a.taps))};
+}
+
+// All but the axes. w_row, w_channel, w_group: strides of the weight by output channel, by channel and by group.
+template <class T>
+ConvJob<T> job_of(const ConvAttrs& at, const TensorView& src, const TensorView& w, const TensorView& out) {
+  check_offsets(src, 1, "an image");
+  check_offsets(w, 0, "a weight");
+  check_offsets(out, 1, "an image");
+  ConvJob<T> job{};
+  job.batch = static_cast<int32_t>(src.size(0));
+  job.groups = static_cast<int32_t>(at.groups);
+  job.channels = static_cast<int32_t>(src.size(1) / at.groups);
+  job.rows = static_cast<int32_t>(out.size(1) / at.groups);
+  job.by_channels = Divider<int32_t>(std::max(1, job.channels));
+  job.by_rows = Divider<int32_t>(std::max(1, job.rows));
+  job.src = src.ptr<T>();
+  job.src_image = src.stride(0);
+  job.src_channel = static_cast<int32_t>(src.stride(1));
+  job.weight = w.ptr<T>();
+  job.out = out.ptr<T>();
+  job.out_image = out.stride(0);
+  job.out_channel = static_cast<int32_t>(out.stride(1));
+  for (int i = 0; i < 3; ++i) {
+    job.src_step[i] = static_cast<int32_t>(spatial_stride(src, at.rank, i));
+    job.w_step[i] = static_cast<int32_t>(spatial_stride(w, at.rank, i));
+    job.out_step[i] = static_cast<int32_t>(spatial_stride(out, at.rank, i));
+    job.phases[i] = 1;
+  }
+  return job;
+}
+
+// x, w, y of conv; also of conv_backward_weight, where y is the gradient.
+template <class T>
+ConvJob<T> forward_job(const ConvAttrs& at, const TensorView& x, const TensorView& w, const TensorView& y) {
+  ConvJob<T> job = job_of<T>(at, x, w, y);
+  job.w_row = static_cast<int32_t>(w.stride(0));
+  job.w_channel = static_cast<int32_t>(w.stride(1));
+  job.w_group = job.rows * job.w_row;
+  for (int i = 0; i < 3; ++i)
+    job.axis[i][0] = pixel_axis(conv_axis(at.stride[i], at.padding[i], at.dilation[i], spatial_size(x, at.rank, i),
+                                          spatial_size(w, at.rank, i), spatial_size(y, at.rank, i)),
+                                0, 1);
+  return job;
+}
+
+template <class T>
+void add_bias(ConvJob<T>& job, const KernelArgs& args) {
+  if (args.num_in < 3 || !args.in[2].defined()) return;
+  job.bias = args.in[2].ptr<T>();
+  job.bias_step = args.in[2].stride(0);
+}
+
+// Whether tiles of products would stand mostly empty: few output channels, or few of both a group.
+template <class T>
+bool few_channels(const ConvJob<T>& job) {
+  return job.rows <= 4 || (job.rows <= 8 && job.channels <= 8);
+}
+
+template <class T>
+void run_job(const ConvJob<T>& job) {
+  if (job.channels == 0 || few_channels(job)) return conv_direct(job);
+  const int64_t images = std::max<int64_t>(1, (int64_t{1} << 30) / job.pixels());
+  for (int64_t n = 0; n < job.batch; n += images) {  // pixels are numbered in 32 bits
+    ConvJob<T> part = job;
+    part.batch = static_cast<int32_t>(std::min(images, job.batch - n));
+    part.src += n * job.src_image;
+    part.out += n * job.out_image;
+    conv_simt(part);
+  }
+}
+
+// As many parts as make some hundred blocks, if each has some steps of pixels and their sums are not too large.
+template <class T>
+int64_t tile_weight_parts(const ConvJob<T>& job) {
+  const int64_t k = job.channels * job.taps(), total = job.batch * job.pixels();
+  const int64_t tiles = (job.rows + 63) / 64 * ((k + 63) / 64) * job.groups;
+  const int64_t most = std::min(total / 256, (int64_t{16} << 20) / (job.groups * job.rows * k) + 1);
+  return std::max((total >> 30) + 1, std::min(std::max<int64_t>(1, 528 / tiles), most));
+}
+
+// dw = the parts of its sums, added: kLanes threads an element.
+template <class T, int kLanes>
+__global__ void __launch_bounds__(kThreads)
+    add_weight_parts(T* dw, const __grid_constant__ StridedIndex<1, int64_t> index, const compute_type<T>* sums,
+                     const __grid_constant__ WeightParts p, Divider<int32_t> taps, Divider<int32_t> channels) {
+  using C = compute_type<T>;
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / kLanes) + threadIdx.x / kLanes;
+  const bool valid = i < p.count;
+  C sum = C(0);
+  if (valid) {
+    int32_t m = static_cast<int32_t>(i);
+    const int32_t t = take(m, taps), c = take(m, channels);
+    sums += static_cast<int64_t>(m) * channels.d * taps.d + c * p.channel_step + t * p.tap_step;
+#pragma unroll 8
+    for (int64_t j = lane; j < p.parts; j += kLanes) sum += sums[j * p.count];
+  }
+  sum = row_reduce<kThreads, kLanes>(sum, AddOp{});
+  if (valid && lane == 0) dw[index.offset(i)] = store_as<T>(sum);
+}
+
+template <class T, int kLanes>
+void launch_add(const TensorView& dw, const compute_type<T>* sums, const WeightParts& p, int64_t taps,
+                int64_t channels) {
+  FS_LAUNCH((add_weight_parts<T, kLanes>), grid_for(p.count, kThreads / kLanes, int64_t{1} << 31), kThreads, 0,
+            current_stream(), dw.ptr<T>(), Geometry<1>({&dw}).template index<int64_t>(), sums, p,
+            Divider<int32_t>(taps), Divider<int32_t>(channels));
+}
+
+}  // namespace
+
+// in: x (n, c, spatial...), weight (m, c / groups, kernel...), optional bias (m); out (n, m, size...).
+void conv(const KernelArgs& args) {
+  dispatch_float(args.out[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    ConvJob<T> job = forward_job<T>(args.attrs<ConvAttrs>(), args.in[0], args.in[1], args.out[0]);
+    add_bias(job, args);
+    run_job(job);
+  });
+}
+
+// in: g (n, m, spatial...), weight (m, c / groups, kernel...), optional bias (c); out (n, c, size...).
+void conv_backward_input(const KernelArgs& args) {
+  const ConvAttrs& at = args.attrs<ConvAttrs>();
+  dispatch_float(args.out[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const TensorView &g = args.in[0], &w = args.in[1], &x = args.out[0];
+    ConvJob<T> job = job_of<T>(at, g, w, x);
+    job.w_row = static_cast<int32_t>(w.stride(1));
+    job.w_channel = static_cast<int32_t>(w.stride(0));
+    job.w_group = job.channels * job.w_channel;
+    add_bias(job, args);
+    int64_t count[3], r[3];  // phases that have pixels, and the first ones of a launch
+    for (int i = 0; i < 3; ++i) count[i] = std::min(at.stride[i], spatial_size(x, at.rank, i));
+    for (r[0] = 0; r[0] < count[0]; r[0] += kMaxPhases)
+      for (r[1] = 0; r[1] < count[1]; r[1] += kMaxPhases)
+        for (r[2] = 0; r[2] < count[2]; r[2] += kMaxPhases) {
+          for (int i = 0; i < 3; ++i) {
+            job.phases[i] = static_cast<int32_t>(std::min<int64_t>(kMaxPhases, count[i] - r[i]));
+            for (int j = 0; j < job.phases[i]; ++j)
+              job.axis[i][j] =
+                  pixel_axis(conv_phase(at.stride[i], at.padding[i], at.dilation[i], spatial_size(g, at.rank, i),
+                                        spatial_size(w, at.rank, i), spatial_size(x, at.rank, i), r[i] + j),
+                             r[i] + j, at.stride[i]);
+          }
+          run_job(job);
+        }
+  });
+}
+
+// in: x (n, c, spatial...), g (n, m, spatial...); out (m, c / groups, size...).
+void conv_backward_weight(const KernelArgs& args) {
+  const TensorView& dw = args.out[0];
+  dispatch_float(dw.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const ConvJob<T> job = forward_job<T>(args.attrs<ConvAttrs>(), args.in[0], dw, args.in[1]);
+    const bool empty = args.in[0].numel == 0 || args.in[1].numel == 0;
+    const int64_t taps = job.taps();
+    FS_CHECK(empty || job.pixels() <= int64_t{1} << 30, "convolution on CUDA: an image of ", job.pixels(),
+             " pixels; cut it into smaller ones");
+    const bool direct = few_channels(job) || job.channels == 1;
+    WeightParts p{0, dw.numel, static_cast<int32_t>(taps), 1};
+    if (!empty) p.parts = direct ? direct_weight_parts(job) : tile_weight_parts(job);
+    Scratch sums(static_cast<size_t>(std::max<int64_t>(1, p.parts * p.count)) * sizeof(compute_type<T>));
+    auto* to = sums.ptr<compute_type<T>>();
+    if (!empty) {
+      if (direct) conv_direct_weight(job, args.in[1].ptr<const T>(), p.parts, to);
+      else conv_simt_weight(job, args.in[1].ptr<const T>(), p.parts, to);
+    }
+    if (p.parts >= kWarpSize) launch_add<T, kWarpSize>(dw, to, p, taps, job.channels);
+    else launch_add<T, 1>(dw, to, p, taps, job.channels);
+  });
+}
+
+}  // namespace fireseed::cuda
