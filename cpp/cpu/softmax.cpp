@@ -34,6 +34,8 @@ void softmax_row(const T* x, T* y, int64_t n) {
     V s0 = C(0), s1 = C(0);
     int64_t i = 0;
     for (; i + 2 * kW <= n; i += 2 * kW) {
+      fetch_next(x, n, i);
+      fetch_next(x, n, i + kW);
       const V e0 = exp(V::load(x + i) - m), e1 = exp(V::load(x + i + kW) - m);
       e0.store(y + i);
       e1.store(y + i + kW);
