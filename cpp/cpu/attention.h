@@ -15,8 +15,6 @@ namespace fireseed::cpu::FS_ISA {
 // keeps the logarithm of each row's sum, from which the backward pass makes a block of weights anew. Scores are taken
 // times log2(e), so that weights are powers of two. Blocks that the causal mask hides are left out.
 
-inline constexpr double kLog2E = 1.44269504088896340736;
-
 constexpr int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
