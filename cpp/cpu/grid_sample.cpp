@@ -1,5 +1,5 @@
 // Sampling of images and volumes at the points of a grid, and its gradients.
-#include "tensor/attrs/grid_sample.h"
+#include "tensor/sampling.h"
 
 #include "cpu/contiguous.h"
 
@@ -33,11 +33,6 @@ struct Axis {
   C weight[kMaxTaps][kBlock], derivative[kMaxTaps][kBlock];
 };
 
-FS_INLINE float floor_of(float x) { return __builtin_floorf(x); }
-FS_INLINE double floor_of(double x) { return __builtin_floor(x); }
-FS_INLINE float round_of(float x) { return __builtin_rintf(x); }
-FS_INLINE double round_of(double x) { return __builtin_rint(x); }
-
 // x brought into [0, size - 1] as the padding says; slope is multiplied with the derivative.
 template <class C>
 FS_INLINE void bring_inside(C* x, C* slope, int count, int64_t size, const GridSampleAttrs& a) {
@@ -45,47 +40,22 @@ FS_INLINE void bring_inside(C* x, C* slope, int count, int64_t size, const GridS
   if (a.padding == GridPadding::kReflection) {  // between the centres of the outer pixels, or their outer edges
     const C low = a.align_corners ? C(0) : C(-0.5);
     const C span = static_cast<C>(a.align_corners ? size - 1 : size);
-    const C inverse = span == C(0) ? C(0) : C(1) / span;
-    for (int p = 0; p < count; ++p) {
-      const C from = x[p] - low, distance = from < C(0) ? -from : from;
-      C flips = floor_of(distance / (span == C(0) ? C(1) : span));
-      flips = inverse == C(0) ? C(0) : flips;
-      const C rest = distance - flips * span;
-      const bool odd = flips - C(2) * floor_of(flips * C(0.5)) != C(0);
-      const C turned = odd ? -slope[p] : slope[p];
-      slope[p] = from < C(0) ? -turned : turned;
-      x[p] = (odd ? span - rest : rest) + low;
-    }
+    for (int p = 0; p < count; ++p) reflect_inside(x[p], slope[p], low, span);
   }
   const C last = static_cast<C>(size - 1);
-  for (int p = 0; p < count; ++p) {
-    const C v = x[p];
-    slope[p] = v > C(0) && v < last ? slope[p] : C(0);
-    const C above = v > C(0) ? v : C(0);  // NaN goes to 0
-    x[p] = above < last ? above : last;
-  }
+  for (int p = 0; p < count; ++p) clip_inside(x[p], slope[p], last);
 }
 // x as indices of [0, size), or -1.
 template <class C>
 FS_INLINE void to_index(const C* x, Index<C>* index, int count, int64_t size) {
   const C end = static_cast<C>(size);
-  for (int p = 0; p < count; ++p) {
-    const bool in = x[p] >= C(0) && x[p] < end;
-    const C v = in ? x[p] : C(-1);
-    index[p] = static_cast<Index<C>>(v);
-  }
+  for (int p = 0; p < count; ++p) index[p] = index_inside<Index<C>>(x[p], end);
 }
-
-// Keys' cubic kernel with A = -0.75: the inner and the outer part and their derivatives.
-template <class C> FS_INLINE C cubic_near(C x) { return (C(1.25) * x - C(2.25)) * x * x + C(1); }
-template <class C> FS_INLINE C cubic_far(C x) { return ((C(-0.75) * x + C(3.75)) * x - C(6)) * x + C(3); }
-template <class C> FS_INLINE C cubic_near_slope(C x) { return (C(3.75) * x - C(4.5)) * x; }
-template <class C> FS_INLINE C cubic_far_slope(C x) { return (C(-2.25) * x + C(7.5)) * x - C(6); }
 
 // The table of one dimension from the grid's coordinates there.
 template <class C>
 FS_INLINE void place(const C* coordinate, int count, int64_t size, const GridSampleAttrs& a, Axis<C>& axis) {
-  const C scale = static_cast<C>(a.align_corners ? size - 1 : size) / C(2), shift = a.align_corners ? C(0) : C(0.5);
+  const C scale = grid_scale<C>(a, size), shift = grid_shift<C>(a);
   C x[kBlock], low[kBlock], slope[kBlock];
   for (int p = 0; p < count; ++p) {
     x[p] = (coordinate[p] + C(1)) * scale - shift;
@@ -93,16 +63,13 @@ FS_INLINE void place(const C* coordinate, int count, int64_t size, const GridSam
   }
   if (a.mode == GridMode::kCubic) {  // the weights see the point itself, the padding moves its neighbours
     for (int p = 0; p < count; ++p) {
-      low[p] = floor_of(x[p]);
-      const C t = x[p] - low[p];
-      axis.weight[0][p] = cubic_far(t + C(1));
-      axis.weight[1][p] = cubic_near(t);
-      axis.weight[2][p] = cubic_near(C(1) - t);
-      axis.weight[3][p] = cubic_far(C(2) - t);
-      axis.derivative[0][p] = scale * cubic_far_slope(t + C(1));
-      axis.derivative[1][p] = scale * cubic_near_slope(t);
-      axis.derivative[2][p] = -scale * cubic_near_slope(C(1) - t);
-      axis.derivative[3][p] = -scale * cubic_far_slope(C(2) - t);
+      low[p] = floor_number(x[p]);
+      C w[4], s[4];
+      cubic_taps(x[p] - low[p], w, s);
+      for (int k = 0; k < 4; ++k) {
+        axis.weight[k][p] = w[k];
+        axis.derivative[k][p] = scale * s[k];
+      }
     }
     for (int k = 0; k < 4; ++k) {
       for (int p = 0; p < count; ++p) x[p] = low[p] + static_cast<C>(k - 1);
@@ -114,7 +81,7 @@ FS_INLINE void place(const C* coordinate, int count, int64_t size, const GridSam
   bring_inside(x, slope, count, size, a);
   if (a.mode == GridMode::kNearest) {
     for (int p = 0; p < count; ++p) {
-      low[p] = round_of(x[p]);
+      low[p] = round_number(x[p]);
       axis.weight[0][p] = C(1);
       axis.derivative[0][p] = C(0);
     }
@@ -122,9 +89,7 @@ FS_INLINE void place(const C* coordinate, int count, int64_t size, const GridSam
     return;
   }
   for (int p = 0; p < count; ++p) {
-    const C v = x[p] > C(-2e9) && x[p] < C(2e9) ? x[p] : C(-100);  // also infinite and NaN
-    low[p] = floor_of(v);
-    axis.weight[1][p] = v - low[p];
+    linear_place(x[p], low[p], axis.weight[1][p]);
     axis.weight[0][p] = C(1) - axis.weight[1][p];
     axis.derivative[1][p] = slope[p];
     axis.derivative[0][p] = -slope[p];

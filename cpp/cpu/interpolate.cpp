@@ -1,5 +1,5 @@
 // Resampling kernels: nearest, linear and cubic in one to three dimensions, with antialiasing, and their gradients.
-#include "tensor/attrs/interpolate.h"
+#include "tensor/resample.h"
 
 #include "cpu/pool_util.h"
 
@@ -31,128 +31,12 @@ struct Taps {
 };
 
 template <class C>
-C source_scale(int64_t in, int64_t out, double scale, bool align) {
-  if (align) return out > 1 ? static_cast<C>(in - 1) / static_cast<C>(out - 1) : C(0);
-  return scale > 0 ? static_cast<C>(1.0 / scale) : static_cast<C>(in) / static_cast<C>(out);
-}
-
-template <class C>
-C floor_of(C x) {
-  if constexpr (sizeof(C) == 4) return __builtin_floorf(x);
-  else return __builtin_floor(x);
-}
-
-// Keys' cubic kernel with A = -0.75 at distance t in [0, 1] from the second of four points.
-template <class C>
-void cubic_weights(C t, C (&w)[4]) {
-  const C a = static_cast<C>(-0.75);
-  const auto near = [a](C x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
-  const auto far = [a](C x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
-  w[0] = far(t + 1);
-  w[1] = near(t);
-  w[2] = near(1 - t);
-  w[3] = far(2 - t);
-}
-
-// The filter of antialiased resizing: triangle, or Keys with a = -0.5 (as PIL).
-template <class C>
-C aa_filter(C x, bool cubic) {
-  x = x < C(0) ? -x : x;
-  if (!cubic) return x < C(1) ? C(1) - x : C(0);
-  const C a = static_cast<C>(-0.5);
-  if (x < C(1)) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  if (x < C(2)) return (((x - 5) * x + 8) * x - 4) * a;
-  return C(0);
-}
-
-// Number of taps of forward tables.
-template <class C>
-int64_t tap_count(const InterpolateAttrs& a, int i) {
-  if (a.in[i] == a.out[i] && a.scale[i] == 0 && i < 3 - a.spatial) return 1;
-  switch (a.mode) {
-    case InterpolateMode::kNearest:
-    case InterpolateMode::kNearestExact: return 1;
-    default: break;
-  }
-  const bool cubic = a.mode == InterpolateMode::kCubic;
-  if (!a.antialias) return cubic ? 4 : 2;
-  const C scale = source_scale<C>(a.in[i], a.out[i], a.scale[i], a.align_corners);
-  const C half = static_cast<C>(cubic ? 2 : 1) * (scale >= C(1) ? scale : C(1));
-  return static_cast<int64_t>(2 * half) + 3;
-}
-
-template <class C>
 void fill_forward(const InterpolateAttrs& a, int i, Taps<C>& taps) {
-  const int64_t in = a.in[i], out = a.out[i];
-  const auto set = [&](int64_t t, int64_t o, int64_t from, C w) {
-    taps.index[t * out + o] = static_cast<int32_t>(max_of(0, min_of(in - 1, from)));
-    taps.weight[t * out + o] = w;
-  };
-  if (i < 3 - a.spatial) return set(0, 0, 0, C(1));
-  const C scale = source_scale<C>(in, out, a.scale[i], a.align_corners);
-  for (int64_t o = 0; o < out; ++o) {
-    switch (a.mode) {
-      case InterpolateMode::kNearest: {
-        // Exact multiples are mapped in integers; otherwise float arithmetic, as PyTorch's.
-        const float s =
-            a.scale[i] > 0 ? static_cast<float>(1.0 / a.scale[i]) : static_cast<float>(in) / static_cast<float>(out);
-        const int64_t from = out == in       ? o
-                             : out == 2 * in ? o >> 1
-                                             : static_cast<int64_t>(__builtin_floorf(static_cast<float>(o) * s));
-        set(0, o, from, C(1));
-        break;
-      }
-      case InterpolateMode::kNearestExact: {
-        const float s =
-            a.scale[i] > 0 ? static_cast<float>(1.0 / a.scale[i]) : static_cast<float>(in) / static_cast<float>(out);
-        set(0, o, static_cast<int64_t>(__builtin_floorf((static_cast<float>(o) + 0.5f) * s)), C(1));
-        break;
-      }
-      case InterpolateMode::kLinear:
-      case InterpolateMode::kCubic: {
-        const bool cubic = a.mode == InterpolateMode::kCubic;
-        if (a.antialias) {
-          const C half = static_cast<C>(cubic ? 2 : 1), support = scale >= C(1) ? half * scale : half;
-          const C inverse = scale >= C(1) ? C(1) / scale : C(1),
-                  center = scale * (static_cast<C>(o) + static_cast<C>(0.5));
-          const int64_t first = max_of(0, static_cast<int64_t>(center - support + static_cast<C>(0.5)));
-          const int64_t last = min_of(in, static_cast<int64_t>(center + support + static_cast<C>(0.5)));
-          C total = C(0);
-          for (int64_t j = first; j < last && j - first < taps.count; ++j) {
-            const C w = aa_filter((static_cast<C>(j) - center + static_cast<C>(0.5)) * inverse, cubic);
-            set(j - first, o, j, w);
-            total += w;
-          }
-          for (int64_t j = 0; j < taps.count; ++j) {
-            if (j >= last - first) set(j, o, first, C(0));
-            else if (total != C(0)) taps.weight[j * out + o] /= total;
-          }
-          break;
-        }
-        C at = a.align_corners ? scale * static_cast<C>(o)
-                               : scale * (static_cast<C>(o) + static_cast<C>(0.5)) - static_cast<C>(0.5);
-        if (!cubic) {
-          if (in == out && scale == C(1)) {
-            set(0, o, o, C(1));
-            set(1, o, o, C(0));
-            break;
-          }
-          if (at < C(0)) at = C(0);
-          const int64_t low = min_of(static_cast<int64_t>(at), in - 1);
-          C t = at - static_cast<C>(low);
-          t = t < C(0) ? C(0) : t > C(1) ? C(1) : t;
-          set(0, o, low, C(1) - t);
-          set(1, o, low + (low < in - 1), t);
-        } else {
-          const C low = floor_of(at);
-          C w[4];
-          cubic_weights(at - low, w);
-          for (int64_t j = 0; j < 4; ++j) set(j, o, static_cast<int64_t>(low) - 1 + j, w[j]);
-        }
-        break;
-      }
-    }
-  }
+  for (int64_t o = 0; o < taps.size; ++o)
+    output_taps<C>(a, i, o, taps.count, [&](int64_t t, int64_t from, C w) {
+      taps.index[t * taps.size + o] = static_cast<int32_t>(max_of(0, min_of(a.in[i] - 1, from)));
+      taps.weight[t * taps.size + o] = w;
+    });
 }
 
 // Most outputs that read one input.

@@ -1,4 +1,4 @@
-// Attributes of resampling ops: interpolate and grid_sample. Entries are [depth, height, width].
+// Attributes of interpolate. Entries are [depth, height, width].
 #pragma once
 
 #include <cstdint>
@@ -15,15 +15,6 @@ struct InterpolateAttrs {
   int64_t align_corners = 0;
   int64_t antialias = 0;
   int64_t spatial = 2;
-};
-
-enum class GridMode : int64_t { kBilinear, kNearest, kBicubic };
-enum class GridPadding : int64_t { kZeros, kBorder, kReflection };
-
-struct GridSampleAttrs {
-  GridMode mode = GridMode::kBilinear;
-  GridPadding padding = GridPadding::kZeros;
-  int64_t align_corners = 0;
 };
 
 }  // namespace fireseed
