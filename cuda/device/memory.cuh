@@ -22,6 +22,10 @@ __device__ __forceinline__ int64_t load_number(const void* p, int64_t i, DType t
     default: return static_cast<const uint8_t*>(p)[i];
   }
 }
+// Any float dtype as double.
+__device__ __forceinline__ double load_double(const void* p, int64_t i, DType t) {
+  return t == DType::kFloat64 ? load_number(p, i, t, double{}) : static_cast<double>(load_number(p, i, t, float{}));
+}
 // Any dtype from any arithmetic type; integers of fewer bits wrap.
 template <class C>
 __device__ __forceinline__ void store_number(void* p, int64_t i, DType t, C x) {

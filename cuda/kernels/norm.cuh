@@ -13,11 +13,6 @@ namespace fireseed::cuda {
 
 inline constexpr int kNormThreads = 256;
 
-// Any float dtype as double.
-__device__ __forceinline__ double load_double(const void* p, int64_t i, DType t) {
-  return t == DType::kFloat64 ? static_cast<const double*>(p)[i] : static_cast<double>(load_number(p, i, t, float{}));
-}
-
 template <class C>
 static __global__ void convert_params(const void* from, DType dtype, int64_t step, C* to, int64_t n) {
   for (int64_t i = grid_thread(); i < n; i += grid_threads())
