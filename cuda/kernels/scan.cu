@@ -20,9 +20,9 @@ namespace {
 // joins each piece to a total, and the scan then starts each piece from the totals before it. All orders are fixed:
 // the same input gives the same bits. No atomics.
 //
-// A rule has an Item of 8 bytes (what is loaded and stored), a State, and static functions identity(), first(item,
-// i), join(earlier, later), result(state), load(args, at), store(args, at, start, item), where `at` is an element and
-// `start` the first of its row.
+// A rule has an Item of 8 bytes (what is joined), a State, and static functions identity(), first(item, i),
+// join(earlier, later), result(state), decode(bits, args), store(args, at, start, item), where `at` is an
+// element and `start` the first of its row.
 
 constexpr int kItems = 7;  // odd: rows of 7 words in shared memory have no bank conflicts
 constexpr int kScanThreads = 256;
@@ -34,10 +34,23 @@ struct ScanArgs {
   void *out, *index;
   void* partial;  // states, [row][piece] or [piece][column]; null where one piece is all
   DType in_dtype, out_dtype;
+  int in_size;  // bytes of an element
   int64_t rows, n, inner, piece, pieces;
   bool smallest;
+  KeyRule rule{DType::kBool};
   __device__ __forceinline__ int64_t end_of(int64_t begin) const { return n - begin < piece ? n : begin + piece; }
 };
+
+template <class U>
+__device__ __forceinline__ double decode_real(U bits, DType t) {
+  if constexpr (sizeof(U) == 1) return 0;  // there is none
+  else return decode_float<double>(bits, t);
+}
+template <class U>
+__device__ __forceinline__ uint64_t decode_integer(U bits, DType t) {
+  if (t == DType::kBool || t == DType::kUInt8) return bits;
+  return static_cast<uint64_t>(static_cast<int64_t>(static_cast<std::make_signed_t<U>>(bits)));
+}
 
 // Sums and products; floats in double, so that the error does not grow with the length; integers wrap around.
 template <class C, bool kProd>
@@ -48,13 +61,10 @@ struct SumRule {
   __device__ __forceinline__ static C first(C item, int64_t) { return item; }
   __device__ __forceinline__ static C join(C a, C b) { return kProd ? a * b : a + b; }
   __device__ __forceinline__ static C result(C s) { return s; }
-  __device__ __forceinline__ static C load(const ScanArgs& args, int64_t at) {
-    if constexpr (std::is_same_v<C, double>) {
-      if (args.in_dtype == DType::kFloat64) return load_number(args.in, at, args.in_dtype, double{});
-      return load_number(args.in, at, args.in_dtype, float{});
-    } else {
-      return static_cast<C>(load_number(args.in, at, args.in_dtype, int64_t{}));
-    }
+  template <class U>
+  __device__ __forceinline__ static C decode(U bits, const ScanArgs& args) {
+    if constexpr (std::is_same_v<C, double>) return decode_real(bits, args.in_dtype);
+    else return decode_integer(bits, args.in_dtype);
   }
   __device__ __forceinline__ static void store(const ScanArgs& args, int64_t at, int64_t, C item) {
     if constexpr (std::is_same_v<C, double>) store_number(args.out, at, args.out_dtype, item);
@@ -75,22 +85,15 @@ struct ExtremeRule {
     return b.index >= 0 && (b.key > a.key || (b.key == a.key && b.index > a.index)) ? b : a;
   }
   __device__ __forceinline__ static uint64_t result(const State& s) { return static_cast<uint64_t>(s.index); }
-  __device__ __forceinline__ static uint64_t load(const ScanArgs& args, int64_t at) {
-    uint64_t bits;
-    KeyRule rule(is_floating(args.in_dtype) ? DType::kFloat64 : DType::kInt64);
-    if (rule.floating) {
-      const double x = SumRule<double, false>::load(args, at);
-      __builtin_memcpy(&bits, &x, 8);
-    } else {
-      bits = SumRule<uint64_t, false>::load(args, at);
-    }
-    const uint64_t key = order_key(bits, rule);
-    return args.smallest && !is_nan_key(key, rule) ? ~key : key;
+  template <class U>
+  __device__ __forceinline__ static uint64_t decode(U bits, const ScanArgs& args) {
+    const U key = order_key(bits, args.rule);
+    return args.smallest && !is_nan_key(key, args.rule) ? static_cast<U>(~key) : key;
   }
   __device__ __forceinline__ static void store(const ScanArgs& args, int64_t at, int64_t start, uint64_t index) {
     static_cast<uint64_t*>(args.index)[at] = index;
     const int64_t from = start + static_cast<int64_t>(index) * args.inner;
-    switch (dtype_size(args.in_dtype)) {
+    switch (args.in_size) {
       case 1: move<uint8_t>(args, at, from); return;
       case 2: move<uint16_t>(args, at, from); return;
       case 4: move<uint32_t>(args, at, from); return;
@@ -111,7 +114,8 @@ struct LogSumRule {
   __device__ __forceinline__ static State first(double x, int64_t) {
     return {x, x == -kInfinity<double> ? 0.0 : 1.0};
   }
-  __device__ __forceinline__ static State join(const State& a, const State& b) {
+  // A call: its exponential would stand in the kernels two dozen times.
+  __device__ [[gnu::noinline]] static State join(const State& a, const State& b) {
     const bool second = b.top > a.top || b.top != b.top;
     const double top = second ? b.top : a.top, low = second ? a.top : b.top;
     const double scale = low == top ? 1.0 : ::exp(low - top);
@@ -120,13 +124,36 @@ struct LogSumRule {
   __device__ __forceinline__ static double result(const State& s) {
     return s.top == kInfinity<double> || s.top == -kInfinity<double> ? s.top : s.top + ::log(s.sum);
   }
-  __device__ __forceinline__ static double load(const ScanArgs& args, int64_t at) {
-    return SumRule<double, false>::load(args, at);
+  template <class U>
+  __device__ __forceinline__ static double decode(U bits, const ScanArgs& args) {
+    return decode_real(bits, args.in_dtype);
   }
   __device__ __forceinline__ static void store(const ScanArgs& args, int64_t at, int64_t, double y) {
     store_number(args.out, at, args.out_dtype, y);
   }
 };
+
+// Elements 0 … valid - 1 of kCount that are `step` apart; all loads come before the first use.
+template <class R, class U, int kCount>
+__device__ __forceinline__ void load_units(const ScanArgs& args, int64_t at, int64_t step, int valid,
+                                           typename R::Item (&item)[kCount]) {
+  U bits[kCount];
+#pragma unroll
+  for (int k = 0; k < kCount; ++k) bits[k] = k < valid ? static_cast<const U*>(args.in)[at + k * step] : U(0);
+#pragma unroll
+  for (int k = 0; k < kCount; ++k) item[k] = R::decode(bits[k], args);
+}
+template <class R, int kCount>
+__device__ __forceinline__ void load_items(const ScanArgs& args, int64_t at, int64_t step, int64_t valid,
+                                           typename R::Item (&item)[kCount]) {
+  const int n = static_cast<int>(valid < kCount ? valid : kCount);
+  switch (args.in_size) {
+    case 1: return load_units<R, uint8_t>(args, at, step, n, item);
+    case 2: return load_units<R, uint16_t>(args, at, step, n, item);
+    case 4: return load_units<R, uint32_t>(args, at, step, n, item);
+    default: return load_units<R, uint64_t>(args, at, step, n, item);
+  }
+}
 
 // ---- rows --------------------------------------------------------------------------------------------------
 
@@ -148,11 +175,10 @@ __global__ void __launch_bounds__(kThreads) scan_rows(const __grid_constant__ Sc
       block_scan<kThreads>(own, R::identity(), join, carry);
     }
     for (int64_t first = begin; first < end; first += kTile) {
+      typename R::Item item[kItems];
+      load_items<R>(args, start + first + t, kThreads, (end - first - t + kThreads - 1) / kThreads, item);
 #pragma unroll
-      for (int i = 0; i < kItems; ++i) {
-        const int64_t at = first + t + i * kThreads;
-        if (at < end) tile[t + i * kThreads] = R::load(args, start + at);
-      }
+      for (int i = 0; i < kItems; ++i) tile[t + i * kThreads] = item[i];
       __syncthreads();
       const int64_t own = first + t * kItems;
       State s[kItems];
@@ -168,7 +194,7 @@ __global__ void __launch_bounds__(kThreads) scan_rows(const __grid_constant__ Sc
       for (int i = 0; i < kItems; ++i)
         if (own + i < end) tile[t * kItems + i] = R::result(R::join(before, s[i]));
       __syncthreads();
-#pragma unroll
+#pragma unroll 1
       for (int i = 0; i < kItems; ++i) {
         const int64_t at = first + t + i * kThreads;
         if (at < end) R::store(args, start + at, start, tile[t + i * kThreads]);
@@ -186,8 +212,13 @@ __global__ void __launch_bounds__(kScanThreads) join_row_pieces(const __grid_con
     const int64_t start = block / args.pieces * args.n, begin = block % args.pieces * args.piece;
     const int64_t end = args.end_of(begin);
     State own = R::identity(), total;
-    for (int64_t i = begin + threadIdx.x; i < end; i += kScanThreads)
-      own = R::join(own, R::first(R::load(args, start + i), i));
+    for (int64_t i = begin + threadIdx.x; i < end; i += kItems * kScanThreads) {
+      typename R::Item item[kItems];
+      load_items<R>(args, start + i, kScanThreads, (end - i + kScanThreads - 1) / kScanThreads, item);
+#pragma unroll
+      for (int k = 0; k < kItems; ++k)
+        if (i + k * kScanThreads < end) own = R::join(own, R::first(item[k], i + k * kScanThreads));
+    }
     block_scan<kScanThreads>(own, R::identity(), [](const State& a, const State& b) { return R::join(a, b); }, total);
     if (threadIdx.x == 0) static_cast<State*>(args.partial)[block] = total;
   }
@@ -201,9 +232,7 @@ __device__ __forceinline__ void walk_column(const ScanArgs& args, int64_t start,
   constexpr int kAhead = 4;
   for (int64_t i = begin; i < end; i += kAhead) {
     typename R::Item item[kAhead];
-#pragma unroll
-    for (int k = 0; k < kAhead; ++k)
-      if (i + k < end) item[k] = R::load(args, start + (i + k) * args.inner);
+    load_items<R>(args, start + i * args.inner, args.inner, end - i, item);
 #pragma unroll
     for (int k = 0; k < kAhead; ++k)
       if (i + k < end) f(item[k], i + k, start + (i + k) * args.inner);
@@ -256,8 +285,10 @@ void scan(const KernelArgs& call, bool smallest = false) {
   a.out = call.out[0].data;
   a.index = call.num_out > 1 ? call.out[1].data : nullptr;
   a.in_dtype = call.in[0].dtype;
+  a.in_size = static_cast<int>(dtype_size(a.in_dtype));
   a.out_dtype = call.out[0].dtype;
   a.smallest = smallest;
+  a.rule = KeyRule(a.in_dtype);
   a.rows = s.outer * s.inner;
   a.n = s.n;
   a.inner = s.inner;
