@@ -102,7 +102,7 @@ Tensor quantile_of(Args& a, const Tensor& q, bool ignore_nan) {
   const std::string how(a.str(4));
   return quantile(a.tensor(0), q, a.opt_i64(2), a.boolean(3), how.c_str(), ignore_nan);
 }
-Tensor fraction(Args& a) { return scalar_tensor(Scalar(a.f64(1)), a.tensor(0).dtype()); }
+Tensor fraction(Args& a) { return full(Dims{}, Scalar(a.f64(1)), a.tensor(0).dtype(), a.tensor(0).device()); }
 
 constexpr unsigned kBoth = kFunction | kMethod;
 
