@@ -404,6 +404,10 @@ void set_seed(uint64_t seed) { engine().seed = seed; }
 uint64_t seed() { return engine().seed; }
 const std::string& last_report() { return engine().report; }
 
+void trap(Where where) {
+  begin_engine_work();  // the kernel's own thread comes here
+  fail("__trap", where);
+}
 void fail(const std::string& text, Where where) {
   Engine& e = engine();
   set_report(e, text + " at " + describe(where));

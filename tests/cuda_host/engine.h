@@ -44,6 +44,7 @@ void* driver_function(const char* name);
 
 // Stops the kernel; the launch fails with this text. Does not return.
 [[noreturn]] void fail(const std::string& text, Where where);
+[[noreturn]] void trap(Where where);
 // A number from the seed's sequence; 0 with seed 0.
 uint32_t random_bits();
 

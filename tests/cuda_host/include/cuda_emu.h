@@ -291,4 +291,4 @@ T __ldcg(const T* p) {
 }
 inline long long clock64() { return 0; }
 inline void __nanosleep(unsigned, FS_EMU_WHERE) { fireseed::cuda_emu::poll("__nanosleep", where); }
-[[noreturn]] inline void __trap(FS_EMU_WHERE) { fireseed::cuda_emu::fail("__trap", where); }
+[[noreturn]] inline void __trap(FS_EMU_WHERE) { fireseed::cuda_emu::trap(where); }
