@@ -103,7 +103,10 @@ void tile_kernel(int64_t k, const T* a, int64_t a_step, const T* b, int64_t b_st
   for (; k > 0; --k) {
     Vec<T> bv[kVecs];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v) bv[v] = Vec<T>::load(b + v * kV);
+    for (int v = 0; v < kVecs; ++v) {
+      bv[v] = Vec<T>::load(b + v * kV);
+      if constexpr (kV * sizeof(T) == 64) __builtin_prefetch(b + 4 * b_step + v * kV);  // B comes from L2
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
       const Vec<T> av(kRowA ? row[i / 3][(i % 3) * a_step] : a[i]);
