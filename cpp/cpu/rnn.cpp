@@ -131,17 +131,17 @@ class Forward {
         };
         Vec<T> y, v[4];
         if constexpr (kLstm) {
-          v[0] = sigmoid(sum(0)), v[1] = sigmoid(sum(1)), v[2] = tanh(sum(2)), v[3] = sigmoid(sum(3));
-          const Vec<T> c = fma(v[1], rnn_load(cell + i, n), v[0] * v[2]);
-          y = v[3] * tanh(c);
+          for (int64_t k = 0; k < 4; ++k) v[k] = sum(k);
+          Vec<T> c = rnn_load(cell + i, n);
+          y = lstm_step(v, c);
           rnn_store(cell + i, c, n);
           if (keep_) rnn_store(cells_ + row * hidden_ + j + i, c, n);
         } else if constexpr (kGru) {
-          v[0] = sigmoid(sum(0)), v[1] = sigmoid(sum(1)), v[3] = sum(3);
-          v[2] = tanh(fma(v[0], v[3], kApart ? rnn_load(input + 2 * hidden_ + i, n) : sum(2)));
-          y = fma(v[1], rnn_load(h + state + i, n) - v[2], v[2]);
+          v[0] = sum(0), v[1] = sum(1), v[3] = sum(3);
+          v[2] = kApart ? rnn_load(input + 2 * hidden_ + i, n) : sum(2);
+          y = gru_step(v, rnn_load(h + state + i, n));
         } else {
-          y = kMode == RnnMode::kTanh ? tanh(sum(0)) : where(sum(0) <= T(0), Vec<T>(T(0)), sum(0));
+          y = plain_rnn_step<kMode == RnnMode::kRelu>(sum(0));
         }
         if (kSlots > 1 && keep_)
           for (int64_t k = 0; k < kSlots; ++k) rnn_store(kept + k * hidden_ + i, v[k], n);

@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "cpu/copy.h"
 #include "cpu/gemm_panel.h"
+#include "math/recurrent.h"
 #include "math/scalar.h"
 #include "tensor/attrs/rnn.h"
 #include "tensor/view.h"

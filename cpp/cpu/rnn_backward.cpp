@@ -84,7 +84,6 @@ class Backward {
   void to_gates(int64_t s, int64_t t, int64_t r0, int64_t r1, int64_t j0, int64_t j1, T* sums) {
     constexpr int kV = Vec<T>::kSize;
     const int64_t end = rnn_least(r1, steps_.count(t)), first = steps_.offset(t);
-    const Vec<T> one = T(1);
     for (int64_t r = r0; r < end; ++r) {
       const int64_t row = first + r;
       T *d = d_.data() + row * width_, *a = a_at(s, r), *dh = dh_.data() + r * hidden_;
@@ -100,27 +99,19 @@ class Backward {
         if (g_out) grad += rnn_load(g_out + j, n);
         Vec<T> v[kSlots];
         if constexpr (kLstm) {
-          const Vec<T> in = gate(0), forget = gate(1), u = gate(2), o = gate(3), tc = tanh(rnn_load(cell + j, n));
-          const Vec<T> gc = fma(grad * o, one - tc * tc, rnn_load(dc + j, n));
-          v[0] = gc * u * (in * (one - in));
-          v[1] = gc * rnn_load(prior + j, n) * (forget * (one - forget));
-          v[2] = gc * in * (one - u * u);
-          v[3] = grad * tc * (o * (one - o));
-          rnn_store(dc + j, gc * forget, n);
+          const Vec<T> gates[4] = {gate(0), gate(1), gate(2), gate(3)};
+          Vec<T> gc = rnn_load(dc + j, n);
+          lstm_step_grad(grad, gates, rnn_load(prior + j, n), rnn_load(cell + j, n), gc, v);
+          rnn_store(dc + j, gc, n);
           for (int64_t k = 0; k < 4; ++k) rnn_store(a + k * hidden_ + j, v[k], n);
         } else if constexpr (kGru) {
-          const Vec<T> reset = gate(0), z = gate(1), u = gate(2), part = gate(3), h = rnn_load(prior + j, n);
-          v[2] = grad * (one - z) * (one - u * u);
-          v[0] = v[2] * part * (reset * (one - reset));
-          v[1] = grad * (h - u) * (z * (one - z));
-          v[3] = v[2] * reset;
-          rnn_store(dh + j, grad * z, n);
+          const Vec<T> gates[4] = {gate(0), gate(1), gate(2), gate(3)};
+          rnn_store(dh + j, gru_step_grad(grad, gates, rnn_load(prior + j, n), v), n);
           rnn_store(a + j, v[0], n);
           rnn_store(a + hidden_ + j, v[1], n);
           rnn_store(a + 2 * hidden_ + j, v[3], n);
         } else {
-          const Vec<T> y = rnn_load(out_.data() + row * hidden_ + j, n);
-          v[0] = kMode == RnnMode::kTanh ? grad * (one - y * y) : where(y <= T(0), Vec<T>(T(0)), grad);
+          v[0] = plain_rnn_step_grad<kMode == RnnMode::kRelu>(grad, rnn_load(out_.data() + row * hidden_ + j, n));
           rnn_store(a + j, v[0], n);
         }
         for (int64_t k = 0; k < kSlots; ++k) {
