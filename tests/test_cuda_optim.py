@@ -53,3 +53,33 @@ def test_dropout_and_its_gradient_share_the_mask():
 def test_invalid_weights_are_an_error():
     with pytest.raises(RuntimeError, match="element < 0"):
         lib.multinomial(-lib.ones(5).cuda(), 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_a_captured_step_follows_a_scheduler_of_a_tensor_learning_rate(name, dtype):
+    def make(device, lr):
+        p = lib.nn.Parameter((lib.arange(6.0) * 0.1).to(device))
+        p.grad = (lib.ones(6) * 0.5).to(device)
+        options = {"momentum": 0.9} if name == "SGD" else {"capturable": True}
+        optimizer = getattr(lib.optim, name)([p], lr=lr, **options)
+        return p, optimizer, lib.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+
+    p, optimizer, scheduler = make("cpu", 0.1)
+    for _ in range(5):
+        optimizer.step()
+        scheduler.step()
+
+    lr = lib.tensor(0.1, dtype=getattr(lib, dtype), device="cuda")
+    q, optimizer, scheduler = make("cuda", lr)
+    for _ in range(2):  # SGD's first step is of its own kind
+        optimizer.step()
+        scheduler.step()
+    graph = lib.cuda.CUDAGraph()
+    with lib.cuda.graph(graph):
+        optimizer.step()
+    for _ in range(3):
+        graph.replay()
+        scheduler.step()
+    assert lib.allclose(q.detach().cpu(), p.detach(), atol=1e-6, rtol=1e-6)
+    assert optimizer.param_groups[0]["lr"] is lr and abs(float(lr) - 0.1 / 32) < 1e-6

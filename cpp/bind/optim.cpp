@@ -77,18 +77,41 @@ PyObject* lookup(PyObject* dict, PyObject* key) {
   return value;
 }
 
-void read_hyper(const Plan& plan) {
+// Numbers go to the plan's first input, tensors beside the parameters on a device behind its last one.
+void read_hyper(Plan& plan) {
   double* out = plan.in[0].data<double>();
-  for (const HyperKey& h : plan.hyper) {
+  for (size_t k = 0; k < plan.hyper.size(); ++k) {
+    const HyperKey& h = plan.hyper[k];
     PyObject* value = lookup(plan.group.p, h.key.p);
     if (h.index >= 0) {
       FS_CHECK_TYPE((PyTuple_Check(value) || PyList_Check(value)) && PySequence_Fast_GET_SIZE(value) > h.index,
                     plan.op->name, ": expected a tuple of at least ", h.index + 1, " numbers in the parameter group");
       value = PySequence_Fast_GET_ITEM(value, h.index);
     }
-    *out++ = number_of(value, plan.op->name);
+    const Tensor* t = as_tensor(value);
+    if (t && !t->device().is_cpu() && t->device() == plan.in[1].device() && t->numel() == 1 &&
+        (t->dtype() == DType::kFloat32 || t->dtype() == DType::kFloat64)) {
+      plan.attrs.device_hyper |= int64_t{1} << k;
+      plan.in.push_back(*t);
+      out[k] = 0;
+    } else {
+      out[k] = number_of(value, plan.op->name);
+    }
   }
 }
+
+// A plan's inputs without the tensors that read_hyper appended, after a step or an error.
+struct WithoutHyperTensors {
+  Plan& plan;
+  size_t size;
+  explicit WithoutHyperTensors(Plan& p) : plan(p), size(p.in.size()) {}
+  ~WithoutHyperTensors() {
+    plan.in.resize(size);
+    plan.attrs.device_hyper = 0;
+  }
+  WithoutHyperTensors(const WithoutHyperTensors&) = delete;
+  WithoutHyperTensors& operator=(const WithoutHyperTensors&) = delete;
+};
 
 int64_t read_flags(const Plan& plan) {
   int64_t flags = 0;
@@ -163,6 +186,7 @@ class Unlocked {
 void run_plan(Plan& plan) {
   const size_t n = static_cast<size_t>(plan.attrs.count);
   if (n == 0) return;  // a group without gradients; the plan waits for the first
+  const WithoutHyperTensors restore(plan);
   read_hyper(plan);
   int64_t total = 0;
   for (size_t i = 0; i < n; ++i) total += plan.in[1 + i].numel();

@@ -57,8 +57,13 @@ int tensors_per_parameter(const Layout& l, int64_t flags) {
 void check_step(const Op& op, Inputs in, const OptimAttrs& a) {
   const Layout& l = layout_of(op);
   const size_t n = static_cast<size_t>(a.count), per = static_cast<size_t>(tensors_per_parameter(l, a.flags));
-  FS_CHECK(in.size() == 1 + n * per, op.name, ": ", a.count, " parameters need ", 1 + n * per, " tensors, got ",
-           in.size());
+  const auto extra = static_cast<size_t>(__builtin_popcountll(static_cast<uint64_t>(a.device_hyper)));
+  FS_CHECK(in.size() == 1 + n * per + extra, op.name, ": ", a.count, " parameters need ", 1 + n * per + extra,
+           " tensors, got ", in.size());
+  for (const Tensor& t : in.subspan(1 + n * per))
+    FS_CHECK(t.numel() == 1 && (t.dtype() == DType::kFloat32 || t.dtype() == DType::kFloat64), op.name,
+             ": a tensor hyperparameter must be one float32 or float64 number, got shape ", t.sizes(), " and dtype ",
+             dtype_name(t.dtype()));
   FS_CHECK(in[0].dtype() == DType::kFloat64 && in[0].numel() == l.hyper && in[0].is_contiguous(), op.name,
            ": expected ", l.hyper, " float64 hyperparameters, got shape ", in[0].sizes(), " and dtype ",
            dtype_name(in[0].dtype()));
@@ -158,8 +163,9 @@ void optimizer_step(const Op& op, Inputs in, const OptimAttrs& attrs) {
   if (attrs.count == 0) return;
   apply(op, in, &attrs, nullptr);
   const size_t n = static_cast<size_t>(attrs.count);
-  for (size_t i = 1; i < in.size(); ++i)
-    if (i <= n || i > 2 * n) in[i].bump_version();  // all but the gradients
+  const size_t end = in.size() - static_cast<size_t>(__builtin_popcountll(static_cast<uint64_t>(attrs.device_hyper)));
+  for (size_t i = 1; i < end; ++i)
+    if (i <= n || i > 2 * n) in[i].bump_version();  // all but the gradients and hyperparameters
 }
 
 const Op* find_optimizer(const char* name) {

@@ -154,18 +154,19 @@ __device__ __forceinline__ void for_each_vector(const List& list, int row, int64
 // Note [Rules on the device]
 // The step counters and other 0-dim states lie on the device, the hyperparameters on the host. A first kernel, one
 // thread a tensor, advances the counters and computes the rules in double precision; a second one applies them. The
-// hyperparameters are parameters of the first launch. While a graph is being captured they are copied by a node of
-// it instead, which reads the host's memory at each replay.
+// hyperparameters are parameters of the first launch, so that a captured step keeps those of its recording; but a
+// hyperparameter that is a tensor on the device is read there, at each replay.
 inline constexpr int kMostHyper = 8, kRuleRows = 96;
 
 struct RuleInputs {
   double hyper[kMostHyper];
-  const double* device_hyper;  // instead of hyper, where not null
+  void* device_hyper[kMostHyper];  // instead of hyper, where not null
   int64_t flags;
   int32_t rows, num_hyper;
   void* step[kRuleRows];
   void* number[kMaxNumbers][kRuleRows];
   uint8_t wide[kRuleRows];  // bit 0: step is float64; bit 1 + k: number k
+  uint8_t wide_hyper;       // bit k: device_hyper[k] is float64
 };
 
 template <class Rule>
@@ -173,7 +174,8 @@ static __global__ void prepare_rules(const __grid_constant__ RuleInputs in, Rule
   const int i = static_cast<int>(threadIdx.x);
   if (i >= in.rows) return;
   double hyper[kMostHyper], step = 0;
-  for (int k = 0; k < in.num_hyper; ++k) hyper[k] = in.device_hyper ? in.device_hyper[k] : in.hyper[k];
+  for (int k = 0; k < in.num_hyper; ++k)
+    hyper[k] = in.device_hyper[k] ? Number{in.device_hyper[k], (in.wide_hyper >> k & 1) != 0}.get() : in.hyper[k];
   if constexpr (Rule::kHasStep) {
     const Number number{in.step[i], (in.wide[i] & 1) != 0};
     number.set(step = number.get() + 1);
@@ -183,6 +185,7 @@ static __global__ void prepare_rules(const __grid_constant__ RuleInputs in, Rule
   rules[i] = Rule(hyper, in.flags, step, own);
 }
 
+// Compiles to (optim.cu): no spills
 template <class Rule, class T>
 static __global__ void __launch_bounds__(kListThreads)
     apply_rules(const __grid_constant__ TensorList<2 + Rule::kStates> list, const Rule* rules) {
@@ -229,20 +232,20 @@ void run_rule(const KernelArgs& args) {
   const TensorView* const numbers = Rule::kHasStep ? steps + n : steps;
   const TensorView* const states = numbers + Rule::kScalars * n;
   const int64_t rules_needed = Rule::kHasStep ? n : 1;
-  const Scratch rules(static_cast<size_t>(rules_needed) * sizeof(Rule) + kMostHyper * sizeof(double));
-  double* const device_hyper = rules.ptr<double>();
-  Rule* const prepared = reinterpret_cast<Rule*>(device_hyper + kMostHyper);
+  const Scratch rules(static_cast<size_t>(rules_needed) * sizeof(Rule));
+  Rule* const prepared = rules.ptr<Rule>();
 
   RuleInputs in = {};
   in.flags = a.flags;
   in.num_hyper = static_cast<int32_t>(args.in[0].numel);
   std::copy_n(args.in[0].ptr<double>(), in.num_hyper, in.hyper);
-  if (is_capturing(current_stream())) {
-    const size_t bytes = static_cast<size_t>(in.num_hyper) * sizeof(double);
-    FS_CHECK(cudaMemcpyAsync(device_hyper, args.in[0].data, bytes, cudaMemcpyHostToDevice, current_stream()) ==
-                 cudaSuccess,
-             "the optimizer's hyperparameters could not be captured into the graph");
-    in.device_hyper = device_hyper;
+  const TensorView* device_hyper =
+      args.in + args.num_in - __builtin_popcountll(static_cast<uint64_t>(a.device_hyper));
+  for (int k = 0; k < in.num_hyper; ++k) {
+    if (!(a.device_hyper >> k & 1)) continue;
+    in.device_hyper[k] = device_hyper->data;
+    in.wide_hyper = static_cast<uint8_t>(in.wide_hyper | (device_hyper->dtype == DType::kFloat64) << k);
+    ++device_hyper;
   }
   for (int64_t begin = 0; begin < rules_needed; begin += kRuleRows) {
     in.rows = static_cast<int32_t>(std::min<int64_t>(kRuleRows, rules_needed - begin));
