@@ -6,6 +6,7 @@
 #   make cuda     builds with CUDA kernels, for the GPU of this machine (CUDA_ARCHS=90 for another one)
 #   make cuda-host-test  CUDA kernels on the CPU, under emulation
 #   make test-cuda-emu   the op table on the emulated CUDA plugin
+#   make cuda-static     registers and instructions of the compiled kernels, where nvcc is
 #   make cuda-check   builds, proves, tests and times everything of CUDA on this machine's GPU (CHECK=--emu: rehearses)
 #   make support  writes docs/support.md           make native   the C++ examples and benchmarks
 #
@@ -30,7 +31,7 @@ extra = $$(sed -n 's/^$(1) = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",')
 DEV_BUILD := build/dev
 ASAN_BUILD := build/asan
 
-.PHONY: all build train test test-python test-cpp bench native support cuda cuda-host-test test-cuda-emu cuda-check asan wheel format format-check clean
+.PHONY: all build train test test-python test-cpp bench native support cuda cuda-host-test test-cuda-emu cuda-static cuda-check asan wheel format format-check clean
 all: build
 
 # The environment with the build tools, made again when pyproject.toml changes.
@@ -90,6 +91,10 @@ test-cuda-emu: build
 	  $(BIN)/python -m pytest -q tests/test_cuda*.py tests/test_amp.py
 	FIRESEED_CUDA_PLUGIN=$(CURDIR)/$(DEV_BUILD)/cuda_emu/libfireseed_cuda_emu.so FIRESEED_TEST_DEVICE=cuda \
 	  $(BIN)/python -m pytest -q -rs tests/test_ops.py
+
+# Registers and opcodes of kernels that say what they compile to; CUOBJDUMP=path names a disassembler.
+cuda-static: $(VENV)/.tools
+	$(BIN)/python tests/cuda_static.py
 
 # Works without a network: with the Python that has the build tools, in .venv or not.
 CHECK ?=

@@ -8,6 +8,7 @@
 namespace fireseed::cuda {
 namespace {
 
+// Compiles to: no spills, HMMA, LDSM
 template <class Tile, bool kAlongKA, bool kAlongKB>
 __global__ void __launch_bounds__(Tile::kThreads, 512 / Tile::kThreads)
     gemm_mma(const __grid_constant__ Gemm<typename Tile::T> g, uint32_t tiles_m, uint32_t tiles_n) {

