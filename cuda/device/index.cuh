@@ -120,6 +120,39 @@ class Geometry {
     }
     return true;
   }
+  // Groups of p neighbours along the innermost dimension can be taken as one element.
+  bool packs(int64_t p) const {
+    if (ndim_ == 0 || size_[0] % p != 0) return false;
+    for (int k = 0; k < kOperands; ++k) {
+      if (stride_[k][0] != 1) return false;
+      for (int i = 1; i < ndim_; ++i)
+        if (stride_[k][i] % p != 0) return false;
+    }
+    return true;
+  }
+  Geometry packed(int64_t p) const {
+    Geometry r = *this;
+    if (p == 1) return r;
+    r.numel_ /= p;
+    r.size_[0] /= p;
+    for (int k = 0; k < kOperands; ++k)
+      for (int i = 1; i < ndim_; ++i) r.stride_[k][i] /= p;
+    return r;
+  }
+  // All dimensions but a and b.
+  Geometry without(int a, int b) const {
+    Geometry r = *this;
+    r.ndim_ = 0;
+    r.numel_ = 1;
+    for (int i = 0; i < ndim_; ++i) {
+      if (i == a || i == b) continue;
+      r.size_[r.ndim_] = size_[i];
+      for (int k = 0; k < kOperands; ++k) r.stride_[k][r.ndim_] = stride_[k][i];
+      r.numel_ *= size_[i];
+      ++r.ndim_;
+    }
+    return r;
+  }
   // Of groups of `vec` elements, neighbours along the innermost dimension. Offsets stay those of elements.
   template <class I, class D = I>
   StridedIndex<kOperands, I, D> index(int64_t vec = 1) const {

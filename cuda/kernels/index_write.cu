@@ -205,11 +205,6 @@ void copy_unless_same(const TensorView& to, const TensorView& from) {
   if (to.data != from.data) move_view(to, from);
 }
 
-template <class T>
-__global__ void fill_zero(T* p, int64_t n) {
-  for (int64_t i = grid_thread(); i < n; i += grid_threads()) p[i] = T(0);
-}
-
 bool is_one(const FillValue& v, DType t) { return is_floating(t) ? v.real == 1 : v.integer == 1; }
 
 // index_add, index_copy: source at the index along dim.
@@ -291,10 +286,7 @@ void embedding_backward(const KernelArgs& args) {
   const auto& a = args.attrs<EmbeddingAttrs>();
   const TensorView &g = args.in[0], &index = args.in[1], &out = args.out[0];
   if (out.numel == 0) return;
-  dispatch_size(out.dtype, [&](auto tag) {
-    using U = typename decltype(tag)::type;
-    FS_LAUNCH((fill_zero<U>), grid_for(out.numel, 256, 1 << 16), 256, 0, current_stream(), out.ptr<U>(), out.numel);
-  });
+  fill_view(out, 0);
   if (index.numel == 0) return;
   const IndexTensors rows(&index, 1, out, 0, false);
   const Pairs pairs(rows.list, index.numel, a.padding_idx >= 0 ? a.padding_idx : Pairs::kNone);

@@ -41,12 +41,6 @@ struct Box {
 
 constexpr int kMoveThreads = 256;
 
-template <class U>
-__global__ void __launch_bounds__(kMoveThreads)
-    fill_elements(U* to, const StridedIndex<1, int64_t> index, int64_t n, U value) {
-  for (int64_t i = grid_thread(); i < n; i += grid_threads()) to[index.offset(i)] = value;
-}
-
 // The bits of a fill value in dtype t.
 uint64_t bits_of(DType t, const FillValue& v) {
   uint64_t bits = 0;
@@ -151,14 +145,7 @@ void constant_pad(const KernelArgs& args) {
     to.narrow(d, begin, end - begin);
     from.narrow(d, begin - a.before[d], end - begin);
   }
-  if (grows || empty) {
-    const Geometry<1> g({&out});
-    dispatch_size(out.dtype, [&](auto tag) {
-      using U = typename decltype(tag)::type;
-      FS_LAUNCH((fill_elements<U>), grid_for(out.numel, kMoveThreads, 1 << 16), kMoveThreads, 0, current_stream(),
-                out.ptr<U>(), g.index<int64_t>(), out.numel, static_cast<U>(bits_of(out.dtype, a.value)));
-    });
-  }
+  if (grows || empty) fill_view(out, bits_of(out.dtype, a.value));
   if (!empty) move_view(to.get(), from.get());
 }
 

@@ -6,7 +6,6 @@
 
 #include "device/contiguous.cuh"
 #include "device/memory.cuh"
-#include "runtime/check.h"
 
 namespace fireseed::cuda {
 namespace {
@@ -88,7 +87,7 @@ void window_backward(const KernelArgs& args) {
   const auto& a = args.attrs<WindowAttrs>();
   const TensorView &g = args.in[0], &out = args.out[0];
   if (out.numel == 0) return;
-  FS_CUDA(cudaMemsetAsync(out.data, 0, static_cast<size_t>(out.numel) * dtype_size(out.dtype), current_stream()));
+  fill_view(out, 0);
   if (g.numel == 0) return;
   const WindowParts parts(a);
   const auto bytes = static_cast<int64_t>(dtype_size(out.dtype));

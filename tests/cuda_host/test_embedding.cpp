@@ -85,7 +85,7 @@ TEST(EmbeddingBag, SumMeanMax) {
   }
   check_bags<float>(BagMode::kSum, true, 1e-6);
 }
-TEST(EmbeddingBag, MistakesStop) {
+TEST(EmbeddingBag, MistakesStopTheKernel) {
   const DeviceArray<float> weight(std::vector<float>(6, 1.0f)), out(4);
   const DeviceArray<int64_t> index(std::vector<int64_t>{0, 2, 1}), bad(std::vector<int64_t>{0, 3, 1}),
       offsets(std::vector<int64_t>{0, 1}), late(std::vector<int64_t>{1, 2}), beyond(std::vector<int64_t>{0, 4});

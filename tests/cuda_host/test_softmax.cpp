@@ -59,19 +59,28 @@ void check(Dims sizes, int64_t dim, double tolerance) {
 }
 
 TEST(Softmax, RowsOfManyLengths) {
-  for (int64_t n : {1, 2, 31, 129, 1000}) {
+  for (int64_t n : {1, 2, 31, 129, 256, 257, 1000, 1001, 1024, 1025, 3000}) {
     check<float>({3, n}, 1, 2e-6);
     check<double>({2, n}, 1, 1e-14);
   }
-  for_each_seed([] { check<float>({5, 200}, 1, 2e-6); });
+  for_each_seed([] {
+    check<float>({5, 200}, 1, 2e-6);
+    check<float>({9, 600}, 1, 2e-6);
+    check<float>({2, 2000}, 1, 2e-6);
+    check<float>({3, 50, 20}, 1, 2e-6);
+  });
 }
 TEST(Softmax, Halves) {
-  check<float16>({4, 300}, 1, 2e-3);
-  check<bfloat16>({4, 300}, 1, 2e-2);
+  for (int64_t n : {7, 200, 300, 2048, 2049}) {
+    check<float16>({4, n}, 1, 2e-3);
+    check<bfloat16>({4, n}, 1, 2e-2);
+  }
+  check<bfloat16>({2, 9, 3}, 1, 2e-2);
 }
 TEST(Softmax, OtherDimensions) {
   check<float>({7, 3, 5}, 0, 2e-6);
   check<float>({2, 40, 3}, 1, 2e-6);
+  check<double>({3, 70, 33}, 1, 1e-14);
 }
 TEST(Softmax, StridedInput) {
   const auto x = random_values<float>(6 * 4, 1.0);
@@ -91,6 +100,22 @@ TEST(Softmax, SpecialValues) {
   const auto v = y.host();
   for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(std::isnan(v[i]));
   EXPECT_EQ(std::vector<float>(v.begin() + 4, v.end()), (std::vector<float>{0, 1, 1, 0}));
+}
+
+// Masked rows: what a thread sees first is -infinity, in rows of registers and in long ones.
+TEST(Softmax, MaskedRows) {
+  for (int64_t n : {64, 1500}) {
+    std::vector<float> x(static_cast<size_t>(2 * n), -INFINITY);
+    x[static_cast<size_t>(n - 1)] = 3;
+    x[static_cast<size_t>(n - 5)] = 3;
+    std::vector<double> want(x.size(), NAN);
+    std::fill_n(want.begin(), n, 0.0);
+    want[static_cast<size_t>(n - 1)] = want[static_cast<size_t>(n - 5)] = 0.5;
+    const DeviceArray<float> dx(x), y(x.size());
+    const SoftmaxAttrs attrs{1};
+    call(&softmax, {view_of(y, {2, n})}, {view_of(dx, {2, n})}, &attrs);
+    expect_near(y, want, 0);
+  }
 }
 
 }  // namespace
