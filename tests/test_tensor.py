@@ -230,6 +230,9 @@ def test_channels_last_format():
     np.testing.assert_array_equal(to_numpy(y), to_numpy(x))
     np.testing.assert_array_equal(to_numpy(y + 1), to_numpy(x + 1))
     assert y.clone().stride() == y.stride() and lib.zeros_like(y).stride() == y.stride()
+    assert x.to(memory_format=lib.channels_last).stride() == y.stride()
+    assert x.to(lib.float64, memory_format=lib.channels_last).stride() == y.stride()
+    assert y.to(memory_format=lib.contiguous_format).stride() == x.stride() and y.to(lib.float64).stride() == y.stride()
 
 
 def test_elementwise_keeps_strides():

@@ -81,6 +81,13 @@ std::string format_name(Args& a, int i) {
   return s.substr(s.rfind('.') + 1);
 }
 
+// y, which may be self, in a memory format.
+PyObject* in_format(Args& a, const Tensor& y, const std::string& format) {
+  const bool last = format == "channels_last" || format == "channels_last_3d";
+  const Tensor z = last ? channels_last(y) : format == "contiguous_format" ? contiguous(y) : y;
+  return z.impl()->storage == a.tensor(0).impl()->storage ? a.self() : wrap(z);
+}
+
 }  // namespace
 
 FS_BINDINGS(tensor_methods) {
@@ -186,18 +193,21 @@ FS_BINDINGS(tensor_methods) {
     }
     return x.is_contiguous() ? a.self() : wrap(clone(x));
   });
-  def("to(Tensor self, dtype dtype, bool non_blocking=False, bool copy=False)", kMethod, [](Args& a) -> PyObject* {
-    const Tensor& x = a.tensor(0);
-    const DType t = a.dtype(1);
-    if (t == x.dtype() && !a.boolean(3)) return a.self();
-    return wrap(to_device_dtype(x, x.device(), t, a.boolean(3), a.boolean(2)));
-  });
-  def("to(Tensor self, device? device=None, dtype? dtype=None, bool non_blocking=False, bool copy=False)", kMethod,
+  def("to(Tensor self, dtype dtype, bool non_blocking=False, bool copy=False, *, object memory_format=None)", kMethod,
       [](Args& a) -> PyObject* {
         const Tensor& x = a.tensor(0);
-        Tensor y =
+        const DType t = a.dtype(1);
+        const Tensor y =
+            t == x.dtype() && !a.boolean(3) ? x : to_device_dtype(x, x.device(), t, a.boolean(3), a.boolean(2));
+        return in_format(a, y, format_name(a, 4));
+      });
+  def("to(Tensor self, device? device=None, dtype? dtype=None, bool non_blocking=False, bool copy=False, *, object "
+      "memory_format=None)",
+      kMethod, [](Args& a) -> PyObject* {
+        const Tensor& x = a.tensor(0);
+        const Tensor y =
             to_device_dtype(x, a.given(1) ? a.opt_device(1) : x.device(), a.opt_dtype(2), a.boolean(4), a.boolean(3));
-        return y.impl() == x.impl() ? a.self() : wrap(y);
+        return in_format(a, y, format_name(a, 5));
       });
   def("to(Tensor self, Tensor other, bool non_blocking=False, bool copy=False)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);

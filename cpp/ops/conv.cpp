@@ -4,6 +4,7 @@
 #include "engine/apply.h"
 #include "ops/copy.h"
 #include "ops/creation.h"
+#include "ops/layout.h"
 #include "ops/records.h"
 #include "ops/reduce.h"
 #include "ops/shape.h"
@@ -26,17 +27,25 @@ Dims with_size(int64_t n, int64_t c, const ConvAttrs& a) {
   return d;
 }
 
+// What kernels get: row-major memory. CUDA's also take images and weights with the channels innermost, and leave them
+// there.
+Tensor operand(const Tensor& x) { return !x.device().is_cpu() && is_channels_last(x) ? x : contiguous(x); }
+// A gradient with its channels where the other image has them, so that all kernels of a step see one layout.
+Tensor laid_out_as(const Tensor& model, const Tensor& g) {
+  return !g.device().is_cpu() && is_channels_last(model) && !is_channels_last(g) ? channels_last(g) : g;
+}
+
 Tensor run_conv(const Tensor& x, const Tensor& w, ConvAttrs a, const Dims& out_sizes) {
   set_size(a, out_sizes);
-  return apply1(op::conv, {contiguous(x), contiguous(w)}, a);
+  return apply1(op::conv, {operand(x), operand(w)}, a);
 }
 Tensor run_backward_input(const Tensor& g, const Tensor& w, ConvAttrs a, const Dims& x_sizes) {
   set_size(a, x_sizes);
-  return apply1(op::conv_backward_input, {contiguous(g), contiguous(w)}, a);
+  return apply1(op::conv_backward_input, {operand(g), operand(w)}, a);
 }
 Tensor run_backward_weight(const Tensor& x, const Tensor& g, ConvAttrs a, const Dims& w_sizes) {
   set_size(a, w_sizes);
-  return apply1(op::conv_backward_weight, {contiguous(x), contiguous(g)}, a);
+  return apply1(op::conv_backward_weight, {operand(x), operand(g)}, a);
 }
 // Over the batch and the pixels: what reaches the bias.
 Tensor channel_sums(const Tensor& g) {
@@ -46,25 +55,27 @@ Tensor channel_sums(const Tensor& g) {
 }
 
 void conv_infer(Inputs in, const void* attrs, Tensor* out) {
-  out[0] = make_shell(with_size(in[0].size(0), in[1].size(0), *static_cast<const ConvAttrs*>(attrs)), in[0].dtype(),
-                      in[0].device());
+  out[0] = shell_like(with_size(in[0].size(0), in[1].size(0), *static_cast<const ConvAttrs*>(attrs)), in[0].dtype(),
+                      in[0]);
 }
 void conv_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const ConvAttrs& a = c.attrs<ConvAttrs>();
-  if (c.needs(0)) gx[0] = run_backward_input(g[0], c.input(1), a, c.input_sizes(0));
-  if (c.needs(1)) gx[1] = run_backward_weight(c.input(0), g[0], a, c.input_sizes(1));
+  const Tensor gy = laid_out_as(c.input(0), g[0]);
+  if (c.needs(0)) gx[0] = run_backward_input(gy, c.input(1), a, c.input_sizes(0));
+  if (c.needs(1)) gx[1] = run_backward_weight(c.input(0), gy, a, c.input_sizes(1));
   if (c.needs(2)) gx[2] = channel_sums(g[0]);
 }
 
 void backward_input_infer(Inputs in, const void* attrs, Tensor* out) {
   const ConvAttrs& a = *static_cast<const ConvAttrs*>(attrs);
-  out[0] = make_shell(with_size(in[0].size(0), in[1].size(1) * a.groups, a), in[0].dtype(), in[0].device());
+  out[0] = shell_like(with_size(in[0].size(0), in[1].size(1) * a.groups, a), in[0].dtype(), in[0]);
 }
-void backward_input_vjp(const Vjp& c, const Tensor* h, Tensor* gx) {
+void backward_input_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const ConvAttrs& a = c.attrs<ConvAttrs>();
-  if (c.needs(0)) gx[0] = run_conv(h[0], c.input(1), a, c.input_sizes(0));
-  if (c.needs(1)) gx[1] = run_backward_weight(h[0], c.input(0), a, c.input_sizes(1));
-  if (c.needs(2)) gx[2] = channel_sums(h[0]);
+  const Tensor h = laid_out_as(c.input(0), g[0]);
+  if (c.needs(0)) gx[0] = run_conv(h, c.input(1), a, c.input_sizes(0));
+  if (c.needs(1)) gx[1] = run_backward_weight(h, c.input(0), a, c.input_sizes(1));
+  if (c.needs(2)) gx[2] = channel_sums(g[0]);
 }
 
 void backward_weight_infer(Inputs in, const void* attrs, Tensor* out) {
@@ -215,7 +226,7 @@ Tensor convolve(int64_t rank, const Tensor& x, const Tensor& weight, const Tenso
   }
   FS_CHECK(fits, name, ": Calculated padded input size per channel: ", crossed(padded, rank),
            ". Kernel size: ", crossed(kernel, rank), ". Kernel size can't be greater than actual input size");
-  const Tensor xc = contiguous(p.x), wc = contiguous(weight);
+  const Tensor xc = operand(p.x), wc = operand(weight);
   return finish(p, bias.defined() ? apply1(op::conv, {xc, wc, bias}, a) : apply1(op::conv, {xc, wc}, a));
 }
 
@@ -245,7 +256,7 @@ Tensor convolve_transpose(int64_t rank, const Tensor& x, const Tensor& weight, c
   }
   FS_CHECK(positive, name, ": Given input size per channel: ", crossed(in, rank),
            ". Calculated output size per channel: ", crossed(a.size, rank), ". Output size is too small");
-  const Tensor xc = contiguous(p.x), wc = contiguous(weight);
+  const Tensor xc = operand(p.x), wc = operand(weight);
   return finish(p, bias.defined() ? apply1(op::conv_backward_input, {xc, wc, bias}, a)
                                   : apply1(op::conv_backward_input, {xc, wc}, a));
 }

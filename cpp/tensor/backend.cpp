@@ -13,6 +13,7 @@ namespace fireseed {
 
 void (*on_backend)(const Backend& b) = nullptr;
 thread_local const char* running_op = nullptr;
+std::atomic<bool> allow_tf32_conv = true;
 
 namespace {
 

@@ -1,6 +1,7 @@
 // Backend: what a device plugin (libfireseed_cuda.so) offers libfireseed, and how it is found and loaded.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -147,6 +148,10 @@ class DeviceGuard {
  private:
   int before_ = -1;
 };
+
+// May a device round the operands of float32 convolutions to tf32? Set by backends.cudnn.allow_tf32; read at
+// launches.
+extern std::atomic<bool> allow_tf32_conv;
 
 // The op whose kernel this thread runs on a device now, for errors and scratch memory.
 extern thread_local const char* running_op;

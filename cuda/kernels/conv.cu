@@ -1,8 +1,10 @@
 // conv, conv_backward_input and conv_backward_weight: their views as launches, and the choice of kernel.
 #include "device/rows.cuh"
 #include "kernels/conv.cuh"
+#include "kernels/gemm.cuh"
 #include "runtime/allocator.h"
 #include "runtime/stream.h"
+#include "tensor/backend.h"
 
 namespace fireseed::cuda {
 namespace {
@@ -87,21 +89,93 @@ void add_bias(ConvJob<T>& job, const KernelArgs& args) {
   job.bias_step = args.in[2].stride(0);
 }
 
+template <class T>
+constexpr bool tensor_cores = !std::is_same_v<T, double>;
+template <class T>
+bool may_use_tensor_cores() {
+  return !std::is_same_v<T, float> || allow_tf32_conv;
+}
+
 // Whether tiles of products would stand mostly empty: few output channels, or few of both a group.
 template <class T>
 bool few_channels(const ConvJob<T>& job) {
   return job.rows <= 4 || (job.rows <= 8 && job.channels <= 8);
 }
 
+// Whether the axes of a view lie behind one another, `step` elements apart.
+bool is_dense(const int32_t (&steps)[3], int64_t z, int64_t y, int64_t x) {
+  return (y == 1 || steps[1] == x * steps[2]) && (z == 1 || steps[0] == y * x * steps[2]);
+}
+
+// A kernel of one element with stride 1 and no padding is a matrix product for each image, or one for all where
+// channels are innermost. Returns false where the job is another one.
+template <class T>
+bool run_product(const ConvJob<T>& job) {
+  if (job.groups != 1 || job.all_phases() != 1 || (std::is_same_v<T, float> && allow_tf32_conv)) return false;
+  int64_t size[3];
+  for (int i = 0; i < 3; ++i) {
+    const PixelAxis& a = job.axis[i][0];
+    if (a.taps != 1 || a.off0 != 0 || a.step != 1 || a.src != a.out) return false;
+    size[i] = a.out;
+  }
+  const int64_t pixels = job.pixels();
+  if (!is_dense(job.src_step, size[0], size[1], size[2]) || !is_dense(job.out_step, size[0], size[1], size[2]))
+    return false;
+  Gemm<T> g;
+  g.k = job.channels;
+  g.c = job.out;
+  if (job.channels_last() && job.src_image == pixels * job.src_step[2] && job.out_image == pixels * job.out_step[2]) {
+    g.m = job.batch * pixels;
+    g.n = job.rows;
+    g.a = job.src;
+    g.a_row = job.src_step[2];
+    g.a_col = job.src_channel;
+    g.b = job.weight;
+    g.b_row = job.w_channel;
+    g.b_col = job.w_row;
+    g.c_row = job.out_step[2];
+    g.c_col = job.out_channel;
+    g.d_col = job.bias_step;
+  } else {
+    g.m = job.rows;
+    g.n = pixels;
+    g.a = job.weight;
+    g.a_row = job.w_row;
+    g.a_col = job.w_channel;
+    g.b = job.src;
+    g.b_row = job.src_channel;
+    g.b_col = job.src_step[2];
+    g.c_row = job.out_channel;
+    g.c_col = job.out_step[2];
+    g.d_row = job.bias_step;
+    g.batch = job.batch;
+    g.batch_index.ndim = 1;
+    g.batch_index.size[0] = Divider<int32_t>(job.batch);
+    g.batch_index.stride[0][0] = g.batch_index.stride[3][0] = 0;
+    g.batch_index.stride[1][0] = job.src_image;
+    g.batch_index.stride[2][0] = job.out_image;
+  }
+  if (job.bias) {
+    g.d = job.bias;
+    g.beta = 1;
+  }
+  run_gemm(g);
+  return true;
+}
+
 template <class T>
 void run_job(const ConvJob<T>& job) {
   if (job.channels == 0 || few_channels(job)) return conv_direct(job);
+  if (run_product(job)) return;
   const int64_t images = std::max<int64_t>(1, (int64_t{1} << 30) / job.pixels());
   for (int64_t n = 0; n < job.batch; n += images) {  // pixels are numbered in 32 bits
     ConvJob<T> part = job;
     part.batch = static_cast<int32_t>(std::min(images, job.batch - n));
     part.src += n * job.src_image;
     part.out += n * job.out_image;
+    if constexpr (tensor_cores<T>) {
+      if (may_use_tensor_cores<T>() && conv_mma(part)) continue;
+    }
     conv_simt(part);
   }
 }
@@ -201,8 +275,20 @@ void conv_backward_weight(const KernelArgs& args) {
     Scratch sums(static_cast<size_t>(std::max<int64_t>(1, p.parts * p.count)) * sizeof(compute_type<T>));
     auto* to = sums.ptr<compute_type<T>>();
     if (!empty) {
-      if (direct) conv_direct_weight(job, args.in[1].ptr<const T>(), p.parts, to);
-      else conv_simt_weight(job, args.in[1].ptr<const T>(), p.parts, to);
+      const T* g = args.in[1].ptr<const T>();
+      bool done = direct;
+      if (direct) conv_direct_weight(job, g, p.parts, to);
+      if constexpr (tensor_cores<T>) {
+        const bool in_vectors = weight_vectors(job, g);
+        if (!done && may_use_tensor_cores<T>()) {
+          done = conv_mma_weight(job, g, in_vectors, p.parts, to);
+          if (done && in_vectors) {
+            p.channel_step = 1;
+            p.tap_step = job.channels;
+          }
+        }
+      }
+      if (!done) conv_simt_weight(job, g, p.parts, to);
     }
     if (p.parts >= kWarpSize) launch_add<T, kWarpSize>(dw, to, p, taps, job.channels);
     else launch_add<T, 1>(dw, to, p, taps, job.channels);

@@ -92,4 +92,29 @@ void conv_simt(const ConvJob<T>& job);
 template <class T>
 void conv_simt_weight(const ConvJob<T>& job, const T* g, int64_t parts, compute_type<T>* sums);
 
+// conv_mma.cu, conv_tf32.cu: the same by tensor cores, of float with operands rounded to tf32; false where the device
+// has none for them. in_vectors: weight_vectors(job, g); dw is then in the order of (tap, channel).
+bool conv_mma(const ConvJob<float16>& job);
+bool conv_mma(const ConvJob<bfloat16>& job);
+bool conv_mma(const ConvJob<float>& job);
+bool conv_mma_weight(const ConvJob<float16>& job, const float16* g, bool in_vectors, int64_t parts, float* sums);
+bool conv_mma_weight(const ConvJob<bfloat16>& job, const bfloat16* g, bool in_vectors, int64_t parts, float* sums);
+bool conv_mma_weight(const ConvJob<float>& job, const float* g, bool in_vectors, int64_t parts, float* sums);
+
+// Whether pieces of 16 bytes are channels of one pixel, of the source and of the gradient g, which is one matrix.
+template <class T>
+bool image_vectors(const ConvJob<T>& job) {
+  constexpr int kVec = kVecSize<T>;
+  return job.src_channel == 1 && job.channels % kVec == 0 && aligned_for(job.src, 16) && job.src_image % kVec == 0 &&
+         job.src_step[0] % kVec == 0 && job.src_step[1] % kVec == 0 && job.src_step[2] % kVec == 0;
+}
+template <class T>
+bool weight_vectors(const ConvJob<T>& job, const T* g) {
+  const int64_t y = int64_t{job.axis[2][0].out} * job.out_step[2], z = job.axis[1][0].out * y;
+  return image_vectors(job) && job.out_channel == 1 && job.rows % kVecSize<T> == 0 && aligned_for(g, 16) &&
+         job.out_step[2] % kVecSize<T> == 0 && (job.axis[1][0].out == 1 || job.out_step[1] == y) &&
+         (job.axis[0][0].out == 1 || job.out_step[0] == z) &&
+         (job.batch == 1 || job.out_image == job.axis[0][0].out * z);
+}
+
 }  // namespace fireseed::cuda

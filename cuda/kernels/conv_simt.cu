@@ -73,6 +73,7 @@ struct WeightLoader {
   }
 };
 
+// Compiles to: no spills
 template <class T, int kPer, bool kPixelRows>
 __global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
     convolve_tiles(const __grid_constant__ ConvJob<T> job, uint32_t tiles_m, uint32_t tiles_n, bool vectors) {
@@ -134,7 +135,7 @@ struct GradientLoader {
     rest = part.job.rows - first - row;
   }
   __device__ __forceinline__ void fetch(int64_t k0) {
-    const T* p = pixel_pair(part, range, g, k0 + at).gradient;
+    const T* p = pixel_pair(part, range, g, static_cast<int32_t>(k0) + at).gradient;
 #pragma unroll
     for (int i = 0; i < kLoads; ++i)
       next[i] = p && i * kJump < rest ? load_as<C>(p[i * kJump * part.job.out_channel]) : C(0);
@@ -161,7 +162,7 @@ struct WindowLoader {
         at(static_cast<int>(threadIdx.x) % Tile::kStep),
         taps(taps_ + static_cast<int>(threadIdx.x) / Tile::kStep) {}
   __device__ __forceinline__ void fetch(int64_t k0) {
-    const Pixel<T> pixel = pixel_pair(part, range, part.job.out, k0 + at).window;
+    const Pixel<T> pixel = pixel_pair(part, range, part.job.out, static_cast<int32_t>(k0) + at).window;
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {
       const Tap tap = taps[i * kJump];
@@ -175,6 +176,7 @@ struct WindowLoader {
   }
 };
 
+// Compiles to: no spills
 template <class T, int kPer>
 __global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
     sum_weight_tiles(const __grid_constant__ ConvJob<T> job, const T* g, compute_type<T>* sums, int64_t parts,
@@ -198,7 +200,7 @@ __global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
     GradientLoader<Tile, T> gradient(part, range, g, static_cast<int32_t>(row0));
     WindowLoader<Tile, T> window(part, range, taps);
     typename Tile::Sums sum;
-    simt_main_loop<Tile>(sum, reinterpret_cast<C*>(&shared[0]), gradient, window, range.begin, range.end);
+    simt_main_loop<Tile>(sum, reinterpret_cast<C*>(&shared[0]), gradient, window, 0, range.count);
     WeightOut<C> out{sums + (number / job.groups * job.groups + part.group) * job.rows * part.k, part.k};
     simt_epilogue<Tile>(sum, row0, column0, job.rows, part.k, out);
   }

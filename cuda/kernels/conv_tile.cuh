@@ -101,7 +101,7 @@ struct TapRing {
     int32_t weight[4][kStep];
   };
   Memory& memory;
-  __device__ __forceinline__ static int slot(int64_t k0) { return static_cast<int>(k0 / kStep % 4); }
+  __device__ __forceinline__ static int slot(int64_t k0) { return static_cast<int>(k0) / kStep % 4; }
   __device__ __forceinline__ const Tap* taps(int64_t k0) const { return memory.tap[slot(k0)]; }
   __device__ __forceinline__ const int32_t* weights(int64_t k0) const { return memory.weight[slot(k0)]; }
   template <class T>
@@ -178,20 +178,21 @@ bool vector_results(const ConvJob<T>& job, bool pixel_rows) {
 // The pixels of one part of the gradient to the weight.
 template <class T>
 struct PixelRange {
-  int64_t begin, end;  // of all images
-  int64_t image;       // that `begin` lies in
-  int32_t first;       // its place there
+  int64_t begin;  // among the pixels of all images
+  int64_t image;  // that it lies in
+  int32_t first;  // its place there
+  int32_t count;
   __device__ __forceinline__ PixelRange(const ConvJob<T>& job, int64_t number, int64_t per_part) {
     const int64_t plane = int64_t{job.axis[0][0].out} * job.axis[1][0].out * job.axis[2][0].out;
     begin = number * per_part;
-    end = begin + per_part;
-    if (end > plane * job.batch) end = plane * job.batch;
     image = begin / plane;
     first = static_cast<int32_t>(begin - image * plane);
+    const int64_t rest = plane * job.batch - begin;
+    count = static_cast<int32_t>(rest < per_part ? rest : per_part);
   }
 };
 
-// A pixel of the gradient to the weight: where its window begins and where its gradient is.
+// Pixel k of a range: where its window begins and where its gradient is.
 template <class T>
 struct PixelPair {
   Pixel<T> window;
@@ -199,11 +200,11 @@ struct PixelPair {
 };
 template <class T>
 __device__ __forceinline__ PixelPair<T> pixel_pair(const ConvPart<T>& part, const PixelRange<T>& range, const T* g,
-                                                   int64_t k) {
+                                                   int32_t k) {
   const ConvJob<T>& job = part.job;
-  if (k >= range.end) return {{job.src, kOutside, 0, 0}, nullptr};
+  if (k >= range.count) return {{job.src, kOutside, 0, 0}, nullptr};
   int32_t n, z, y, x;
-  part.place(range.first + static_cast<int32_t>(k - range.begin), n, z, y, x);
+  part.place(range.first + k, n, z, y, x);
   const int64_t image = range.image + n;
   g += image * job.out_image + part.out_row(0) + z * job.out_step[0] + y * job.out_step[1] + x * job.out_step[2];
   z *= part.az->step;
@@ -223,6 +224,9 @@ struct WeightOut {
   int32_t k;
   __device__ __forceinline__ void four(int64_t row, int64_t column, const C (&v)[4], int inside) {
     C* p = to + row * k + column;
+    if constexpr (sizeof(C) == 4) {
+      if (inside == 4 && k % 4 == 0) return Vec<C, 4>{v[0], v[1], v[2], v[3]}.store(p);
+    }
 #pragma unroll
     for (int i = 0; i < 4; ++i)
       if (i < inside) p[i] = v[i];

@@ -5,6 +5,13 @@
 #include "runtime/device.h"
 #include "runtime/graph.h"
 #include "runtime/stream.h"
+#include "tensor/backend.h"
+
+namespace fireseed {
+
+std::atomic<bool> allow_tf32_conv = false;
+
+}  // namespace fireseed
 
 namespace fireseed::cuda {
 

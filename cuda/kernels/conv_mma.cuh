@@ -1,0 +1,360 @@
+// Convolutions in tiles by tensor cores: loaders that gather the image, kernels and their launches.
+#pragma once
+
+#include <optional>
+
+#include "kernels/conv_tile.cuh"
+#include "kernels/mma_tile.cuh"
+#include "runtime/allocator.h"
+#include "runtime/device.h"
+#include "runtime/stream.h"
+
+namespace fireseed::cuda {
+
+// Note [Images in vectors]
+// Where channels are innermost in memory and a multiple of 16 bytes, k runs over (tap, channel): a piece of 16 bytes
+// is one tap of one pixel, brought by cp_async or zeros. Else k runs over (channel, tap) and elements come one by one
+// through registers: neighbouring threads have neighbouring pixels, and a thread writes vectors along k. The weight
+// is packed to a matrix of the same k beforehand, unless it lies so.
+
+// ---- operands of conv and of the gradient to the input -------------------------------------------------------
+
+// Tiles along k: rows are pixels.
+template <class Tile, int kOuter>
+struct ImageVectors {
+  using T = typename Tile::T;
+  static constexpr bool kAlongK = true;
+  using Operand = MmaOperand<T, kOuter, kAlongK>;
+  static constexpr int kVec = kVecSize<T>, kChunks = Tile::kStep / kVec, kPass = Tile::kThreads / kChunks,
+                       kPixels = kOuter / kPass;
+  static_assert(kOuter % kPass == 0);
+  const ConvPart<T>& part;
+  Pixel<T> pixel[kPixels];
+
+  __device__ __forceinline__ ImageVectors(const ConvPart<T>& part_, int32_t first) : part(part_) {
+#pragma unroll
+    for (int i = 0; i < kPixels; ++i)
+      pixel[i] = part.pixel(first + static_cast<int32_t>(threadIdx.x) / kChunks + i * kPass);
+  }
+  __device__ __forceinline__ void fetch(T* tile, int k0) {
+    const int row = static_cast<int>(threadIdx.x) / kChunks, chunk = static_cast<int>(threadIdx.x) % kChunks * kVec;
+    int32_t unused;
+    const Tap tap = part.template tap<true>(k0 + chunk, unused);
+#pragma unroll
+    for (int i = 0; i < kPixels; ++i) {
+      const bool inside = part.reads(pixel[i], tap);
+      cp_async<16>(tile + Operand::place(row + i * kPass, chunk), inside ? pixel[i].at + tap.offset : part.job.src,
+                   inside ? 16 : 0);
+    }
+  }
+  __device__ __forceinline__ void land(T*) {}
+};
+template <class Tile, int kOuter>
+struct ImageElements {
+  using T = typename Tile::T;
+  static constexpr bool kAlongK = true;
+  using Operand = MmaOperand<T, kOuter, kAlongK>;
+  static constexpr int kVec = kVecSize<T>, kLoads = kOuter * Tile::kStep / Tile::kThreads;
+  static_assert(kLoads % kVec == 0 && Tile::kThreads % kOuter == 0);
+  const ConvPart<T>& part;
+  TapRing<Tile::kStep> ring;
+  Pixel<T> pixel;
+  T next[kLoads];
+
+  __device__ __forceinline__ ImageElements(const ConvPart<T>& part_, const TapRing<Tile::kStep>& ring_, int32_t first)
+      : part(part_), ring(ring_), pixel(part_.pixel(first + static_cast<int32_t>(threadIdx.x) % kOuter)) {}
+  __device__ __forceinline__ void fetch(T*, int k0) {
+    const Tap* taps = ring.taps(k0) + static_cast<int>(threadIdx.x) / kOuter * kLoads;
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) {
+      const Tap tap = taps[i];
+      next[i] = part.reads(pixel, tap) ? pixel.at[tap.offset] : T();
+    }
+    ring.fill(part, k0 + 2 * Tile::kStep);
+  }
+  __device__ __forceinline__ void land(T* tile) {
+    T* to = tile +
+            Operand::place(static_cast<int>(threadIdx.x) % kOuter, static_cast<int>(threadIdx.x) / kOuter * kLoads);
+#pragma unroll
+    for (int i = 0; i < kLoads; i += kVec) {
+      Vec<T, kVec> v;
+#pragma unroll
+      for (int j = 0; j < kVec; ++j) v.v[j] = next[i + j];
+      v.store(to + i);
+    }
+  }
+};
+
+// to[number][row][k]: the weight of phase and group `number` as rows of `pitch` elements, zeros behind its k.
+template <class T, bool kTapsFirst>
+static __global__ void __launch_bounds__(256)
+    pack_weight(const __grid_constant__ ConvJob<T> job, T* to, Divider<int32_t> pitch) {
+  const ConvPart<T> part(job, blockIdx.y);
+  const int32_t count = job.rows * static_cast<int32_t>(pitch.d);
+  to += static_cast<int64_t>(blockIdx.y) * count;
+  for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
+    int32_t row = static_cast<int32_t>(i), weight;
+    const int32_t k = take(row, pitch);
+    part.template tap<kTapsFirst>(k, weight);
+    to[i] = k < part.k ? job.weight[part.group * job.w_group + row * job.w_row + weight] : T();
+  }
+}
+
+// weight: as pack_weight leaves it.
+// Compiles to (conv_mma.cu): no spills, HMMA
+template <class Tile, bool kVectors, bool kPixelRows>
+static __global__ void __launch_bounds__(Tile::kThreads)
+    convolve_mma(const __grid_constant__ ConvJob<typename Tile::T> job, const typename Tile::T* weight, int64_t pitch,
+                 uint32_t tiles_m, uint32_t tiles_n, bool vectors) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  __trap();
+#else
+  using T = typename Tile::T;
+  constexpr int kPixels = kPixelRows ? Tile::kM : Tile::kN, kChannels = kPixelRows ? Tile::kN : Tile::kM;
+  FS_DYN_SMEM(T, shared);
+  FS_SHARED(typename TapRing<Tile::kStep>::Memory, taps, [1]);
+  uint32_t tile_row, tile_column;
+  tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
+  const int64_t row0 = int64_t{tile_row} * Tile::kM, column0 = int64_t{tile_column} * Tile::kN;
+  const int64_t parts = int64_t{job.groups} * job.phases[0] * job.phases[1] * job.phases[2];
+  for (int64_t number = blockIdx.y; number < parts; number += gridDim.y) {
+    const ConvPart<T> part(job, number);
+    const int64_t m = kPixelRows ? part.pixels : job.rows, n = kPixelRows ? job.rows : part.pixels;
+    if (row0 >= m || column0 >= n) continue;
+    CopyLoader<Tile, kChannels, true> rows(weight + number * job.rows * pitch, pitch, kPixelRows ? column0 : row0,
+                                           job.rows, part.k);
+    typename Tile::Sums sum;
+    const auto loop = [&](auto& image) {
+      if constexpr (kPixelRows) mma_main_loop<Tile>(sum, shared, image, rows, 0, part.k);
+      else mma_main_loop<Tile>(sum, shared, rows, image, 0, part.k);
+    };
+    const int32_t first = static_cast<int32_t>(kPixelRows ? row0 : column0);
+    if constexpr (kVectors) {
+      ImageVectors<Tile, kPixels> image(part, first);
+      loop(image);
+    } else {
+      TapRing<Tile::kStep> ring{taps[0]};
+      ring.start(part);
+      ImageElements<Tile, kPixels> image(part, ring, first);
+      loop(image);
+    }
+    ConvOut<T, kPixelRows> out{part, vectors};
+    mma_epilogue<Tile>(sum, shared, row0, column0, m, n, out);
+  }
+#endif
+}
+
+// ---- operands of the gradient to the weight --------------------------------------------------------------------
+
+// Tiles across k, which runs over pixels: a row of the tile is one pixel.
+template <class Tile, int kOuter>
+struct WindowVectors {
+  using T = typename Tile::T;
+  static constexpr bool kAlongK = false;
+  using Operand = MmaOperand<T, kOuter, kAlongK>;
+  static constexpr int kVec = kVecSize<T>, kChunks = kOuter / kVec, kPass = Tile::kThreads / kChunks,
+                       kPixels = Tile::kStep / kPass;
+  static_assert(Tile::kThreads % kChunks == 0 && Tile::kStep % kPass == 0);
+  const ConvPart<T>& part;
+  const PixelRange<T>& range;
+  Tap tap;
+
+  __device__ __forceinline__ WindowVectors(const ConvPart<T>& part_, const PixelRange<T>& range_, int32_t first)
+      : part(part_), range(range_) {
+    int32_t unused;
+    tap = part.template tap<true>(first + static_cast<int32_t>(threadIdx.x) % kChunks * kVec, unused);
+  }
+  __device__ __forceinline__ void fetch(T* tile, int k0) {
+    const int row = static_cast<int>(threadIdx.x) / kChunks, chunk = static_cast<int>(threadIdx.x) % kChunks * kVec;
+#pragma unroll
+    for (int i = 0; i < kPixels; ++i) {
+      const Pixel<T> pixel = pixel_pair(part, range, part.job.out, k0 + row + i * kPass).window;
+      const bool inside = part.reads(pixel, tap);
+      cp_async<16>(tile + Operand::place(chunk, row + i * kPass), inside ? pixel.at + tap.offset : part.job.src,
+                   inside ? 16 : 0);
+    }
+  }
+  __device__ __forceinline__ void land(T*) {}
+};
+
+// kWindows: the windows, by the taps of the tile's columns; else the gradient, of which this thread has rows from
+// `first` on.
+template <class Tile, int kOuter, bool kWindows>
+struct PixelElements {
+  using T = typename Tile::T;
+  static constexpr bool kAlongK = false;
+  using Operand = MmaOperand<T, kOuter, kAlongK>;
+  static constexpr int kVec = kVecSize<T>, kLoads = kOuter * Tile::kStep / Tile::kThreads;
+  static_assert(kLoads % kVec == 0 && Tile::kThreads % Tile::kStep == 0);
+  const ConvPart<T>& part;
+  const PixelRange<T>& range;
+  const T* g;
+  const Tap* taps;
+  int rest;
+  T next[kLoads];
+
+  __device__ __forceinline__ PixelElements(const ConvPart<T>& part_, const PixelRange<T>& range_, const T* g_,
+                                           const Tap* taps_, int32_t first)
+      : part(part_), range(range_) {
+    const int outer = static_cast<int>(threadIdx.x) / Tile::kStep * kLoads;
+    g = g_ + int64_t{first + outer} * part.job.out_channel;
+    taps = taps_ + outer;
+    rest = part.job.rows - first - outer;
+  }
+  __device__ __forceinline__ void fetch(T*, int k0) {
+    const auto pair = pixel_pair(part, range, g, k0 + static_cast<int>(threadIdx.x) % Tile::kStep);
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) {
+      if constexpr (kWindows) {
+        const Tap tap = taps[i];
+        next[i] = part.reads(pair.window, tap) ? pair.window.at[tap.offset] : T();
+      } else {
+        next[i] = pair.gradient && i < rest ? pair.gradient[i * part.job.out_channel] : T();
+      }
+    }
+  }
+  __device__ __forceinline__ void land(T* tile) {
+    T* to = tile + Operand::place(static_cast<int>(threadIdx.x) / Tile::kStep * kLoads,
+                                  static_cast<int>(threadIdx.x) % Tile::kStep);
+#pragma unroll
+    for (int i = 0; i < kLoads; i += kVec) {
+      Vec<T, kVec> v;
+#pragma unroll
+      for (int j = 0; j < kVec; ++j) v.v[j] = next[i + j];
+      v.store(to + i);
+    }
+  }
+};
+
+// Compiles to (conv_mma.cu): no spills, HMMA
+template <class Tile, bool kVectors>
+static __global__ void __launch_bounds__(Tile::kThreads)
+    sum_weight_mma(const __grid_constant__ ConvJob<typename Tile::T> job, const typename Tile::T* g, float* sums,
+                   int64_t parts, int64_t per_part, uint32_t tiles_m, uint32_t tiles_n) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  __trap();
+#else
+  using T = typename Tile::T;
+  FS_DYN_SMEM(T, shared);
+  FS_SHARED(Tap, taps, [Tile::kN]);
+  uint32_t tile_row, tile_column;
+  tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
+  const int64_t row0 = int64_t{tile_row} * Tile::kM, column0 = int64_t{tile_column} * Tile::kN;
+  for (int64_t number = blockIdx.y; number < job.groups * parts; number += gridDim.y) {
+    const ConvPart<T> part(job, number % job.groups);
+    const PixelRange<T> range(job, number / job.groups, per_part);
+    typename Tile::Sums sum;
+    if constexpr (kVectors) {
+      CopyLoader<Tile, Tile::kM, false> gradient(g + part.out_row(0) + range.begin * job.out_step[2], job.out_step[2],
+                                                 row0, job.rows, range.count);
+      WindowVectors<Tile, Tile::kN> window(part, range, static_cast<int32_t>(column0));
+      mma_main_loop<Tile>(sum, shared, gradient, window, 0, range.count);
+    } else {
+      if (threadIdx.x < Tile::kN) {
+        int32_t unused;
+        taps[threadIdx.x] = part.template tap<false>(static_cast<int32_t>(column0 + threadIdx.x), unused);
+      }
+      __syncthreads();
+      PixelElements<Tile, Tile::kM, false> gradient(part, range, g, taps, static_cast<int32_t>(row0));
+      PixelElements<Tile, Tile::kN, true> window(part, range, g, taps, 0);
+      mma_main_loop<Tile>(sum, shared, gradient, window, 0, range.count);
+    }
+    WeightOut<float> out{sums + (number / job.groups * job.groups + part.group) * job.rows * part.k, part.k};
+    mma_epilogue<Tile>(sum, shared, row0, column0, job.rows, part.k, out);
+  }
+#endif
+}
+
+// ---- launches --------------------------------------------------------------------------------------------------
+
+// Whether the weight already is what pack_weight makes of it.
+template <class T>
+bool weight_is_packed(const ConvJob<T>& job, bool taps_first) {
+  constexpr int kVec = kVecSize<T>;
+  if (job.all_phases() != 1 || job.w_row % kVec != 0 || !aligned_for(job.weight, 16)) return false;
+  int64_t step = taps_first ? job.channels : 1;
+  if (taps_first && job.w_channel != 1 && job.channels != 1) return false;
+  for (int i = 2; i >= 0; --i) {
+    const PixelAxis& a = job.axis[i][0];
+    if (a.ker0 != 0 || (a.taps > 1 && (a.dker != 1 || job.w_step[i] != step))) return false;
+    step *= a.taps;
+  }
+  return (taps_first || job.w_channel == step || job.channels == 1) && job.w_group == int64_t{job.rows} * job.w_row;
+}
+
+template <class Tile, bool kVectors, bool kPixelRows>
+void launch_mma(const ConvJob<typename Tile::T>& job, const typename Tile::T* weight, int64_t pitch) {
+  constexpr int kPixels = kPixelRows ? Tile::kM : Tile::kN, kChannels = kPixelRows ? Tile::kN : Tile::kM;
+  using Image = std::conditional_t<kVectors, ImageVectors<Tile, kPixels>, ImageElements<Tile, kPixels>>;
+  using Weight = CopyLoader<Tile, kChannels, true>;
+  const int64_t pixels = job.batch * job.pixels();
+  const TileGrid tiles(kPixelRows ? pixels : job.rows, kPixelRows ? job.rows : pixels, Tile::kM, Tile::kN,
+                       job.groups * job.all_phases());
+  FS_LAUNCH((convolve_mma<Tile, kVectors, kPixelRows>), tiles.grid, Tile::kThreads,
+            (Tile::template kSharedBytes<Image, Weight>), current_stream(), job, weight, pitch, tiles.m, tiles.n,
+            vector_results(job, kPixelRows));
+}
+
+template <class Tile>
+void launch_layout(const ConvJob<typename Tile::T>& job, bool in_vectors, const typename Tile::T* weight,
+                   int64_t pitch) {
+  if (in_vectors) launch_mma<Tile, true, true>(job, weight, pitch);
+  else if (job.channels_last()) launch_mma<Tile, false, true>(job, weight, pitch);
+  else launch_mma<Tile, false, false>(job, weight, pitch);
+}
+
+template <class Tile, bool kVectors>
+void launch_weight(const ConvJob<typename Tile::T>& job, const typename Tile::T* g, int64_t parts, float* sums) {
+  using A = std::conditional_t<kVectors, CopyLoader<Tile, Tile::kM, false>, PixelElements<Tile, Tile::kM, false>>;
+  using B = std::conditional_t<kVectors, WindowVectors<Tile, Tile::kN>, PixelElements<Tile, Tile::kN, true>>;
+  const TileGrid tiles(job.rows, job.channels * job.taps(), Tile::kM, Tile::kN, job.groups * parts);
+  const int64_t steps = (job.batch * job.pixels() + Tile::kStep - 1) / Tile::kStep;
+  FS_LAUNCH((sum_weight_mma<Tile, kVectors>), tiles.grid, Tile::kThreads, (Tile::template kSharedBytes<A, B>),
+            current_stream(), job, g, sums, parts, (steps + parts - 1) / parts * Tile::kStep, tiles.m, tiles.n);
+}
+
+// Tiles of 128 x 128 where they keep the device busy.
+inline bool large_tiles(int64_t m, int64_t n, int64_t batch) {
+  return (m + 127) / 128 * ((n + 127) / 128) * batch >= multiprocessors();
+}
+
+template <class T>
+bool run_mma_job(const ConvJob<T>& job) {
+  if (compute_capability() < 80) return false;
+  const bool in_vectors = image_vectors(job);
+  const T* weight = job.weight;
+  int64_t pitch = job.w_row;
+  std::optional<Scratch> packed;
+  if (!weight_is_packed(job, in_vectors)) {
+    constexpr int64_t kVec = kVecSize<T>;
+    pitch = (job.channels * job.taps() + kVec - 1) / kVec * kVec;
+    const int64_t count = job.rows * pitch, parts = job.groups * job.all_phases();
+    if (parts > 65535 || count >= int64_t{1} << 31) return false;
+    packed.emplace(static_cast<size_t>(std::max<int64_t>(1, parts * count)) * sizeof(T));
+    weight = packed->template ptr<T>();
+    const dim3 grid(grid_for(count, 256, 1 << 16), static_cast<unsigned>(parts));
+    const Divider<int32_t> row(std::max<int64_t>(1, pitch));
+    if (in_vectors)
+      FS_LAUNCH((pack_weight<T, true>), grid, 256, 0, current_stream(), job, packed->template ptr<T>(), row);
+    else FS_LAUNCH((pack_weight<T, false>), grid, 256, 0, current_stream(), job, packed->template ptr<T>(), row);
+  }
+  if (large_tiles(job.rows, job.batch * job.pixels(), job.groups * job.all_phases()))
+    launch_layout<MmaTile<T, 128, 128>>(job, in_vectors, weight, pitch);
+  else launch_layout<MmaTile<T, 64, 64>>(job, in_vectors, weight, pitch);
+  return true;
+}
+
+template <class T>
+bool run_mma_weight(const ConvJob<T>& job, const T* g, bool in_vectors, int64_t parts, float* sums) {
+  if (compute_capability() < 80) return false;
+  if (large_tiles(job.rows, job.channels * job.taps(), job.groups * parts)) {
+    if (in_vectors) launch_weight<MmaTile<T, 128, 128>, true>(job, g, parts, sums);
+    else launch_weight<MmaTile<T, 128, 128>, false>(job, g, parts, sums);
+  } else {
+    if (in_vectors) launch_weight<MmaTile<T, 64, 64>, true>(job, g, parts, sums);
+    else launch_weight<MmaTile<T, 64, 64>, false>(job, g, parts, sums);
+  }
+  return true;
+}
+
+}  // namespace fireseed::cuda
