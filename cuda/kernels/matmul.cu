@@ -89,6 +89,8 @@ void run_gemm(const Gemm<T>& g) {
     run_floats(g);
   }
 }
+template void run_gemm(const Gemm<float>&);
+template void run_gemm(const Gemm<double>&);
 
 namespace {
 
