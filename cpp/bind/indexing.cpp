@@ -221,7 +221,7 @@ int tensor_ass_subscript(PyObject* self, PyObject* index, PyObject* value) {
       made = scalar_tensor(s, p.view.dtype());
       v = &made;
     } else if (!v) {
-      made = tensor_from_data(value, p.view.dtype(), true);
+      made = to(tensor_from_data(value, p.view.dtype(), true), p.view.dtype(), p.view.device());
       v = &made;
     }
     if (any_index(p)) {

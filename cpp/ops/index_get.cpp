@@ -70,6 +70,11 @@ struct Prepared {
 
 bool is_mask(DType t) { return t == DType::kBool || t == DType::kUInt8; }
 
+// Indices and single numbers on the CPU go where x is, as in PyTorch.
+Tensor beside(const Tensor& t, const Tensor& x) {
+  return t.device() == x.device() || !t.device().is_cpu() ? t : to(t, t.dtype(), x.device());
+}
+
 Prepared prepare(const Tensor& source, std::span<const Tensor> indices, const char* op) {
   Prepared p;
   p.x = source;
@@ -127,8 +132,10 @@ Prepared prepare(const Tensor& source, std::span<const Tensor> indices, const ch
     order.push_back(at);
     p.at.push_back(t);
   }
-  for (Tensor& t : p.at)
+  for (Tensor& t : p.at) {
+    t = beside(t, source);
     if (!(t.sizes() == common)) t = expand(t, common);
+  }
   if (!adjacent) {
     for (int64_t d = 0; d < p.x.dim(); ++d)
       if (std::find(order.begin(), order.end(), d) == order.end()) order.push_back(d);
@@ -190,8 +197,9 @@ constinit Op op::index_put{.name = "index_put",
 
 Tensor index(const Tensor& x, std::span<const Tensor> indices) {
   if (indices.size() == 1 && indices[0].defined() && indices[0].dtype() == DType::kInt64 && x.dim() > 0)
-    return apply1(op::index, {x, indices[0]}, IndexAttrs{});
-  if (const Tensor* mask = lone_mask(x, indices); mask && mask->dim() == x.dim()) return masked_select(x, *mask);
+    return apply1(op::index, {x, beside(indices[0], x)}, IndexAttrs{});
+  if (const Tensor* mask = lone_mask(x, indices); mask && mask->dim() == x.dim())
+    return masked_select(x, beside(*mask, x));
   if (none_defined(indices)) return alias_view(x);
   const Prepared p = prepare(x, indices, "index");
   std::vector<Tensor> in{p.x};
@@ -211,7 +219,8 @@ void index_put_(const Tensor& x, std::span<const Tensor> indices, const Tensor& 
     if (const Tensor* mask = lone_mask(x, indices)) {
       Dims shape = mask->sizes();
       while (shape.n < x.dim()) shape.push_back(1);
-      return masked_fill_(x, shape.n == mask->dim() ? *mask : reshape(*mask, shape), item(values));
+      const Tensor m = beside(*mask, x);
+      return masked_fill_(x, shape.n == m.dim() ? m : reshape(m, shape), item(values));
     }
   }
   if (none_defined(indices)) {
@@ -219,7 +228,7 @@ void index_put_(const Tensor& x, std::span<const Tensor> indices, const Tensor& 
     return copy_(x, values);
   }
   const Prepared p = prepare(x, indices, "index_put_");
-  const std::vector<Tensor> in = put_inputs(p, values, "index_put_");
+  const std::vector<Tensor> in = put_inputs(p, values.dim() == 0 ? beside(values, x) : values, "index_put_");
   IndexAttrs a;
   a.dim = p.dim;
   a.accumulate = accumulate;
