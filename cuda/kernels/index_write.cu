@@ -1,6 +1,7 @@
 // Kernels that write by index: index_put, index_add, index_copy, index_fill, scatter and its reductions, and the
 // gradient of embedding.
 #include "kernels/index.cuh"
+#include "kernels/sort.cuh"
 #include "tensor/attrs/embedding.h"
 
 namespace fireseed::cuda {
@@ -8,111 +9,60 @@ namespace {
 
 // Note [Writes by index]
 // Several positions may name one destination. So that each is written once, with the same bits every time and with
-// the CPU's result (the last one wins, sums go in index order), the pairs (destination, position) are sorted as
-// numbers destination << shift | position by a bitonic network (Batcher 1968); then the first position of each
-// destination combines all of them. No atomics.
+// the CPU's result (the last one wins, sums go in index order), positions are sorted by destination (Note [Sorting
+// rows]: stable, so they stay in order); then the first position of each destination combines all of them. No
+// atomics.
 
-constexpr int kSortThreads = 256, kTile = 2 * kSortThreads;
 constexpr uint64_t kDropped = ~uint64_t{0};
 
-__device__ __forceinline__ void order(uint64_t& a, uint64_t& b, bool ascending) {
-  if ((a > b) != ascending) return;
-  const uint64_t t = a;
-  a = b;
-  b = t;
+__global__ void make_keys(const __grid_constant__ IndexList list, uint64_t* keys, int64_t n, int64_t skip) {
+  for (int64_t b = grid_thread(); b < n; b += grid_threads())
+    keys[b] = list.index[0][b] == skip ? kDropped : static_cast<uint64_t>(list.offset(b));
 }
-
-// A tile in shared memory: all steps for sequences up to the tile (first = 2), or the last steps of sequences of
-// length `first`.
-template <int kThreads>
-__global__ void __launch_bounds__(kThreads) sort_tile(uint64_t* keys, int64_t first) {
-  FS_SHARED(uint64_t, tile, [2 * kThreads]);
-  const int t = static_cast<int>(threadIdx.x);
-  const int64_t base = int64_t{blockIdx.x} * 2 * kThreads;
-  tile[t] = keys[base + t];
-  tile[t + kThreads] = keys[base + t + kThreads];
-  __syncthreads();
-  for (int64_t length = first; length <= 2 * kThreads || length == first; length *= 2) {
-    for (int step = static_cast<int>(length / 2 < kThreads ? length / 2 : kThreads); step > 0; step /= 2) {
-      const int i = t / step * 2 * step + t % step;
-      order(tile[i], tile[i + step], ((base + i) & length) == 0);
-      __syncthreads();
-    }
+__global__ void make_scatter_keys(const int64_t* index, const __grid_constant__ StridedIndex<2, int64_t> at,
+                                  int64_t size, int64_t stride, uint64_t* keys, int64_t n) {
+  for (int64_t i = grid_thread(); i < n; i += grid_threads()) {
+    int64_t o[2];
+    at.offsets(i, o);
+    keys[i] = static_cast<uint64_t>(o[0] + checked_index(index[o[1]], size, false) * stride);
   }
-  keys[base + t] = tile[t];
-  keys[base + t + kThreads] = tile[t + kThreads];
-}
-// One step of sequences of `length`, for steps longer than a tile.
-__global__ void sort_step(uint64_t* keys, int64_t length, int64_t step) {
-  const int64_t t = grid_thread(), i = t / step * 2 * step + t % step;
-  order(keys[i], keys[i + step], (i & length) == 0);
 }
 
-__global__ void make_keys(const __grid_constant__ IndexList list, uint64_t* keys, int64_t n, int64_t padded,
-                          int shift, int64_t skip) {
-  const int64_t b = grid_thread();
-  if (b >= padded) return;
-  keys[b] = b >= n || list.index[0][b] == skip
-                ? kDropped
-                : static_cast<uint64_t>(list.offset(b)) << shift | static_cast<uint64_t>(b);
-}
-__global__ void make_scatter_keys(const int64_t* index, StridedIndex<2, int64_t> at, int64_t size, int64_t stride,
-                                  uint64_t* keys, int64_t n, int64_t padded, int shift) {
-  const int64_t i = grid_thread();
-  if (i >= padded) return;
-  keys[i] = kDropped;
-  if (i >= n) return;
-  int64_t o[2];
-  at.offsets(i, o);
-  keys[i] = static_cast<uint64_t>(o[0] + checked_index(index[o[1]], size, false) * stride) << shift |
-            static_cast<uint64_t>(i);
-}
-
-// Sorted pairs of n positions.
-class Pairs {
+// n positions, sorted by destination.
+class SortedPositions {
  public:
   static constexpr int64_t kNone = INT64_MIN;
   // Positions whose first index is `skip` are left out.
-  Pairs(const IndexList& list, int64_t n, int64_t skip = kNone) : Pairs(n) {
-    FS_LAUNCH(make_keys, grid_for(padded_, 256, INT32_MAX), 256, 0, current_stream(), list, keys(), n, padded_,
-              shift_, skip);
-    sort();
+  SortedPositions(const IndexList& list, int64_t n, int64_t skip = kNone) : sorted_(n), n_(n) {
+    const Scratch keys(static_cast<size_t>(n) * sizeof(uint64_t));
+    FS_LAUNCH(make_keys, grid_for(n, 256, 1 << 20), 256, 0, current_stream(), list, keys.ptr<uint64_t>(), n, skip);
+    sort(keys.ptr<uint64_t>());
   }
   // Along lines of `out`, one position for each element of index.
-  Pairs(const TensorView& out, const TensorView& index, int64_t dim) : Pairs(index.numel) {
+  SortedPositions(const TensorView& out, const TensorView& index, int64_t dim)
+      : sorted_(index.numel), n_(index.numel) {
     const Lines lines(out, index, dim);
     const Geometry<2> g({&lines.view, &index});
-    FS_LAUNCH(make_scatter_keys, grid_for(padded_, 256, INT32_MAX), 256, 0, current_stream(),
-              index.ptr<const int64_t>(), g.index<int64_t>(), out.ndim ? out.sizes[dim] : 1,
-              out.ndim ? out.strides[dim] : 1, keys(), n_, padded_, shift_);
-    sort();
+    const Scratch keys(static_cast<size_t>(n_) * sizeof(uint64_t));
+    FS_LAUNCH(make_scatter_keys, grid_for(n_, 256, 1 << 20), 256, 0, current_stream(), index.ptr<const int64_t>(),
+              g.index<int64_t>(), out.ndim ? out.sizes[dim] : 1, out.ndim ? out.strides[dim] : 1,
+              keys.ptr<uint64_t>(), n_);
+    sort(keys.ptr<uint64_t>());
   }
-  uint64_t* keys() const { return memory_.ptr<uint64_t>(); }
+  KeyPairs<uint64_t> pairs() const { return sorted_.pairs(); }
   int64_t count() const { return n_; }
-  int shift() const { return shift_; }
 
  private:
-  explicit Pairs(int64_t n) : n_(n), padded_(padded(n)), memory_(static_cast<size_t>(padded_) * sizeof(uint64_t)) {
-    while ((int64_t{1} << shift_) < n) ++shift_;
+  void sort(const uint64_t* keys) const {
+    SortArgs<uint64_t> job;
+    job.x = keys;
+    job.to = pairs();
+    job.rows = 1;
+    job.n = job.x_n = n_;
+    sort_rows(job, "indexing");
   }
-  static int64_t padded(int64_t n) {
-    int64_t p = kTile;
-    while (p < n) p *= 2;
-    return p;
-  }
-  void sort() const {
-    const auto tiles = static_cast<unsigned>(padded_ / kTile);
-    FS_LAUNCH((sort_tile<kSortThreads>), tiles, kSortThreads, 0, current_stream(), keys(), int64_t{2});
-    for (int64_t length = 2 * kTile; length <= padded_; length *= 2) {
-      for (int64_t step = length / 2; step >= kTile; step /= 2)
-        FS_LAUNCH(sort_step, tiles, kSortThreads, 0, current_stream(), keys(), length, step);
-      FS_LAUNCH((sort_tile<kSortThreads>), tiles, kSortThreads, 0, current_stream(), keys(), length);
-    }
-  }
-
-  int64_t n_, padded_;
-  int shift_ = 0;
-  Scratch memory_;
+  PairMemory<uint64_t> sorted_;
+  int64_t n_;
 };
 
 struct Combine {
@@ -134,7 +84,7 @@ struct Slices {
 };
 
 template <class T>
-__global__ void combine_slices(T* dst, const T* values, const uint64_t* keys, int64_t n, int shift,
+__global__ void combine_slices(T* dst, const T* values, const KeyPairs<uint64_t> sorted, int64_t n,
                                const __grid_constant__ Slices s, Combine how) {
   using A = Accumulator<T>;
   A alpha;
@@ -144,9 +94,8 @@ __global__ void combine_slices(T* dst, const T* values, const uint64_t* keys, in
   else alpha = static_cast<A>(how.alpha.real);
   for (int64_t i = grid_thread(); i < n * s.count; i += grid_threads()) {
     const int64_t j = i / s.count, e = i % s.count;
-    if (keys[j] == kDropped) continue;
-    const uint64_t to = keys[j] >> shift;
-    if (j > 0 && keys[j - 1] >> shift == to) continue;  // an earlier thread's
+    const uint64_t to = sorted.keys[j];
+    if (to == kDropped || (j > 0 && sorted.keys[j - 1] == to)) continue;  // an earlier thread's
     int64_t b[2], a[2];
     s.before.offsets(e / s.after_count, b);
     s.after.offsets(e % s.after_count, a);
@@ -154,11 +103,10 @@ __global__ void combine_slices(T* dst, const T* values, const uint64_t* keys, in
     bool empty = !how.include_self;
     A sum = empty ? A(0) : load_as<A>(out);
     int64_t used = empty ? 0 : 1;
-    for (int64_t k = j; k < n && keys[k] >> shift == to && keys[k] != kDropped; ++k, ++used) {
+    for (int64_t k = j; k < n && sorted.keys[k] == to; ++k, ++used) {
       A v = alpha;
       if (!how.fill) {
-        const auto at = static_cast<int64_t>(keys[k] & ((uint64_t{1} << shift) - 1));
-        v = load_as<A>(values[s.batch.offset(at) + b[1] + a[1]]);
+        v = load_as<A>(values[s.batch.offset(sorted.index[k]) + b[1] + a[1]]);
         if (how.scaled) v *= alpha;
       }
       if (empty || how.op == ScatterReduce::kNone) sum = v;
@@ -182,7 +130,7 @@ __global__ void combine_slices(T* dst, const T* values, const uint64_t* keys, in
 
 // dst (before + indexed + after) from values (before + B + after), the B positions in `pairs`. B has b_rank
 // dimensions, which stand at `dim` of values; indexed are k.
-void write(const TensorView& dst, const TensorView& values, const Pairs& pairs, int64_t dim, int64_t k,
+void write(const TensorView& dst, const TensorView& values, const SortedPositions& pairs, int64_t dim, int64_t k,
            int64_t b_rank, const Combine& how) {
   const TensorView before_dst = SomeDims(dst, 0, dim).view, before_values = SomeDims(values, 0, dim).view;
   const TensorView after_dst = SomeDims(dst, dim + k, dst.ndim).view,
@@ -196,8 +144,7 @@ void write(const TensorView& dst, const TensorView& values, const Pairs& pairs, 
   dispatch_all(dst.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     FS_LAUNCH((combine_slices<T>), grid_for(pairs.count() * s.count, 256, 1 << 20), 256, 0, current_stream(),
-              dst.ptr<T>(), how.fill ? nullptr : values.ptr<const T>(), pairs.keys(), pairs.count(), pairs.shift(), s,
-              how);
+              dst.ptr<T>(), how.fill ? nullptr : values.ptr<const T>(), pairs.pairs(), pairs.count(), s, how);
   });
 }
 
@@ -213,7 +160,7 @@ void write_along(const KernelArgs& args, int64_t dim, bool wrap, const Combine& 
   const AsRank1 out(args.out[0]), source(args.in[2]);
   if (source.view.numel == 0) return;
   const IndexTensors index(args.in + 1, 1, out.view, dim, wrap);
-  write(out.view, source.view, Pairs(index.list, args.in[1].numel), dim, 1, 1, how);
+  write(out.view, source.view, SortedPositions(index.list, args.in[1].numel), dim, 1, 1, how);
 }
 
 }  // namespace
@@ -229,7 +176,7 @@ void index_put(const KernelArgs& args) {
   const IndexTensors index(args.in + 2, k, out, a.dim, true);
   Combine how;
   if (a.accumulate) how.op = ScatterReduce::kAdd;
-  write(out, values, Pairs(index.list, args.in[2].numel), a.dim, k, args.in[2].ndim, how);
+  write(out, values, SortedPositions(index.list, args.in[2].numel), a.dim, k, args.in[2].ndim, how);
 }
 
 // in: self, int64 index (1-D or 0-D), source; out: self + alpha * source at the index along dim.
@@ -258,7 +205,7 @@ void index_fill(const KernelArgs& args) {
   Combine how;
   how.fill = true;
   how.alpha = a.value;
-  write(out.view, out.view, Pairs(index.list, args.in[1].numel), a.dim, 1, 1, how);
+  write(out.view, out.view, SortedPositions(index.list, args.in[1].numel), a.dim, 1, 1, how);
 }
 
 // in: self, int64 index, src (at least index's shape; a value comes with strides 0); out: self with src scattered in
@@ -275,7 +222,7 @@ void scatter(const KernelArgs& args) {
   Combine how;
   how.op = a.reduce;
   how.include_self = a.include_self != 0;
-  write(point, values, Pairs(out, index, a.dim), 0, 0, index.ndim, how);
+  write(point, values, SortedPositions(out, index, a.dim), 0, 0, index.ndim, how);
 }
 // The same kernel: the op differs in what its gradient needs.
 void scatter_reduce(const KernelArgs& args) { scatter(args); }
@@ -289,7 +236,7 @@ void embedding_backward(const KernelArgs& args) {
   fill_view(out, 0);
   if (index.numel == 0) return;
   const IndexTensors rows(&index, 1, out, 0, false);
-  const Pairs pairs(rows.list, index.numel, a.padding_idx >= 0 ? a.padding_idx : Pairs::kNone);
+  const SortedPositions pairs(rows.list, index.numel, a.padding_idx >= 0 ? a.padding_idx : SortedPositions::kNone);
   Combine how;
   how.op = a.scale_grad_by_freq ? ScatterReduce::kMean : ScatterReduce::kAdd;
   how.include_self = false;

@@ -188,8 +188,8 @@ void sort_rows(SortArgs<U> args, const char* op) {
   SortArgs<U> step = args;
   step.values = nullptr;
   // Without values the result is one of the two buffers' place, so that the last pass writes it.
-  const Pairs<U> other = args.values ? (second ? second->pairs() : Pairs<U>{}) : args.to;
-  Pairs<U> now = first.pairs(), next = other;
+  const KeyPairs<U> other = args.values ? (second ? second->pairs() : KeyPairs<U>{}) : args.to;
+  KeyPairs<U> now = first.pairs(), next = other;
   if (!args.values && passes % 2 == 0) std::swap(now, next);
   step.to = now;
   FS_LAUNCH((sort_tiles<U, kSortThreads, kItems>), blocks, kSortThreads, 0, stream, step);
@@ -212,7 +212,7 @@ namespace {
 // first.
 template <class U, int kThreads>
 __global__ void __launch_bounds__(kThreads)
-    pick_mode(const U* x, const Pairs<U> sorted, int64_t rows, int64_t n, U* values, int64_t* indices) {
+    pick_mode(const U* x, const KeyPairs<U> sorted, int64_t rows, int64_t n, U* values, int64_t* indices) {
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const U* keys = sorted.keys + row * n;
     uint64_t best = 0;  // length of the run, and what makes early ends greater

@@ -11,7 +11,7 @@
 namespace fireseed::cuda {
 
 template <class U>
-struct Pairs {
+struct KeyPairs {
   U* keys = nullptr;
   uint32_t* index = nullptr;
 };
@@ -22,7 +22,7 @@ template <class U>
 struct SortArgs {
   const U* x = nullptr;
   int64_t x_n = 0;
-  Pairs<U> from, to;
+  KeyPairs<U> from, to;
   U* values = nullptr;
   int64_t* indices = nullptr;
   int64_t rows = 0, n = 0, keep = 0;
@@ -42,7 +42,7 @@ class PairMemory {
  public:
   explicit PairMemory(int64_t count)
       : keys_(static_cast<size_t>(count) * sizeof(U)), index_(static_cast<size_t>(count) * sizeof(uint32_t)) {}
-  Pairs<U> pairs() const { return {keys_.ptr<U>(), index_.ptr<uint32_t>()}; }
+  KeyPairs<U> pairs() const { return {keys_.ptr<U>(), index_.ptr<uint32_t>()}; }
 
  private:
   Scratch keys_, index_;

@@ -20,10 +20,10 @@ constexpr int kAhead = 4;  // neighbours a thread looks at in the last pass
 template <class U>
 struct SelectArgs {
   const U* x = nullptr;  // rows of n, or pairs
-  Pairs<U> from;
+  KeyPairs<U> from;
   int64_t rows = 0, n = 0, pieces = 1, piece = 0, k = 1;
   KeyRule rule{DType::kBool};
-  Pairs<U> to;  // topk: k of each piece, filled up with last keys
+  KeyPairs<U> to;  // topk: k of each piece, filled up with last keys
   U* value = nullptr;
   int64_t* where = nullptr;  // kthvalue
   bool median = false, ignore_nan = false;
@@ -58,6 +58,7 @@ __global__ void __launch_bounds__(kThreads) select_rows(const __grid_constant__ 
     }
     U key = 0;
     int64_t rank = k;  // among the keys that share key's digits
+#pragma unroll 1
     for (int shift = kBits - 8; shift >= 0; shift -= 8) {
       for (int d = t; d < kDigits; d += kThreads) counts[d] = 0;
       __syncthreads();
