@@ -128,8 +128,10 @@ __global__ void __launch_bounds__(kCholeskyBlock<T>) solve_below(T* l, int64_t n
       rows[i][t] = i < count ? p[(first + i) * n + k0 + t] : T(0);
     }
     __syncthreads();
+#pragma unroll 1
     for (int j = 0; j < kBlock; ++j) {
       T sum = rows[t][j];
+#pragma unroll 8
       for (int c = 0; c < j; ++c) sum -= rows[t][c] * diagonal[j][c];
       rows[t][j] = sum / diagonal[j][j];
     }
@@ -297,8 +299,10 @@ __global__ void __launch_bounds__(128) swap_and_solve(T* a, T* x, const int32_t*
     if (info[matrix] != 0) continue;  // it has no pivots
     T* p = a + matrix * n * n;
     const int32_t* rows = pivots + matrix * n + k0;
-    for (int e = static_cast<int>(threadIdx.x); e < kb * kb; e += 128)
-      l[e / kb][e % kb] = p[(k0 + e / kb) * n + k0 + e % kb];
+    for (int e = static_cast<int>(threadIdx.x); e < kPanel * kPanel; e += 128) {
+      const int i = e / kPanel, j = e % kPanel;
+      l[i][j] = i < kb && j < kb ? p[(k0 + i) * n + k0 + j] : T(0);  // beyond kb nothing happens
+    }
     __syncthreads();
     if (c < right + m) {
       T* column = c < right ? p + k0 + kb + c : x + matrix * n * m + c - right;
@@ -312,12 +316,12 @@ __global__ void __launch_bounds__(128) swap_and_solve(T* a, T* x, const int32_t*
       }
       T v[kPanel];
 #pragma unroll
+      for (int i = 0; i < kPanel; ++i) v[i] = i < kb ? column[(k0 + i) * step] : T(0);
+#pragma unroll
       for (int i = 0; i < kPanel; ++i) {
-        if (i >= kb) continue;
-        v[i] = column[(k0 + i) * step];
 #pragma unroll
         for (int j = 0; j < i; ++j) v[i] -= l[i][j] * v[j];
-        column[(k0 + i) * step] = v[i];
+        if (i < kb) column[(k0 + i) * step] = v[i];
       }
     }
     __syncthreads();  // l may be written again
@@ -329,24 +333,28 @@ template <class T>
 __global__ void __launch_bounds__(128)
     solve_upper(const T* a, T* x, int64_t n, int64_t m, int64_t k0, int kb, int64_t count) {
   FS_SHARED(T, u, [kPanel][kPanel + 1]);
+  FS_SHARED(T, inverse, [kPanel]);  // of the diagonal
   const int64_t c = grid_thread();
   for (int64_t matrix = blockIdx.y; matrix < count; matrix += gridDim.y) {
     const T* p = a + matrix * n * n;
-    for (int e = static_cast<int>(threadIdx.x); e < kb * kb; e += 128)
-      u[e / kb][e % kb] = p[(k0 + e / kb) * n + k0 + e % kb];
+    for (int e = static_cast<int>(threadIdx.x); e < kPanel * kPanel; e += 128) {
+      const int i = e / kPanel, j = e % kPanel;
+      u[i][j] = i < kb && j < kb ? p[(k0 + i) * n + k0 + j] : T(0);  // beyond kb nothing happens
+    }
+    const int t = static_cast<int>(threadIdx.x);
+    if (t < kPanel) inverse[t] = t < kb ? T(1) / p[(k0 + t) * (n + 1)] : T(0);
     __syncthreads();
     if (c < m) {
       T* column = x + matrix * n * m + c;
       T v[kPanel];
 #pragma unroll
-      for (int i = kPanel - 1; i >= 0; --i) {
-        if (i >= kb) continue;
-        v[i] = column[(k0 + i) * m];
+      for (int i = 0; i < kPanel; ++i) v[i] = i < kb ? column[(k0 + i) * m] : T(0);
 #pragma unroll
-        for (int j = i + 1; j < kPanel; ++j)
-          if (j < kb) v[i] -= u[i][j] * v[j];
-        v[i] /= u[i][i];
-        column[(k0 + i) * m] = v[i];
+      for (int i = kPanel - 1; i >= 0; --i) {
+#pragma unroll
+        for (int j = i + 1; j < kPanel; ++j) v[i] -= u[i][j] * v[j];
+        v[i] *= inverse[i];
+        if (i < kb) column[(k0 + i) * m] = v[i];
       }
     }
     __syncthreads();  // u may be written again

@@ -20,9 +20,9 @@ namespace {
 // joins each piece to a total, and the scan then starts each piece from the totals before it. All orders are fixed:
 // the same input gives the same bits. No atomics.
 //
-// A rule has an Item of 8 bytes (what is joined), a State, and static functions identity(), first(item, i),
-// join(earlier, later), result(state), decode(bits, args), store(args, at, start, item), where `at` is an
-// element and `start` the first of its row.
+// A rule says whether its elements may be of one byte (kHasBytes) and has an Item of 8 bytes (what is joined), a
+// State, and static functions identity(), first(item, i), join(earlier, later), result(state), decode(bits, args),
+// store(args, at, start, item), where `at` is an element and `start` the first of its row.
 
 constexpr int kItems = 7;  // odd: rows of 7 words in shared memory have no bank conflicts
 constexpr int kScanThreads = 256;
@@ -42,11 +42,6 @@ struct ScanArgs {
 };
 
 template <class U>
-__device__ __forceinline__ double decode_real(U bits, DType t) {
-  if constexpr (sizeof(U) == 1) return 0;  // there is none
-  else return decode_float<double>(bits, t);
-}
-template <class U>
 __device__ __forceinline__ uint64_t decode_integer(U bits, DType t) {
   if (t == DType::kBool || t == DType::kUInt8) return bits;
   return static_cast<uint64_t>(static_cast<int64_t>(static_cast<std::make_signed_t<U>>(bits)));
@@ -55,6 +50,7 @@ __device__ __forceinline__ uint64_t decode_integer(U bits, DType t) {
 // Sums and products; floats in double, so that the error does not grow with the length; integers wrap around.
 template <class C, bool kProd>
 struct SumRule {
+  static constexpr bool kHasBytes = !std::is_same_v<C, double>;
   using Item = C;
   using State = C;
   __device__ __forceinline__ static C identity() { return C(kProd ? 1 : 0); }
@@ -63,7 +59,7 @@ struct SumRule {
   __device__ __forceinline__ static C result(C s) { return s; }
   template <class U>
   __device__ __forceinline__ static C decode(U bits, const ScanArgs& args) {
-    if constexpr (std::is_same_v<C, double>) return decode_real(bits, args.in_dtype);
+    if constexpr (std::is_same_v<C, double>) return decode_float<double>(bits, args.in_dtype);
     else return decode_integer(bits, args.in_dtype);
   }
   __device__ __forceinline__ static void store(const ScanArgs& args, int64_t at, int64_t, C item) {
@@ -74,6 +70,7 @@ struct SumRule {
 
 // The greatest key and its last place; of the smallest, keys are complemented. NaN is the greatest in both.
 struct ExtremeRule {
+  static constexpr bool kHasBytes = true;
   using Item = uint64_t;
   struct State {
     uint64_t key;
@@ -108,6 +105,7 @@ struct ExtremeRule {
 
 // log Σ exp(x) as the greatest x and Σ exp(x - greatest).
 struct LogSumRule {
+  static constexpr bool kHasBytes = false;
   using Item = double;
   struct State { double top, sum; };
   __device__ __forceinline__ static State identity() { return {-kInfinity<double>, 0}; }
@@ -126,7 +124,7 @@ struct LogSumRule {
   }
   template <class U>
   __device__ __forceinline__ static double decode(U bits, const ScanArgs& args) {
-    return decode_real(bits, args.in_dtype);
+    return decode_float<double>(bits, args.in_dtype);
   }
   __device__ __forceinline__ static void store(const ScanArgs& args, int64_t at, int64_t, double y) {
     store_number(args.out, at, args.out_dtype, y);
@@ -148,7 +146,9 @@ __device__ __forceinline__ void load_items(const ScanArgs& args, int64_t at, int
                                            typename R::Item (&item)[kCount]) {
   const int n = static_cast<int>(valid < kCount ? valid : kCount);
   switch (args.in_size) {
-    case 1: return load_units<R, uint8_t>(args, at, step, n, item);
+    case 1:
+      if constexpr (R::kHasBytes) load_units<R, uint8_t>(args, at, step, n, item);
+      return;
     case 2: return load_units<R, uint16_t>(args, at, step, n, item);
     case 4: return load_units<R, uint32_t>(args, at, step, n, item);
     default: return load_units<R, uint64_t>(args, at, step, n, item);
