@@ -43,6 +43,39 @@ __device__ __forceinline__ bfloat16 float_to_bfloat(float x) {
 #endif
 }
 
+// Two numbers as halves in one register, `low` in the low bits.
+__device__ __forceinline__ uint32_t pack_halves(float low, float high, float16) {
+#if !defined(FS_CUDA_EMU) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  uint32_t r;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+#else
+  return uint32_t{float_to_half(high).bits} << 16 | float_to_half(low).bits;
+#endif
+}
+__device__ __forceinline__ uint32_t pack_halves(float low, float high, bfloat16) {
+#if !defined(FS_CUDA_EMU) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  uint32_t r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+#else
+  return uint32_t{float_to_bfloat(high).bits} << 16 | float_to_bfloat(low).bits;
+#endif
+}
+
+// ---- approximate functions ---------------------------------------------------------------------------------
+
+// 2^x by the special function unit: within 2 units in the last place; results below 2^-126 are 0.
+__device__ __forceinline__ float exp2_approx(float x) {
+#if defined(FS_CUDA_EMU)
+  return ::exp2f(x);
+#else
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+#endif
+}
+
 // ---- asynchronous copies to shared memory (sm_80) ----------------------------------------------------------
 
 // Addresses of shared memory as instructions want them.

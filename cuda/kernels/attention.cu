@@ -42,7 +42,9 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain(const __grid_co
       for (int j = 0; j < 4; ++j) {
         const int64_t key = j0 + tx * 4 + j;
         if (!sees(a, row, key)) s[i][j] = -kInfinity<C>;
-        else s[i][j] = a.mask ? masked(a, at[kOffMask], row, key, s[i][j] * factor) : s[i][j] * factor;
+        else
+          s[i][j] = a.mask ? masked(a, at[kOffMask] + row * a.mask_row + key * a.mask_col, s[i][j] * factor)
+                           : s[i][j] * factor;
         found = larger(found, s[i][j]);
       }
 #pragma unroll
@@ -99,6 +101,9 @@ void attention(const KernelArgs& args) {
     using T = typename decltype(tag)::type;
     Attention<T> a = attention_of<T>(x, attrs);
     if (args.out[1].defined()) a.lse = args.out[1].ptr<compute_type<T>>();
+    if constexpr (is_half(dtype_of<T>::value)) {
+      if (run_attention_mma(x, attrs, a)) return;
+    }
     if constexpr (std::is_same_v<T, float>) {
       if (a.width > 64) return launch_plain<T, 8>(a);
     }

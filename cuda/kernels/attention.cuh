@@ -18,6 +18,8 @@ namespace fireseed::cuda {
 // ds = p (dp - d), gv = p^T g, gk = ds^T q scale, gq = ds k scale. One launch has blocks of keys and goes through the
 // queries for gk and gv, another has blocks of queries and goes through the keys for gq; no two blocks write one
 // place, so the same input gives the same bits. Blocks that the causal mask hides are left out.
+// Plain arithmetic (attention.cu, attention_backward.cu) takes every dtype, size and layout; halves with heads of up
+// to 256 go to tensor cores where there are some (attention_mma.cu, attention_backward_mma.cu).
 
 template <class T>
 struct Matrix {
@@ -108,11 +110,9 @@ template <class T>
 __device__ __forceinline__ bool sees(const Attention<T>& a, int64_t i, int64_t j) {
   return i < a.queries && j < a.keys && (!a.causal || j <= i);
 }
-// The score s (times log2 e) with the mask put in, which has this head's part at `offset`: bool (true takes part) or
-// numbers to be added.
+// The score s (times log2 e) with element `at` of the mask put in: bool (true takes part) or a number to be added.
 template <class T, class C>
-__device__ __forceinline__ C masked(const Attention<T>& a, int64_t offset, int64_t i, int64_t j, C s) {
-  const int64_t at = offset + i * a.mask_row + j * a.mask_col;
+__device__ __forceinline__ C masked(const Attention<T>& a, int64_t at, C s) {
   if (a.mask_dtype == DType::kBool) return static_cast<const uint8_t*>(a.mask)[at] ? s : -kInfinity<C>;
   C m;
   if (a.mask_dtype == DType::kFloat32) m = static_cast<C>(static_cast<const float*>(a.mask)[at]);
@@ -182,12 +182,8 @@ __device__ __forceinline__ void tile_scores(C (&s)[4][4], const Matrix<T>& a, in
   }
 }
 
-// Column of a thread's c-th sum: groups of up to four, so that neighbouring threads read neighbouring words.
-template <int kPer>
-__device__ __forceinline__ int tile_column(int c, int tx) {
-  constexpr int kGroup = kPer < 4 ? kPer : 4;
-  return c / kGroup * (16 * kGroup) + tx * kGroup + c % kGroup;
-}
+// Column of a thread's c-th sum: groups of four, so that neighbouring threads read neighbouring words.
+__device__ __forceinline__ int tile_column(int c, int tx) { return c / 4 * 64 + tx * 4 + c % 4; }
 // Puts w[i][j], of row 4 ty + i and summed index 4 tx + j, where tile_sums reads it.
 template <class C>
 __device__ __forceinline__ void put_weights(C* weights, const C (&w)[4][4]) {
@@ -209,7 +205,6 @@ template <int kPer, class T, class C>
 __device__ __forceinline__ void tile_sums(C (&sum)[4][kPer], const C* weights, const Matrix<T>& v, int64_t v0,
                                           int64_t v_rows, int64_t c0, int64_t columns, C* shared) {
   constexpr int kStep = kTileStep<C>, kPitch = kValuePitch<C, kPer>, kColumns = 16 * kPer;
-  constexpr int kGroup = kPer < 4 ? kPer : 4;
   const int t = static_cast<int>(threadIdx.x), tx = t % 16, ty = t / 16;
   for (int n0 = 0; n0 < kTile; n0 += kStep) {
 #pragma unroll
@@ -223,13 +218,13 @@ __device__ __forceinline__ void tile_sums(C (&sum)[4][kPer], const C* weights, c
       C w[4];
       load_some(w, weights + (n0 + n) * kTilePitch<C> + ty * 4);
 #pragma unroll
-      for (int c = 0; c < kPer; c += kGroup) {
-        C x[kGroup];
-        load_some(x, shared + n * kPitch + tile_column<kPer>(c, tx));
+      for (int c = 0; c < kPer; c += 4) {
+        C x[4];
+        load_some(x, shared + n * kPitch + tile_column(c, tx));
 #pragma unroll
         for (int i = 0; i < 4; ++i)
 #pragma unroll
-          for (int j = 0; j < kGroup; ++j) sum[i][c + j] = multiply_add(w[i], x[j], sum[i][c + j]);
+          for (int j = 0; j < 4; ++j) sum[i][c + j] = multiply_add(w[i], x[j], sum[i][c + j]);
       }
     }
     __syncthreads();
@@ -245,10 +240,17 @@ __device__ __forceinline__ void store_tile(const Matrix<T>& to, int64_t r0, int6
     const int64_t row = r0 + ty * 4 + i;
 #pragma unroll
     for (int c = 0; c < kPer; ++c) {
-      const int64_t column = c0 + tile_column<kPer>(c, tx);
+      const int64_t column = c0 + tile_column(c, tx);
       if (row < rows && column < columns) to(row, column) = store_as<T>(sum[i][c] * factor[i]);
     }
   }
 }
+
+// By tensor cores; false where the call is not made for them (attention_mma.cu, attention_backward_mma.cu). `a` is
+// the call x with lse, and backward d.
+bool run_attention_mma(const AttentionViews& x, const AttentionAttrs& attrs, const Attention<float16>& a);
+bool run_attention_mma(const AttentionViews& x, const AttentionAttrs& attrs, const Attention<bfloat16>& a);
+bool run_attention_backward_mma(const AttentionViews& x, const AttentionAttrs& attrs, const Attention<float16>& a);
+bool run_attention_backward_mma(const AttentionViews& x, const AttentionAttrs& attrs, const Attention<bfloat16>& a);
 
 }  // namespace fireseed::cuda

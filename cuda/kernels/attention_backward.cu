@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kPlainThreads) attention_gradients(const __gri
           const int64_t query = kOfKeys ? other : row, key = kOfKeys ? row : other;
           if (sees(a, query, key)) {
             C s = p[i][j] * factor;
-            if (a.mask) s = masked(a, at[kOffMask], query, key, s);
+            if (a.mask) s = masked(a, at[kOffMask] + query * a.mask_row + key * a.mask_col, s);
             p[i][j] = power_of_two(s - lse[query]);
             ds[i][j] = p[i][j] * (ds[i][j] - d[query]);
           } else {
@@ -130,6 +130,9 @@ void attention_backward(const KernelArgs& args) {
     a.lse = args.in[5].ptr<C>();
     a.d = d.ptr<C>();
     FS_LAUNCH((row_products<T>), grid_for(rows, 256 / kWarpSize, 1 << 16), 256, 0, current_stream(), a, d.ptr<C>());
+    if constexpr (is_half(dtype_of<T>::value)) {
+      if (run_attention_backward_mma(x, attrs, a)) return;
+    }
     if constexpr (std::is_same_v<T, float>) {
       if (a.width > 64 || a.depth > 64) {
         launch_plain<T, 8, true>(a);

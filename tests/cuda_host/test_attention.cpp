@@ -204,15 +204,43 @@ TEST(Attention, Double) {
   check_masks<double>({.heads = 2, .groups = 2, .queries = 70, .keys = 66, .depth = 9, .width = 70}, 1e-13);
   check<double>({.queries = 5, .keys = 70, .depth = 70, .width = 130}, 1e-13);
 }
-TEST(Attention, HalvesByPlainArithmetic) {  // rows that no 16-byte copy can take
-  check_masks<float16>({.heads = 2, .queries = 20, .keys = 70, .depth = 7, .width = 9, .pad = 2}, 2e-3);
-  check<bfloat16>({.queries = 20, .keys = 70, .depth = 300, .width = 260}, 1e-2);
+TEST(Attention, HalvesByPlainArithmetic) {  // heads that are too large for tensor cores
+  check_masks<float16>({.heads = 2, .queries = 20, .keys = 70, .depth = 260, .width = 9, .scale = 0.1}, 3e-3);
+  check<bfloat16>({.queries = 20, .keys = 70, .depth = 300, .width = 260, .scale = 0.1}, 1e-2);
+}
+TEST(Attention, HalvesByTensorCores) {
+  check_masks<float16>({.batch = 2, .heads = 2, .queries = 20, .keys = 70, .depth = 16, .width = 8}, 3e-3);
+  check_masks<bfloat16>({.heads = 2, .groups = 2, .queries = 70, .keys = 66, .depth = 64, .width = 40, .scale = 0.1},
+                        2e-2);
+  check<float16>({.queries = 130, .keys = 70, .depth = 32, .width = 32, .causal = true, .scale = 0.2}, 3e-3);
+  check<float16>({.queries = 40, .keys = 200, .depth = 32, .width = 32, .causal = true, .scale = 0.2}, 3e-3);
+  check<bfloat16>({.heads = 2,
+                   .queries = 70,
+                   .keys = 70,
+                   .depth = 128,
+                   .width = 104,
+                   .causal = true,
+                   .by_rows = true,
+                   .scale = 0.1},
+                  2e-2);
+  check<float16>({.queries = 33, .keys = 65, .depth = 136, .width = 256, .scale = 0.1}, 3e-3);
+  check<float16>({.queries = 5, .keys = 5, .depth = 8, .width = 8, .scale = -0.3}, 3e-3);
+  check<float16>({.queries = 1, .keys = 1, .depth = 1, .width = 1}, 3e-3);
+}
+TEST(Attention, HalvesThatAreCopied) {  // rows that no 16-byte copy can take
+  check_masks<float16>({.heads = 2, .queries = 20, .keys = 70, .depth = 7, .width = 9, .pad = 2}, 3e-3);
+  check<bfloat16>({.heads = 3, .queries = 20, .keys = 20, .depth = 20, .width = 20, .by_rows = true}, 2e-2);
 }
 TEST(Attention, Seeds) {
   for_each_seed([] {
     check<float>({.heads = 2, .groups = 2, .queries = 66, .keys = 70, .depth = 34, .width = 10, .causal = true},
                  1e-5);
     check<double>({.queries = 9, .keys = 67, .depth = 10, .width = 66}, 1e-13);
+    check<float16>(
+        {.heads = 2, .groups = 2, .queries = 70, .keys = 66, .depth = 24, .width = 16, .causal = true, .scale = 0.2},
+        3e-3);
+    check<bfloat16>({.queries = 20, .keys = 40, .depth = 72, .width = 130, .mask = MaskKind::kBool, .scale = 0.1},
+                    2e-2);
   });
 }
 

@@ -1,0 +1,218 @@
+// What the attention kernels for tensor cores share: tiles of heads in shared memory, products of fragments, the
+// operands that can be copied to such tiles.
+#pragma once
+
+#include <optional>
+
+#include "device/contiguous.cuh"
+#include "kernels/attention.cuh"
+#include "runtime/check.h"
+#include "runtime/device.h"
+
+namespace fireseed::cuda {
+
+// Note [Attention by tensor cores]
+// A block has four warps, a warp 16 kM rows of its own; tiles of the others come by cp.async while the ones before
+// are worked on. Rows are padded by 16 bytes, so that the eight rows of an ldmatrix meet no bank twice, and filled up
+// with zeros to kHead columns. What a product leaves in registers, rows g and g + 8 of columns 2t and 2t + 1 (lane
+// 4 g + t), is as halves what the next product wants as its left operand: weights never go to shared memory.
+
+inline constexpr int kMmaThreads = 128;
+template <int kHead>
+inline constexpr int kHeadPitch = kHead + 8;
+
+// Starts the copies of rows [r0, r0 + kRows) of m, which has `rows` rows of `columns`; zeros beyond.
+template <int kRows, int kHead, class T>
+__device__ __forceinline__ void fetch_rows(T* tile, const Matrix<T>& m, int64_t r0, int64_t rows, int64_t columns) {
+  constexpr int kChunks = kHead / 8, kStep = kMmaThreads / kChunks;  // rows that all threads copy at once
+  static_assert(kMmaThreads % kChunks == 0 && kRows % kStep == 0);
+  const int t = static_cast<int>(threadIdx.x), r = t / kChunks, c = t % kChunks * 8;
+  const int rest = static_cast<int>(columns) - c, bytes = static_cast<int>(sizeof(T)) * (rest < 0   ? 0
+                                                                                         : rest < 8 ? rest
+                                                                                                    : 8);
+  const int inside = static_cast<int>(rows - r0 < kRows ? rows - r0 : kRows);
+  const T* from = m.data + (r0 + r) * m.row + c;
+  tile += r * kHeadPitch<kHead> + c;
+#pragma unroll
+  for (int i = 0; i < kRows; i += kStep) {
+    const int valid = r + i < inside ? bytes : 0;
+    cp_async<16>(tile + i * kHeadPitch<kHead>, valid ? from : m.data, valid);
+    from += kStep * m.row;
+  }
+}
+
+// s[m][n]: the 16 x 8 products of rows 16 m .. of a with rows 8 n .. of b, tiles of kHead columns.
+template <int kHead, int kM, int kN, class T>
+__device__ __forceinline__ void score_products(float (&s)[kM][kN][4], const T* a, const T* b) {
+  constexpr int kPitch = kHeadPitch<kHead>;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+#pragma unroll
+  for (int m = 0; m < kM; ++m)
+#pragma unroll
+    for (int n = 0; n < kN; ++n)
+#pragma unroll
+      for (int r = 0; r < 4; ++r) s[m][n][r] = 0.0f;
+#pragma unroll
+  for (int k = 0; k < kHead; k += 16) {
+    uint32_t left[kM][4];
+#pragma unroll
+    for (int m = 0; m < kM; ++m) ldmatrix_x4(left[m], a + (m * 16 + lane % 16) * kPitch + k + lane / 16 * 8);
+#pragma unroll
+    for (int n = 0; n < kN; n += 2) {
+      uint32_t f[4];
+      ldmatrix_x4(f, b + (n * 8 + lane / 16 * 8 + lane % 8) * kPitch + k + lane / 8 % 2 * 8);
+      const uint32_t near[2] = {f[0], f[1]}, far[2] = {f[2], f[3]};
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        mma_16816(s[m][n], left[m], near, T());
+        mma_16816(s[m][n + 1], left[m], far, T());
+      }
+    }
+  }
+}
+
+// sum[m][c] += w[m] (16 x 8 kN, as score_products leaves it) times 8 kN rows of b, columns 8 c ...
+template <int kHead, int kM, int kN, int kC, class T>
+__device__ __forceinline__ void weight_products(float (&sum)[kM][kC][4], const float (&w)[kM][kN][4], const T* b) {
+  constexpr int kPitch = kHeadPitch<kHead>;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+#pragma unroll
+  for (int n = 0; n < kN; n += 2) {
+    uint32_t left[kM][4];
+#pragma unroll
+    for (int m = 0; m < kM; ++m)
+#pragma unroll
+      for (int r = 0; r < 4; ++r)
+        left[m][r] = pack_halves(w[m][n + r / 2][r % 2 * 2], w[m][n + r / 2][r % 2 * 2 + 1], T());
+#pragma unroll
+    for (int c = 0; c < kC; c += 2) {
+      uint32_t f[4];
+      ldmatrix_x4<true>(f, b + (n * 8 + lane % 16) * kPitch + c * 8 + lane / 16 * 8);
+      const uint32_t near[2] = {f[0], f[1]}, far[2] = {f[2], f[3]};
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        mma_16816(sum[m][c], left[m], near, T());
+        mma_16816(sum[m][c + 1], left[m], far, T());
+      }
+    }
+  }
+}
+
+// Puts the mask and what cannot be seen into a warp's scores with kN * 8 others from o0 on; `own`: the warp's first
+// row, mask_at: where the mask of the head begins. kOfKeys: the own rows are keys and the others queries, else the
+// other way round. The scores come out times `factor`.
+template <bool kOfKeys, int kM, int kN, class T>
+__device__ __forceinline__ void put_mask(const Attention<T>& a, float (&s)[kM][kN][4], int64_t own, int64_t o0,
+                                         int64_t mask_at, float factor) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int64_t rest = (kOfKeys ? a.queries : a.keys) - o0, own_rows = kOfKeys ? a.keys : a.queries;
+  const int64_t own_step = kOfKeys ? a.mask_col : a.mask_row, other_step = kOfKeys ? a.mask_row : a.mask_col;
+#pragma unroll
+  for (int m = 0; m < kM; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t row = own + m * 16 + half * 8 + lane / 4, diagonal = row - o0;
+      int low = 0, high = static_cast<int>(rest < 8 * kN ? rest : 8 * kN);  // the others that see or are seen
+      if (row >= own_rows) high = 0;
+      if (a.causal && kOfKeys) low = static_cast<int>(diagonal < 0 ? 0 : diagonal < 8 * kN ? diagonal : 8 * kN);
+      if (a.causal && !kOfKeys && diagonal < high) high = static_cast<int>(diagonal < 0 ? 0 : diagonal + 1);
+      const int64_t at = mask_at + row * own_step + o0 * other_step;
+#pragma unroll
+      for (int n = 0; n < kN; ++n)
+#pragma unroll
+        for (int r = half * 2; r < half * 2 + 2; ++r) {
+          const int other = n * 8 + lane % 4 * 2 + r % 2;
+          float x = s[m][n][r] * factor;
+          if (other < low || other >= high) x = -kInfinity<float>;
+          else if (a.mask) x = masked(a, at + other * other_step, x);
+          s[m][n][r] = x;
+        }
+    }
+}
+
+// to[r0 + row][c0 + column] = sum * factor for a warp's 16 kM rows, inside rows and columns. pairs: two neighbours
+// may be stored at once.
+template <int kM, int kC, class T>
+__device__ __forceinline__ void store_rows(const Matrix<T>& to, int64_t r0, int64_t rows, int64_t c0, int64_t columns,
+                                           bool pairs, const float (&sum)[kM][kC][4], const float (&factor)[kM][2]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+#pragma unroll
+  for (int m = 0; m < kM; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t row = r0 + m * 16 + half * 8 + lane / 4;
+      if (row >= rows) continue;
+#pragma unroll
+      for (int c = 0; c < kC; ++c) {
+        const int64_t column = c0 + c * 8 + lane % 4 * 2;
+        const float x = sum[m][c][half * 2] * factor[m][half], y = sum[m][c][half * 2 + 1] * factor[m][half];
+        if (pairs && column + 1 < columns) {
+          const uint32_t xy = pack_halves(x, y, T());
+          *reinterpret_cast<uint32_t*>(&to(row, column)) = xy;
+        } else {
+          if (column < columns) to(row, column) = store_as<T>(x);
+          if (column + 1 < columns) to(row, column + 1) = store_as<T>(y);
+        }
+      }
+    }
+}
+// Whether store_rows may store pairs to v.
+inline bool stores_pairs(const TensorView& v) {
+  if (v.stride(-1) != 1 || !aligned_for(v.data, 4)) return false;
+  for (int i = 0; i + 1 < v.ndim; ++i)
+    if (v.strides[i] % 2 != 0) return false;
+  return true;
+}
+
+// A view whose rows can be copied 16 bytes at a time: itself where it lies so, else a copy.
+class AlignedRows {
+ public:
+  explicit AlignedRows(const TensorView& v) : view_(v) {
+    bool fits = (v.stride(-1) == 1 || v.size(-1) == 1) && aligned_for(v.data, 16);
+    for (int i = 0; i + 1 < v.ndim; ++i) fits = fits && (v.strides[i] % 8 == 0 || v.sizes[i] == 1);
+    if (fits || v.numel == 0) return;
+    int64_t step = 1;
+    strides_ = v.shape();
+    for (int i = v.ndim - 1; i >= 0; --i) {
+      strides_[i] = step;
+      step *= i == v.ndim - 1 ? pieces_of(v.size(i), 8) * 8 : v.size(i);
+    }
+    memory_.emplace(static_cast<size_t>(step) * dtype_size(v.dtype));
+    view_.data = memory_->ptr<void>();
+    view_.strides = strides_.d;
+    view_.contiguous = false;
+    move_view(view_, v);
+  }
+  AlignedRows(const AlignedRows&) = delete;
+  AlignedRows& operator=(const AlignedRows&) = delete;
+  const TensorView& view() const { return view_; }
+
+ private:
+  TensorView view_;
+  Dims strides_;
+  std::optional<Scratch> memory_;
+};
+
+// Shared memory that a block may ask for.
+inline size_t most_shared_bytes() {
+  int device = 0, bytes = 0;
+  FS_CUDA(cudaGetDevice(&device));
+  FS_CUDA(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  return static_cast<size_t>(bytes);
+}
+// Whether a call is one for tensor cores.
+template <class T>
+bool suits_mma(const Attention<T>& a) {
+  return compute_capability() >= 80 && a.depth > 0 && a.depth <= 256 && a.width > 0 && a.width <= 256 && a.keys > 0 &&
+         a.queries > 0;
+}
+// Calls f.template operator()<kHead>() with the size that heads are filled up to.
+template <class F>
+bool dispatch_head(int64_t columns, F&& f) {
+  if (columns <= 32) return f.template operator()<32>();
+  if (columns <= 64) return f.template operator()<64>();
+  if (columns <= 128) return f.template operator()<128>();
+  return f.template operator()<256>();
+}
+
+}  // namespace fireseed::cuda
