@@ -89,7 +89,7 @@ test-cuda-emu: build
 	$(CMAKE) --build $(DEV_BUILD) --target fireseed_cuda_emu
 	FIRESEED_CUDA_PLUGIN=$(CURDIR)/$(DEV_BUILD)/cuda_emu/libfireseed_cuda_emu.so \
 	  $(BIN)/python -m pytest -q tests/test_cuda*.py tests/test_amp.py
-	FIRESEED_CUDA_PLUGIN=$(CURDIR)/$(DEV_BUILD)/cuda_emu/libfireseed_cuda_emu.so FIRESEED_TEST_DEVICE=cuda \
+	FS_EMU_PROTECT=1 FIRESEED_CUDA_PLUGIN=$(CURDIR)/$(DEV_BUILD)/cuda_emu/libfireseed_cuda_emu.so FIRESEED_TEST_DEVICE=cuda \
 	  $(BIN)/python -m pytest -q -rs tests/test_ops.py
 
 # Registers and opcodes of kernels that say what they compile to; CUOBJDUMP=path names a disassembler.

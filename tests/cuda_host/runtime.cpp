@@ -1,5 +1,6 @@
-// The CUDA runtime of the emulation: one device whose memory is the host's, streams that do their work at once, graph
-// capture by closures. Launch errors are reported once and leave the device usable, unlike the real ones.
+// The CUDA runtime of the emulation: one device whose memory is the host's (Note [Protected memory]), streams that do
+// their work at once, graph capture by closures. Launch errors are reported once and leave the device usable, unlike
+// the real ones.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 
 #include "engine.h"
 #include "fiber.h"
+#include "protect.h"
 
 using Work = std::function<void()>;
 
@@ -85,6 +87,10 @@ bool fits(const void* p, size_t bytes) {
   return !block || reinterpret_cast<uintptr_t>(p) + bytes <= block->first + block->second;
 }
 bool is_device(const void* p) { return find(runtime().device, p) != nullptr; }
+bool is_lasting(const void* p) {  // device memory, or pinned
+  std::lock_guard lock(runtime().mutex);
+  return is_device(p) || find(runtime().pinned, p);
+}
 
 cudaError_t check_copy(const void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   if (bytes == 0) return cudaSuccess;
@@ -149,6 +155,7 @@ cudaError_t launch(const char* name, const void* key, dim3 grid, dim3 block, siz
   }
   std::string kernel = name;
   return enqueue(stream, [=, body = std::move(body)] {
+    const DeviceAccess access;
     if (!run_kernel(kernel.c_str(), grid, block, shared_bytes, body)) {
       set_error(cudaErrorLaunchFailure, last_report());
       if (std::getenv("FS_CUDA_EMU_VERBOSE")) std::fprintf(stderr, "%s\n", last_report().c_str());
@@ -325,9 +332,14 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
   if (bytes == 0) return cudaSuccess;
   std::lock_guard lock(runtime().mutex);
   if (bytes > runtime().total - runtime().used) return set_error(cudaErrorMemoryAllocation);
-  if (posix_memalign(p, 256, bytes) != 0) return set_error(cudaErrorMemoryAllocation);
+  if (protects()) *p = map_protected(bytes);
+  else if (posix_memalign(p, 256, bytes) != 0) *p = nullptr;
+  if (!*p) return set_error(cudaErrorMemoryAllocation);
   // Large segments stay untouched: their pages are the allocator's business.
-  if (bytes <= (size_t{1} << 24)) std::memset(*p, 0xFF, bytes);
+  if (bytes <= (size_t{1} << 24)) {
+    const DeviceAccess access;
+    std::memset(*p, 0xFF, bytes);
+  }
   runtime().device[reinterpret_cast<uintptr_t>(*p)] = bytes;
   runtime().used += bytes;
   return cudaSuccess;
@@ -338,9 +350,11 @@ cudaError_t cudaFree(void* p) {
   const auto i = runtime().device.find(reinterpret_cast<uintptr_t>(p));
   if (i == runtime().device.end())
     return set_error(cudaErrorInvalidValue, "cudaFree of what cudaMalloc did not give");
-  runtime().used -= i->second;
+  const size_t bytes = i->second;
+  runtime().used -= bytes;
   runtime().device.erase(i);
-  std::free(p);
+  if (protects()) unmap_protected(p, bytes);
+  else std::free(p);
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
@@ -378,7 +392,11 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* p) 
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (const cudaError_t e = check_copy(to, from, bytes, kind)) return e;
+  // A graph would keep the address of memory that nobody keeps.
+  if (stream_of(stream)->graph && bytes && !(is_lasting(to) && is_lasting(from)))
+    return refuse_if_capturing(stream_of(stream));
   return enqueue(stream, [=] {
+    const DeviceAccess access;
     if (bytes) std::memmove(to, from, bytes);
   });
 }
@@ -399,8 +417,10 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream) {
-  if (bytes && (!p || !fits(p, bytes))) return set_error(cudaErrorInvalidValue);
+  if (bytes && (!is_device(p) || !fits(p, bytes)))
+    return set_error(cudaErrorInvalidValue, "cudaMemset: not device memory");
   return enqueue(stream, [=] {
+    const DeviceAccess access;
     if (bytes) std::memset(p, value, bytes);
   });
 }
