@@ -317,3 +317,14 @@ def test_an_op_without_a_kernel_says_so():
         pytest.skip(f"no call for {names[0]}")
     with pytest.raises(NotImplementedError, match=f"{names[0]}.*cuda:0"):
         call(lib.eye(2).cuda())
+
+
+@needs_cuda
+@needs_fireseed
+def test_values_that_the_cpu_reads_must_lie_there():
+    """The addresses of a GPU mean nothing to the CPU."""
+    state = lib.get_rng_state()
+    with pytest.raises(TypeError, match="CPU"):
+        lib.Generator().set_state(state.to("cuda"))
+    with pytest.raises(TypeError, match="CPU"):
+        lib.set_rng_state(state.to("cuda"))

@@ -330,8 +330,8 @@ PyObject* generator_get_state(PyObject* self, PyObject*) {
 PyObject* generator_set_state(PyObject* self, PyObject* state) {
   return guarded([&]() -> PyObject* {
     const Tensor* t = as_tensor(state);
-    FS_CHECK_TYPE(t && t->dtype() == DType::kUInt8 && t->is_contiguous(),
-                  "set_state: expected a uint8 tensor (ByteTensor)");
+    FS_CHECK_TYPE(t && t->dtype() == DType::kUInt8 && t->is_contiguous() && t->device().is_cpu(),
+                  "set_state: expected a uint8 tensor (ByteTensor) on the CPU");
     native(self)->set_state(t->impl()->data, static_cast<size_t>(t->numel()));
     Py_INCREF(self);
     return self;

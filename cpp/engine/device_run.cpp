@@ -39,7 +39,10 @@ Tensor constant_on(Device device, const Tensor& number) {
   const Backend& b = backend("constant");
   ConstantKey key{device.index, number.dtype(), b.current_stream(device.index), 0};
   std::memcpy(&key.bits, number.impl()->data, number.itemsize());
-  if (auto found = constants->find(key); found != constants->end()) return found->second;
+  // A graph has its constants to itself, filled at each replay: those of the table may be gone by then.
+  const bool capturing = b.capturing(device.index);
+  if (!capturing)
+    if (auto found = constants->find(key); found != constants->end()) return found->second;
   Tensor t = make_shell(nullptr, 0, number.dtype(), device);
   allocate_shell(t, "constant");
   const TensorView view = t.view();
@@ -47,7 +50,7 @@ Tensor constant_on(Device device, const Tensor& number) {
   const Kernel fill = b.kernels[kKernel_fill];
   FS_CHECK_KIND(fill, ErrorKind::kNotImplemented, "fill: no kernel for device ", device);
   fill(KernelArgs{&view, &view, 1, 1, &attrs});
-  if (b.capturing && b.capturing(device.index)) return t;  // filled at each replay, not now
+  if (capturing) return t;
   if (constants->size() >= kMaxConstants) constants->clear();
   return constants->emplace(key, std::move(t)).first->second;
 }
@@ -105,8 +108,13 @@ void run_on_device(const Op& op, Inputs in, const void* attrs, const Tensor* out
   std::vector<Tensor> moved;  // the inputs with numbers brought over, where there are any
   for (size_t i = 0; i < in.size(); ++i) {
     const Tensor& t = in[i];
-    if (!t.defined() || t.device() == device || (i < 16 && (op.host_inputs & save_input(static_cast<int>(i)))))
+    if (!t.defined()) continue;
+    if (i < 16 && (op.host_inputs & save_input(static_cast<int>(i)))) {
+      FS_CHECK(t.device().is_cpu(), op.name, ": input ", i, " of shape ", t.sizes(), " is on ", t.device(),
+               ", but its values are read on the CPU; give it as a CPU tensor");
       continue;
+    }
+    if (t.device() == device) continue;
     if (t.dim() != 0 || !t.device().is_cpu() || !op.has(kPointwise)) fail_mixed(op, device, t, i);
     if (moved.empty()) moved.assign(in.begin(), in.end());
     moved[i] = constant_on(device, t);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/capture.h"
 #include "runtime/check.h"
 #include "runtime/device.h"
 #include "runtime/stream.h"
@@ -111,11 +112,8 @@ Block* new_segment(DeviceHeap& h, int device, size_t bytes, bool small, cudaStre
                               h.fraction * static_cast<double>(properties(device).totalGlobalMem))
     return nullptr;
   void* p = nullptr;
-  // During a capture cudaMalloc is refused unless the thread says it means it.
-  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
-  cudaThreadExchangeStreamCaptureMode(&mode);
+  const BesideCapture beside;
   const cudaError_t code = cudaMalloc(&p, bytes);
-  cudaThreadExchangeStreamCaptureMode(&mode);
   if (code == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     return nullptr;
@@ -328,16 +326,24 @@ void free(int device, void* p) noexcept {
     h.stats.active -= b->size;
     return destroy_uncached(h, b);  // cudaFree waits for the device
   }
-  for (cudaStream_t s : b->others) {
-    cudaEvent_t e = nullptr;
-    if (cudaEventCreateWithFlags(&e, cudaEventDisableTiming) == cudaSuccess && cudaEventRecord(e, s) == cudaSuccess) {
-      b->waiting.push_back(e);
-    } else {
-      cudaGetLastError();
-      cudaStreamSynchronize(s);
+  if (!b->others.empty()) {
+    int before = device;
+    cudaGetDevice(&before);
+    if (before != device) cudaSetDevice(device);  // events belong to the device that is current
+    for (cudaStream_t s : b->others) {
+      cudaEvent_t e = nullptr;
+      if (cudaEventCreateWithFlags(&e, cudaEventDisableTiming) == cudaSuccess &&
+          cudaEventRecord(e, s) == cudaSuccess) {
+        b->waiting.push_back(e);
+      } else {
+        if (e) cudaEventDestroy(e);
+        cudaGetLastError();
+        cudaStreamSynchronize(s);
+      }
     }
+    b->others.clear();
+    if (before != device) cudaSetDevice(before);
   }
-  b->others.clear();
   if (!b->waiting.empty()) {
     h.waiting.push_back(b);
     return;

@@ -11,7 +11,6 @@ namespace fireseed::cuda {
 namespace {
 
 int count = 0;
-thread_local int current = 0;  // as cudaSetDevice was told; 0 in a new thread, for the runtime too
 cudaDeviceProp* known[kMaxDevices];
 std::once_flag asked[kMaxDevices];
 
@@ -31,13 +30,17 @@ int start(std::string& reason) {
 }
 
 int device_count() { return count; }
-int current_device() { return current; }
+// Asked, not remembered: other libraries in the process set it too.
+int current_device() {
+  int device = 0;
+  FS_CUDA(cudaGetDevice(&device));
+  return device;
+}
 
 void set_device(int device) {
   FS_CHECK(device >= 0 && device < count, "CUDA device ", device, " does not exist: there are ", count,
            " (invalid device ordinal)");
   FS_CUDA(cudaSetDevice(device));
-  current = device;
 }
 
 const cudaDeviceProp& properties(int device) {
@@ -52,10 +55,10 @@ const cudaDeviceProp& properties(int device) {
 }
 
 int compute_capability() {
-  const cudaDeviceProp& p = properties(current);
+  const cudaDeviceProp& p = properties(current_device());
   return 10 * p.major + p.minor;
 }
-int multiprocessors() { return properties(current).multiProcessorCount; }
+int multiprocessors() { return properties(current_device()).multiProcessorCount; }
 
 void synchronize(int device) {
   const OnDevice on(device);

@@ -97,7 +97,16 @@ PhiloxState philox_state(Generator& generator, uint64_t count) {
   for (Graph::Draws& d : g->draws)
     if (d.generator == &generator) draws = &d;
   if (!draws) {
-    auto* extra = static_cast<uint64_t*>(allocate(g->device, sizeof(uint64_t), nullptr));
+    // Not from the graph's pool, where it might be a block that kernels recorded before write again at each replay.
+    end_pool(g->device);
+    uint64_t* extra = nullptr;
+    try {
+      extra = static_cast<uint64_t*>(allocate(g->device, sizeof(uint64_t), nullptr));
+    } catch (...) {
+      begin_pool(g->device, g->pool);
+      throw;
+    }
+    begin_pool(g->device, g->pool);
     g->draws.push_back({&generator, extra, 0});
     draws = &g->draws.back();
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/capture.h"
 #include "runtime/check.h"
 #include "runtime/device.h"
 #include "runtime/stream.h"
@@ -30,6 +31,7 @@ PinnedHeap& heap() {
 }
 
 void poll(PinnedHeap& h) {
+  const BesideCapture beside;
   for (size_t i = 0; i < h.waiting.size();) {
     Pinned& b = h.waiting[i].second;
     while (!b.events.empty() && cudaEventQuery(b.events.back()) != cudaErrorNotReady) {
@@ -86,6 +88,7 @@ void* allocate_pinned(size_t bytes) {
     h.free.erase(found);
   } else {
     void* raw = nullptr;
+    const BesideCapture beside;
     const cudaError_t code = cudaHostAlloc(&raw, size, cudaHostAllocPortable);
     if (code == cudaErrorMemoryAllocation) {
       cudaGetLastError();
@@ -136,9 +139,14 @@ void copy(void* dst, int dst_device, const void* src, int src_device, size_t byt
     return;
   }
   const bool to_host = dst_device < 0;
+  const bool waits = !(pinned && non_blocking), capturing = is_capturing(stream);
+  FS_CHECK(
+      !(waits && capturing), "a copy between ", to_host ? "a GPU and the CPU" : "the CPU and a GPU",
+      " waits, which a capture cannot record (.item(), .cpu(), printing, tensors made of numbers); within a graph "
+      "only copies of pinned memory with non_blocking=True are possible");
   FS_CUDA(cudaMemcpyAsync(dst, src, bytes, to_host ? cudaMemcpyDeviceToHost : cudaMemcpyHostToDevice, stream));
-  if (pinned && non_blocking) {
-    note_use(to_host ? dst : src, stream);
+  if (!waits) {
+    if (!capturing) note_use(to_host ? dst : src, stream);  // a graph's host memory is the caller's to keep
   } else if (to_host || pinned) {  // from pageable memory the call returns when the bytes are read
     FS_CUDA(cudaStreamSynchronize(stream));
   }

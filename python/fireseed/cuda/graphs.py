@@ -17,7 +17,8 @@ class CUDAGraph:
     """
 
     def __init__(self, keep_graph=False):
-        self._handle, self._pool, self._device, self._free = None, None, None, _C._cuda_free_graph
+        self._handle, self._pool, self._device, self._own_pool = None, None, None, False
+        self._free, self._release = _C._cuda_free_graph, _C._cuda_release_pool
 
     def capture_begin(self, pool=None, capture_error_mode="global"):
         """Starts recording the current stream, which must not be the default one."""
@@ -54,7 +55,7 @@ class CUDAGraph:
             self._free(self._handle)
             self._handle = None
             if self._own_pool:
-                _C._cuda_release_pool(self._device, self._pool[1])
+                self._release(self._device, self._pool[1])
 
     def pool(self):
         """The handle of the graph's memory pool, for capture_begin of another graph."""
@@ -62,7 +63,7 @@ class CUDAGraph:
 
     def __del__(self):
         if getattr(self, "_handle", None) is not None:
-            self._free(self._handle)
+            self.reset()
 
 
 class graph:
