@@ -198,7 +198,7 @@ bool find_transpose(const Geometry<2>& g, int& a, int& b) {
     if (g.stride(0, i) == 1) a = i;
     if (g.stride(1, i) == 1) b = i;
   }
-  return a >= 0 && b >= 0 && a != b && g.size(a) >= kLeast && g.size(b) >= kLeast;
+  return a >= 0 && b >= 0 && g.stride(1, a) != 1 && g.size(a) >= kLeast && g.size(b) >= kLeast;
 }
 
 template <class U>

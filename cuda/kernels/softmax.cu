@@ -10,9 +10,10 @@ namespace fireseed::cuda {
 namespace {
 
 // Note [Softmax rows]
-// Rows along the last dimension: a warp each where they fit into its registers (1024 elements: memory is read once),
-// else a block each, which reads them twice. Along other dimensions 32 neighbouring rows are one block's columns, so
-// that memory is read along. The sum is kept relative to the largest element so far, and scaled when that grows.
+// Rows along the last dimension: a warp each where they fit into its registers (1024 elements, or 256 that are not
+// aligned) and memory is read once, else a block each, which reads them twice. Along other dimensions 32 neighbouring
+// rows are one block's columns, so that memory is read along. The sum is kept relative to the largest element so far,
+// and scaled when that grows.
 constexpr int kSoftmaxThreads = 256;
 constexpr int64_t kMostBlocks = 1 << 20;
 constexpr int64_t kShortRow = 1024, kTinyRow = 256;
@@ -62,11 +63,11 @@ __device__ __forceinline__ C gradient(C g, C y, C sum, bool log_wanted) {
 
 // ---- a warp a row ------------------------------------------------------------------------------------------
 
-// kPer elements a lane of a row of n; `fill` behind its end. vectors: rows start at multiples of 16 bytes.
-template <int kPer, class T, class C>
-__device__ __forceinline__ void load_row(const T* row, int n, int lane, bool vectors, C fill, C (&v)[kPer]) {
+// kPer elements a lane of a row of n; `fill` behind its end. kVectors: rows start at multiples of 16 bytes.
+template <int kPer, bool kVectors, class T, class C>
+__device__ __forceinline__ void load_row(const T* row, int n, int lane, C fill, C (&v)[kPer]) {
   constexpr int kN = kVecSize<T>;
-  if (vectors) {
+  if constexpr (kVectors) {
 #pragma unroll
     for (int j = 0; j < kPer / kN; ++j) {
       const int at = (j * kWarpSize + lane) * kN;
@@ -87,10 +88,10 @@ __device__ __forceinline__ void load_row(const T* row, int n, int lane, bool vec
     }
   }
 }
-template <int kPer, class T, class C>
-__device__ __forceinline__ void store_row(T* row, int n, int lane, bool vectors, const C (&v)[kPer]) {
+template <int kPer, bool kVectors, class T, class C>
+__device__ __forceinline__ void store_row(T* row, int n, int lane, const C (&v)[kPer]) {
   constexpr int kN = kVecSize<T>;
-  if (vectors) {
+  if constexpr (kVectors) {
 #pragma unroll
     for (int j = 0; j < kPer / kN; ++j) {
       const int at = (j * kWarpSize + lane) * kN;
@@ -107,14 +108,13 @@ __device__ __forceinline__ void store_row(T* row, int n, int lane, bool vectors,
 }
 
 // Compiles to: no spills
-template <class T, int kPer, int kThreads>
-__global__ void __launch_bounds__(kThreads)
-    softmax_warps(const T* x, T* y, int n, int64_t rows, bool vectors, bool log_wanted) {
+template <class T, int kPer, bool kVectors, int kThreads>
+__global__ void __launch_bounds__(kThreads) softmax_warps(const T* x, T* y, int n, int64_t rows, bool log_wanted) {
   using C = compute_type<T>;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   for (int64_t row = grid_thread() / kWarpSize; row < rows; row += grid_threads() / kWarpSize) {
     C v[kPer];
-    load_row<kPer>(x + row * n, n, lane, vectors, -kInfinity<C>, v);
+    load_row<kPer, kVectors>(x + row * n, n, lane, -kInfinity<C>, v);
     C top = v[0];
 #pragma unroll
     for (int j = 1; j < kPer; ++j) top = MaxOp{}(top, v[j]);
@@ -131,27 +131,27 @@ __global__ void __launch_bounds__(kThreads)
     const C scale = C(1) / sum, log_sum = log_wanted ? log(sum) : C(0);
 #pragma unroll
     for (int j = 0; j < kPer; ++j) v[j] = log_wanted ? v[j] - log_sum : v[j] * scale;
-    store_row<kPer>(y + row * n, n, lane, vectors, v);
+    store_row<kPer, kVectors>(y + row * n, n, lane, v);
   }
 }
 
 // Compiles to: no spills
-template <class T, int kPer, int kThreads>
+template <class T, int kPer, bool kVectors, int kThreads>
 __global__ void __launch_bounds__(kThreads)
-    softmax_backward_warps(const T* g, const T* y, T* gx, int n, int64_t rows, bool vectors, bool log_wanted) {
+    softmax_backward_warps(const T* g, const T* y, T* gx, int n, int64_t rows, bool log_wanted) {
   using C = compute_type<T>;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   for (int64_t row = grid_thread() / kWarpSize; row < rows; row += grid_threads() / kWarpSize) {
     C u[kPer], v[kPer];
-    load_row<kPer>(g + row * n, n, lane, vectors, C(0), u);
-    load_row<kPer>(y + row * n, n, lane, vectors, C(0), v);
+    load_row<kPer, kVectors>(g + row * n, n, lane, C(0), u);
+    load_row<kPer, kVectors>(y + row * n, n, lane, C(0), v);
     C sum = 0;
 #pragma unroll
     for (int j = 0; j < kPer; ++j) sum += sum_term(u[j], v[j], log_wanted);
     sum = warp_reduce(sum, AddOp{});
 #pragma unroll
     for (int j = 0; j < kPer; ++j) u[j] = gradient(u[j], v[j], sum, log_wanted);
-    store_row<kPer>(gx + row * n, n, lane, vectors, u);
+    store_row<kPer, kVectors>(gx + row * n, n, lane, u);
   }
 }
 
@@ -331,16 +331,15 @@ void run_forward(const KernelArgs& args, bool log_wanted) {
     if constexpr (sizeof(T) <= 4) {
       const auto n = static_cast<int>(s.n < kShortRow ? s.n : kShortRow);
       const unsigned blocks = grid_for(rows, kThreads / kWarpSize, kMostBlocks);
-      if (s.n <= kTinyRow) {
-        FS_LAUNCH((softmax_warps<T, kTinyRow / kWarpSize, kThreads>), blocks, kThreads, 0, current_stream(), from, to,
-                  n, rows, vectors, log_wanted);
-        return;
-      }
-      if (s.n <= kShortRow) {
-        FS_LAUNCH((softmax_warps<T, kShortRow / kWarpSize, kThreads>), blocks, kThreads, 0, current_stream(), from,
-                  to, n, rows, vectors, log_wanted);
-        return;
-      }
+      const auto warps = [&](auto per, auto aligned) {
+        FS_LAUNCH((softmax_warps<T, decltype(per)::value, decltype(aligned)::value, kThreads>), blocks, kThreads, 0,
+                  current_stream(), from, to, n, rows, log_wanted);
+      };
+      using Tiny = std::integral_constant<int, kTinyRow / kWarpSize>;
+      using Short = std::integral_constant<int, kShortRow / kWarpSize>;
+      if (s.n <= kTinyRow && !vectors) return warps(Tiny{}, std::false_type{});
+      if (s.n <= kTinyRow) return warps(Tiny{}, std::true_type{});
+      if (s.n <= kShortRow && vectors) return warps(Short{}, std::true_type{});
     }
     FS_LAUNCH((softmax_rows<T, kThreads>), grid_for(rows, 1, kMostBlocks), kThreads, 0, current_stream(), from, to,
               s.n, rows, vectors, log_wanted);
@@ -366,16 +365,15 @@ void run_backward(const KernelArgs& args, bool log_wanted) {
     if constexpr (sizeof(T) <= 4) {
       const auto n = static_cast<int>(s.n < kShortRow ? s.n : kShortRow);
       const unsigned blocks = grid_for(rows, kThreads / kWarpSize, kMostBlocks);
-      if (s.n <= kTinyRow) {
-        FS_LAUNCH((softmax_backward_warps<T, kTinyRow / kWarpSize, kThreads>), blocks, kThreads, 0, current_stream(),
-                  from, out, to, n, rows, vectors, log_wanted);
-        return;
-      }
-      if (s.n <= kShortRow) {
-        FS_LAUNCH((softmax_backward_warps<T, kShortRow / kWarpSize, kThreads>), blocks, kThreads, 0, current_stream(),
-                  from, out, to, n, rows, vectors, log_wanted);
-        return;
-      }
+      const auto warps = [&](auto per, auto aligned) {
+        FS_LAUNCH((softmax_backward_warps<T, decltype(per)::value, decltype(aligned)::value, kThreads>), blocks,
+                  kThreads, 0, current_stream(), from, out, to, n, rows, log_wanted);
+      };
+      using Tiny = std::integral_constant<int, kTinyRow / kWarpSize>;
+      using Short = std::integral_constant<int, kShortRow / kWarpSize>;
+      if (s.n <= kTinyRow && !vectors) return warps(Tiny{}, std::false_type{});
+      if (s.n <= kTinyRow) return warps(Tiny{}, std::true_type{});
+      if (s.n <= kShortRow && vectors) return warps(Short{}, std::true_type{});
     }
     FS_LAUNCH((softmax_backward_rows<T, kThreads>), grid_for(rows, 1, kMostBlocks), kThreads, 0, current_stream(),
               from, out, to, s.n, rows, vectors, log_wanted);
