@@ -173,7 +173,6 @@ __device__ __forceinline__ void load_many(const T* row, C (&v)[kVecSize<T>]) {
   for (int k = 0; k < kVecSize<T>; ++k) v[k] = load_as<C>(x.v[k]);
 }
 
-// Compiles to: no spills
 template <class T, int kThreads>
 __global__ void __launch_bounds__(kThreads)
     softmax_rows(const T* x, T* y, int64_t n, int64_t rows, bool vectors, bool log_wanted) {
