@@ -37,6 +37,7 @@ __global__ void __launch_bounds__(kPoolThreads)
   // Places are numbers in the input's plane, or in the window.
   const bool in_window = want == Want::kWindow;
   const int32_t rows = in_window ? a.g.kernel[1] : a.g.in[1], columns = in_window ? a.g.kernel[2] : a.g.in[2];
+#pragma unroll 1
   for (int64_t i = grid_thread() / kLanes; i < a.count; i += grid_threads() / kLanes) {
     int64_t n, c;
     int32_t o[3], first[3], count[3], tap[3];
@@ -57,11 +58,14 @@ __global__ void __launch_bounds__(kPoolThreads)
     if constexpr (kLanes == 1) {
       const int64_t step = a.g.dilation[2] * a.image.s[2];
       const int32_t next = in_window ? 1 : a.g.dilation[2];
+#pragma unroll 1
       for (int32_t z = 0; z < count[0]; ++z)
+#pragma unroll 1
         for (int32_t k = 0; k < count[1]; ++k) {
           const int32_t iz = first[0] + z * a.g.dilation[0], iy = first[1] + k * a.g.dilation[1];
           const int64_t row = plane + a.image.pixel(iz, iy, first[2]);
           const int32_t from = place(iz, iy, first[2], z, k, 0);
+#pragma unroll 1
           for (int32_t j = 0; j < count[2]; j += kRun) {
             C v[kRun];
 #pragma unroll
@@ -73,6 +77,7 @@ __global__ void __launch_bounds__(kPoolThreads)
         }
     } else {
       const int32_t layer = count[1] * count[2], all = count[0] * layer;
+#pragma unroll 2
       for (int32_t e = lane; e < all; e += kLanes) {
         const int32_t z = e / layer, k = e % layer / count[2], j = e % count[2];
         const int32_t iz = first[0] + z * a.g.dilation[0], iy = first[1] + k * a.g.dilation[1],
@@ -94,6 +99,7 @@ __global__ void __launch_bounds__(kPoolThreads)
     mean_windows(const T* x, T* y, const __grid_constant__ PoolCall a, const __grid_constant__ PoolDivisor divisor) {
   using C = compute_type<T>;
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
+#pragma unroll 1
   for (int64_t i = grid_thread() / kLanes; i < a.count; i += grid_threads() / kLanes) {
     int64_t n, c;
     int32_t o[3], first[3], count[3], tap[3];
@@ -103,9 +109,12 @@ __global__ void __launch_bounds__(kPoolThreads)
     const T* plane = x + a.image.plane(n, c) + a.image.pixel(first[0], first[1], first[2]);
     C sum = 0;
     if constexpr (kLanes == 1) {
+#pragma unroll 1
       for (int32_t z = 0; z < count[0]; ++z)
+#pragma unroll 1
         for (int32_t k = 0; k < count[1]; ++k) {
           const T* row = plane + a.image.pixel(z, k, 0);
+#pragma unroll 1
           for (int32_t j = 0; j < count[2]; j += kRun) {
             C v[kRun];
 #pragma unroll
@@ -116,6 +125,7 @@ __global__ void __launch_bounds__(kPoolThreads)
         }
     } else {
       const int32_t rows = count[1] * count[2], all = count[0] * rows;
+#pragma unroll 2
       for (int32_t e = lane; e < all; e += kLanes)
         sum += load_as<C>(plane[a.image.pixel(e / rows, e % rows / count[2], e % count[2])]);
       sum = warp_reduce(sum, AddOp{});
@@ -128,6 +138,7 @@ __global__ void __launch_bounds__(kPoolThreads)
 // out[i]: the place in the flattened plane that entry window[i] of output i's window is.
 __global__ void __launch_bounds__(kPoolThreads)
     place_windows(const uint8_t* window, int64_t* out, const __grid_constant__ PoolCall a) {
+#pragma unroll 1
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads()) {
     int64_t n, c;
     int32_t o[3];

@@ -13,7 +13,8 @@ namespace {
 // Rows along the last dimension: a warp each where they fit into its registers (1024 elements, or 256 that are not
 // aligned) and memory is read once, else a block each, which reads them twice. Along other dimensions 32 neighbouring
 // rows are one block's columns, so that memory is read along. The sum is kept relative to the largest element so far,
-// and scaled when that grows.
+// and scaled when that grows. Loops over memory are not unrolled: a thread's 16 bytes are work enough, and the code
+// stays small.
 constexpr int kSoftmaxThreads = 256;
 constexpr int64_t kMostBlocks = 1 << 20;
 constexpr int64_t kShortRow = 1024, kTinyRow = 256;
@@ -112,6 +113,7 @@ template <class T, int kPer, bool kVectors, int kThreads>
 __global__ void __launch_bounds__(kThreads) softmax_warps(const T* x, T* y, int n, int64_t rows, bool log_wanted) {
   using C = compute_type<T>;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+#pragma unroll 1
   for (int64_t row = grid_thread() / kWarpSize; row < rows; row += grid_threads() / kWarpSize) {
     C v[kPer];
     load_row<kPer, kVectors>(x + row * n, n, lane, -kInfinity<C>, v);
@@ -125,12 +127,12 @@ __global__ void __launch_bounds__(kThreads) softmax_warps(const T* x, T* y, int 
       v[j] -= top;
       const C e = exp(v[j]);
       sum += e;
-      if (!log_wanted) v[j] = e;
+      v[j] = log_wanted ? v[j] : e;
     }
     sum = warp_reduce(sum, AddOp{});
-    const C scale = C(1) / sum, log_sum = log_wanted ? log(sum) : C(0);
+    const C factor = log_wanted ? C(1) : C(1) / sum, shift = log_wanted ? log(sum) : C(0);
 #pragma unroll
-    for (int j = 0; j < kPer; ++j) v[j] = log_wanted ? v[j] - log_sum : v[j] * scale;
+    for (int j = 0; j < kPer; ++j) v[j] = v[j] * factor - shift;
     store_row<kPer, kVectors>(y + row * n, n, lane, v);
   }
 }
@@ -141,6 +143,7 @@ __global__ void __launch_bounds__(kThreads)
     softmax_backward_warps(const T* g, const T* y, T* gx, int n, int64_t rows, bool log_wanted) {
   using C = compute_type<T>;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+#pragma unroll 1
   for (int64_t row = grid_thread() / kWarpSize; row < rows; row += grid_threads() / kWarpSize) {
     C u[kPer], v[kPer];
     load_row<kPer, kVectors>(g + row * n, n, lane, C(0), u);
@@ -162,7 +165,9 @@ template <class T, int kThreads, class F, class G>
 __device__ __forceinline__ void walk_row(int64_t n, bool vectors, const F& whole, const G& single) {
   constexpr int kN = kVecSize<T>;
   const int64_t covered = vectors ? n / kN * kN : 0;
+#pragma unroll 1
   for (int64_t i = int64_t{threadIdx.x} * kN; i < covered; i += int64_t{kThreads} * kN) whole(i);
+#pragma unroll 1
   for (int64_t i = covered + threadIdx.x; i < n; i += kThreads) single(i);
 }
 // The elements from `row` on, in the arithmetic type.
@@ -271,12 +276,14 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t row = first + threadIdx.x % kWarpSize, base = row / inner * n * inner + row % inner;
     const int64_t begin = row < rows ? threadIdx.x / kWarpSize : n;  // threads without a row only take part
     RunningSum<C> part;
+#pragma unroll 2
     for (int64_t i = begin; i < n; i += kY) {
       const C v[1] = {load_as<C>(x[base + i * inner])};
       part.add(v);
     }
     const C top = column_reduce<kThreads>(part.top, MaxOp{});
     const Normalise<C> normalise(top, column_reduce<kThreads>(part.relative_to(top), AddOp{}), log_wanted);
+#pragma unroll 2
     for (int64_t i = begin; i < n; i += kY)
       y[base + i * inner] = store_as<T>(normalise(load_as<C>(x[base + i * inner])));
   }
@@ -291,9 +298,11 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t row = first + threadIdx.x % kWarpSize, base = row / inner * n * inner + row % inner;
     const int64_t begin = row < rows ? threadIdx.x / kWarpSize : n;
     C sum = 0;
+#pragma unroll 2
     for (int64_t i = begin; i < n; i += kY)
       sum += sum_term(load_as<C>(g[base + i * inner]), load_as<C>(y[base + i * inner]), log_wanted);
     sum = column_reduce<kThreads>(sum, AddOp{});
+#pragma unroll 2
     for (int64_t i = begin; i < n; i += kY) {
       const int64_t at = base + i * inner;
       gx[at] = store_as<T>(gradient(load_as<C>(g[at]), load_as<C>(y[at]), sum, log_wanted));
