@@ -328,3 +328,16 @@ def test_values_that_the_cpu_reads_must_lie_there():
         lib.Generator().set_state(state.to("cuda"))
     with pytest.raises(TypeError, match="CPU"):
         lib.set_rng_state(state.to("cuda"))
+
+
+@needs_cuda
+def test_float32_products_round_to_tf32_only_where_allowed():
+    x = lib.full((16, 16), 1 + 2.0 ** -13, device="cuda")
+    assert lib.equal(x @ lib.eye(16, device="cuda"), x)
+    try:
+        lib.set_float32_matmul_precision("high")
+        assert lib.equal(x @ lib.eye(16, device="cuda"), lib.ones_like(x))
+        lib.backends.cuda.matmul.allow_tf32 = False
+        assert lib.equal(x @ lib.eye(16, device="cuda"), x)
+    finally:
+        lib.set_float32_matmul_precision("highest")

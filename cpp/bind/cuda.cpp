@@ -95,6 +95,7 @@ FS_BINDINGS(cuda) {
   });
   def("_cuda_reason()", kPrivate, [](Args&) { return std::string_view(no_backend_reason()); });
   def("_cuda_allow_tf32_conv(bool on)", kPrivate, [](Args& a) { allow_tf32_conv = a.boolean(0); });
+  def("_cuda_allow_tf32(bool on)", kPrivate, [](Args& a) { allow_tf32 = a.boolean(0); });
   def("_cuda_is_emulated()", kPrivate, [](Args&) { return need().emulated; });
   def(
       "_cuda_has_kernel(str name)", kPrivate,

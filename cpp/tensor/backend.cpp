@@ -14,6 +14,7 @@ namespace fireseed {
 void (*on_backend)(const Backend& b) = nullptr;
 thread_local const char* running_op = nullptr;
 std::atomic<bool> allow_tf32_conv = true;
+std::atomic<bool> allow_tf32 = false;
 
 namespace {
 

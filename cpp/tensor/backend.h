@@ -152,6 +152,8 @@ class DeviceGuard {
 // May a device round the operands of float32 convolutions to tf32? Set by backends.cudnn.allow_tf32; read at
 // launches.
 extern std::atomic<bool> allow_tf32_conv;
+// May a device round the operands of float32 products to tf32? Set by set_float32_matmul_precision; read at launches.
+extern std::atomic<bool> allow_tf32;
 
 // The op whose kernel this thread runs on a device now, for errors and scratch memory.
 extern thread_local const char* running_op;

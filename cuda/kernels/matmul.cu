@@ -1,10 +1,13 @@
 // Matrix products: matmul, linear and addmm, over any batch, strides and dtype; the kernel for plain arithmetic.
+#include "device/contiguous.cuh"
 #include "kernels/gemm.cuh"
 #include "kernels/simt_tile.cuh"
 #include "kernels/tile.cuh"
+#include "kernels/tile_plan.h"
 #include "runtime/device.h"
 #include "runtime/stream.h"
 #include "tensor/attrs/matmul.h"
+#include "tensor/backend.h"
 
 namespace fireseed::cuda {
 namespace {
@@ -19,22 +22,35 @@ __global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
   uint32_t tile_row, tile_column;
   tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
   const int64_t row0 = int64_t{tile_row} * Tile::kTile, column0 = int64_t{tile_column} * Tile::kTile;
+  const int64_t part = blockIdx.z, k0 = part * g.part, k1 = k0 + g.part < g.k ? k0 + g.part : g.k;
   for (int64_t batch = blockIdx.y; batch < g.batch; batch += gridDim.y) {
     int64_t offset[4];
     g.batch_index.offsets(batch, offset);
     SimtLoader<Tile, T> a(g.a + offset[0], g.a_row, g.a_col, row0, g.m, g.k);
     SimtLoader<Tile, T> b(g.b + offset[1], g.b_col, g.b_row, column0, g.n, g.k);
     typename Tile::Sums sum;
-    simt_main_loop<Tile>(sum, stages, a, b, 0, g.k);
-    const GemmOut<T> out(g, batch);
+    simt_main_loop<Tile>(sum, stages, a, b, k0, k1);
+    const GemmOut<T> out(g, batch, part);
     simt_epilogue<Tile>(sum, row0, column0, g.m, g.n, out);
   }
 }
 
 template <class T, int kPer>
 void launch_plain(const Gemm<T>& g) {
-  const TileGrid tiles(g.m, g.n, 16 * kPer, 16 * kPer, g.batch);
+  const TileGrid tiles(g.m, g.n, 16 * kPer, 16 * kPer, g.batch, g.parts);
   FS_LAUNCH((gemm_plain<T, kPer>), tiles.grid, 256, 0, current_stream(), g, tiles.m, tiles.n);
+}
+
+template <class T>
+__global__ void add_parts(const __grid_constant__ Gemm<T> g) {
+  const int64_t count = g.batch * g.m * g.n;
+  for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
+    compute_type<T> sum = g.partial[i];
+    for (int p = 1; p < g.parts; ++p) sum += g.partial[p * count + i];
+    const int64_t column = i % g.n, row = i / g.n % g.m, batch = i / g.n / g.m;
+    const GemmOut<T> out(g, batch, 0);
+    out.c[row * g.c_row + column * g.c_col] = store_as<T>(out.result(sum, out.d + row * g.d_row + column * g.d_col));
+  }
 }
 
 template <class T>
@@ -46,15 +62,26 @@ bool stores_vectors(const Gemm<T>& g) {
 
 template <class T>
 void run_floats(Gemm<T> g) {
+  if (g.m == 1 || g.n == 1) return run_vector(g);
   g.vectors = stores_vectors(g);
   if constexpr (is_half(dtype_of<T>::value)) {
     if (run_mma(g)) return;
   }
-  if constexpr (std::is_same_v<T, float>) {
-    const int64_t large_tiles = ((g.m + 127) / 128) * ((g.n + 127) / 128) * g.batch;
-    if (large_tiles >= multiprocessors()) return launch_plain<T, 8>(g);
+  constexpr bool kFloat = std::is_same_v<T, float>;
+  if constexpr (kFloat) {
+    if (allow_tf32.load(std::memory_order_relaxed) && run_mma(g)) return;
   }
-  launch_plain<T, 4>(g);
+  constexpr TileOption kOptions[] = {{64, 64, kFloat ? 0.75 : 1.0}, {128, 128, 1.0}};
+  constexpr TileCosts kCosts = {sizeof(T) == 8 ? 55.0 : 110.0, kFloat ? 8 : 16};
+  const TilePlan plan = plan_tiles(kOptions, kFloat ? 2 : 1, kCosts, g.m, g.n, g.k, g.batch, multiprocessors());
+  g.parts = plan.parts;
+  g.part = plan.part;
+  in_parts(g, [&](const Gemm<T>& h) {
+    if constexpr (kFloat) {
+      if (plan.option == 1) return launch_plain<T, 8>(h);
+    }
+    launch_plain<T, 4>(h);
+  });
 }
 
 // Integers, a thread an element; sums wrap around.
@@ -78,6 +105,17 @@ __global__ void gemm_integers(const __grid_constant__ Gemm<T> g) {
 }
 
 }  // namespace
+
+template <class T>
+void sum_parts(const Gemm<T>& g) {
+  FS_LAUNCH((add_parts<T>), grid_for(g.batch * g.m * g.n, 256, 1 << 16), 256, 0, current_stream(), g);
+}
+template void sum_parts(const Gemm<float>&);
+template void sum_parts(const Gemm<double>&);
+template void sum_parts(const Gemm<float16>&);
+template void sum_parts(const Gemm<bfloat16>&);
+
+void copy_operand(const TensorView& to, const TensorView& from) { move_view(to, from); }
 
 template <class T>
 void run_gemm(const Gemm<T>& g) {

@@ -13,17 +13,19 @@ namespace fireseed::cuda {
 // tile of an operand lies along k (rows of kStep elements) or across it (rows of kOuter elements), as it lies in
 // memory, its rows padded so that eight of them, as ldmatrix and the plain loads of tf32 read them, meet no bank
 // twice. Across k, ldmatrix transposes halves; floats are read one by one. Operands are float16, bfloat16, or float,
-// which is rounded to tf32 when it is read from shared memory. Sums are float.
+// which is rounded to tf32 when it is read from shared memory. Sums are float. k is counted in 32 bits (kMostMmaK).
 //
 // A loader brings one operand:
 //   static constexpr bool kAlongK;
-//   void fetch(T* tile, int64_t k0);   starts to bring elements k0 to k0 + kStep - 1 of k, zeros for what is outside:
+//   void fetch(T* tile, int k0);       starts to bring elements k0 to k0 + kStep - 1 of k, zeros for what is outside:
 //                                      by cp_async to the tile (not committed), or to registers
 //   void land(T* tile);                the same tile, later: what is in registers goes to the tile
 // The place of an element in the tile is MmaOperand<T, kOuter, kAlongK>::place(outer, k). CopyLoader brings a matrix
 // in pieces of 16 bytes, GatherLoader one of any strides.
 // An epilogue gets the sums as hand_four (tile.cuh) says: they go through shared memory, so that neighbouring threads
 // have neighbouring elements of a row.
+
+inline constexpr int64_t kMostMmaK = (int64_t{1} << 31) - 1024;
 
 template <class T, int kOuter, bool kAlongK>
 struct MmaOperand {
@@ -116,8 +118,8 @@ __device__ __forceinline__ void mma_stage(typename Tile::Sums& sum, const typena
 // sum = the products over elements k0 to k1 - 1 of k, k0 a multiple of kStep. `shared`: Tile::kSharedBytes<A, B>,
 // which may be used again afterwards. All threads of the block.
 template <class Tile, class A, class B>
-__device__ __forceinline__ void mma_main_loop(typename Tile::Sums& sum, typename Tile::T* shared, A& a, B& b,
-                                              int64_t k0, int64_t k1) {
+__device__ __forceinline__ void mma_main_loop(typename Tile::Sums& sum, typename Tile::T* shared, A& a, B& b, int k0,
+                                              int k1) {
   using T = typename Tile::T;
   static_assert(Tile::kStages == 3);
   constexpr int kA = Tile::template OperandA<A>::kElements, kStage = kA + Tile::template OperandB<B>::kElements;
@@ -127,14 +129,14 @@ __device__ __forceinline__ void mma_main_loop(typename Tile::Sums& sum, typename
     for (int j = 0; j < Tile::kColumns; ++j)
 #pragma unroll
       for (int r = 0; r < 4; ++r) sum[i][j][r] = 0.0f;
-  const auto fetch = [&](T* stage, int64_t k) {
+  const auto fetch = [&](T* stage, int k) {
     if (k < k1) {
       a.fetch(stage, k);
       b.fetch(stage + kA, k);
     }
     cp_async_commit();
   };
-  const auto land = [&](T* stage, int64_t k) {
+  const auto land = [&](T* stage, int k) {
     if (k < k1) {
       a.land(stage);
       b.land(stage + kA);
@@ -145,7 +147,7 @@ __device__ __forceinline__ void mma_main_loop(typename Tile::Sums& sum, typename
     land(shared + i * kStage, k0 + i * Tile::kStep);
   }
   int now = 0;
-  for (int64_t k = k0; k < k1; k += Tile::kStep) {
+  for (int k = k0; k < k1; k += Tile::kStep) {
     cp_async_wait<1>();
     __syncthreads();  // the stage is there, and all are done with the one before, which is filled next
     T* filled = shared + (now == 0 ? 2 : now - 1) * kStage;
@@ -202,29 +204,30 @@ struct CopyLoader {
   static constexpr int kRows = kAlongK ? kOuter : Tile::kStep, kPass = Tile::kThreads / kChunks;
   static_assert(Tile::kThreads % kChunks == 0 && kRows % kPass == 0);
 
-  const T* from;     // this thread's first piece, at k = 0
-  int64_t pitch, k;  // k: this thread's first element along k is k elements before the end
-  int rest;          // rows (kAlongK) or elements of a piece that are inside, along the other dimension
+  const T* from;  // this thread's first piece, at k = 0
+  int64_t pitch;
+  int k;     // elements along k from its first one to the end
+  int rest;  // rows (kAlongK) or elements of a piece that are inside, along the other dimension
 
   __device__ __forceinline__ CopyLoader(const T* matrix, int64_t pitch_, int64_t first, int64_t size, int64_t k_size)
       : pitch(pitch_) {
     const int row = static_cast<int>(threadIdx.x) / kChunks, chunk = static_cast<int>(threadIdx.x) % kChunks * kVec;
     from = matrix + (kAlongK ? (first + row) * pitch + chunk : row * pitch + first + chunk);
-    k = k_size - (kAlongK ? chunk : row);
+    k = static_cast<int>(k_size) - (kAlongK ? chunk : row);
     const int64_t inside = size - first - (kAlongK ? row : chunk);
     const int most = kAlongK ? kRows : kVec;
     rest = inside < most ? (inside < 0 ? 0 : static_cast<int>(inside)) : most;
   }
-  __device__ __forceinline__ void fetch(T* tile, int64_t k0) {
-    const int64_t left = k - k0;
-    const int most = kAlongK ? kVec : kRows, inside = left < most ? static_cast<int>(left) : most;
+  __device__ __forceinline__ void fetch(T* tile, int k0) {
+    const int left = k - k0, most = kAlongK ? kVec : kRows, inside = left < most ? left : most;
     const T* p = from + (kAlongK ? k0 : k0 * pitch);
     const int row = static_cast<int>(threadIdx.x) / kChunks, chunk = static_cast<int>(threadIdx.x) % kChunks * kVec;
 #pragma unroll
     for (int i = 0; i < kRows / kPass; ++i) {
       const int rows = kAlongK ? rest : inside, columns = kAlongK ? inside : rest;
       const int valid = i * kPass < rows && columns > 0 ? columns * static_cast<int>(sizeof(T)) : 0;
-      cp_async<16>(tile + (row + i * kPass) * Operand::kPitch + chunk, p + i * kPass * pitch, valid);
+      cp_async<16>(tile + (row + i * kPass) * Operand::kPitch + chunk, p, valid);
+      p += kPass * pitch;
     }
   }
   __device__ __forceinline__ void land(T*) {}
@@ -256,7 +259,7 @@ struct GatherLoader {
     outer = along_k ? e / Tile::kStep : e % kOuter;
     at = along_k ? e % Tile::kStep : e / kOuter;
   }
-  __device__ __forceinline__ void fetch(T*, int64_t k0) {
+  __device__ __forceinline__ void fetch(T*, int k0) {
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {
       int outer, at;

@@ -7,17 +7,18 @@
 
 namespace fireseed::cuda {
 
-// For the host: blocks along x make the tiles of an m x n product, blocks along y go on in steps over `batch`.
+// For the host: blocks along x make the tiles of an m x n product, blocks along y go on in steps over `batch`, and
+// blocks along z make parts of k.
 struct TileGrid {
   uint32_t m, n;  // tiles
   dim3 grid;
-  TileGrid(int64_t rows, int64_t columns, int64_t tile_m, int64_t tile_n, int64_t batch) {
+  TileGrid(int64_t rows, int64_t columns, int64_t tile_m, int64_t tile_n, int64_t batch, int parts = 1) {
     const int64_t tiles_m = (rows + tile_m - 1) / tile_m, tiles_n = (columns + tile_n - 1) / tile_n;
     FS_CHECK(tiles_m < (int64_t{1} << 31) / tiles_n, "a product of ", rows, " x ", columns,
              " elements has more tiles than one launch has blocks; split it");
     m = static_cast<uint32_t>(tiles_m);
     n = static_cast<uint32_t>(tiles_n);
-    grid = dim3(m * n, static_cast<unsigned>(std::min<int64_t>(batch, 65535)));
+    grid = dim3(m * n, static_cast<unsigned>(std::min<int64_t>(batch, 65535)), static_cast<unsigned>(parts));
   }
 };
 

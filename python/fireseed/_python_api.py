@@ -155,11 +155,13 @@ _precision = "highest"
 
 
 def set_float32_matmul_precision(precision):
-    """'highest', 'high' or 'medium'; CPU products are always in full float32."""
+    """How float32 matrix products are made on CUDA: 'highest' in full float32, 'high' and 'medium' on tensor cores, the
+    operands rounded to tf32 (10 bits of mantissa). Products on the CPU are always in full float32."""
     global _precision
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(f"precision must be one of 'highest', 'high', 'medium', got {precision!r}")
     _precision = precision
+    _C._cuda_allow_tf32(precision != "highest")
 
 
 def get_float32_matmul_precision():

@@ -13,6 +13,12 @@ std::atomic<bool> allow_tf32_conv = false;
 
 }  // namespace fireseed
 
+namespace fireseed {
+
+std::atomic<bool> allow_tf32 = false;
+
+}  // namespace fireseed
+
 namespace fireseed::cuda {
 
 void fail_cuda(cudaError_t code, const char* what) {

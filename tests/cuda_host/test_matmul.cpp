@@ -1,6 +1,8 @@
 // Matrix products against float64: shapes around the tiles, transposed and strided operands, batches, every dtype.
 #include "emu_test.h"
+#include "kernels/tile_plan.h"
 #include "tensor/attrs/matmul.h"
+#include "tensor/backend.h"
 
 namespace fireseed::cuda {
 void matmul(const KernelArgs&);
@@ -43,6 +45,23 @@ void check(int64_t batch, int64_t m, int64_t n, int64_t k, bool ta, bool tb, int
       }
   expect_near(c, expected, tolerance);
 }
+// (2, m, k) x (k, n) expanded over the batch, neither in pieces of 16 bytes.
+template <class T>
+void check_expanded(int64_t m, int64_t n, int64_t k) {
+  const auto a = random_values<T>(2 * m * k, 1.0, 1), b = random_values<T>(k * n, 1.0, 2);
+  const DeviceArray<T> da(a), db(b), c(static_cast<size_t>(2 * m * n));
+  constexpr DType t = dtype_of<T>::value;
+  call(&matmul, {view_of(c, {2, m, n})}, {view_of(da, {2, m, k}), OwnedView(db.data(), t, {2, k, n}, {0, n, 1})});
+  std::vector<double> expected;
+  for (int64_t r = 0; r < 2 * m; ++r)
+    for (int64_t j = 0; j < n; ++j) {
+      double s = 0;
+      for (int64_t x = 0; x < k; ++x)
+        s += to_double(a[static_cast<size_t>(r * k + x)]) * to_double(b[static_cast<size_t>(x * n + j)]);
+      expected.push_back(s);
+    }
+  expect_near(c, expected, 5e-2);
+}
 template <class T>
 void check_layouts(int64_t m, int64_t n, int64_t k, double tolerance) {
   for (bool ta : {false, true})
@@ -71,9 +90,90 @@ TEST(Matmul, HalvesByTensorCores) {
   check<bfloat16>(3, 16, 16, 24, true, false, 0, 5e-2);
   for_each_seed([] { check<float16>(2, 24, 40, 72, false, false, 0, 1e-2); });
 }
-TEST(Matmul, HalvesThatDoNotFit) {
-  check_layouts<bfloat16>(17, 9, 13, 5e-2);
+TEST(Matmul, HalvesThatDoNotLieInPieces) {
+  check_layouts<bfloat16>(17, 9, 13, 5e-2);  // gathered
   check<float16>(1, 3, 3, 5, false, false, 0, 1e-2);
+  check<bfloat16>(3, 20, 70, 35, true, false, 1, 5e-2);
+  check<float16>(2, 20, 257, 37, false, false, 0, 2e-2);  // a copied, b gathered for lack of rows of a
+  check<float16>(2, 258, 261, 21, true, true, 0, 2e-2);   // both copied
+  check_expanded<bfloat16>(260, 300, 9);
+  for_each_seed([] { check<float16>(1, 21, 35, 41, true, true, 2, 1e-2); });
+}
+TEST(Matmul, FloatsAsTf32) {
+  allow_tf32 = true;
+  check_layouts<float>(72, 136, 44, 5e-2);
+  check_layouts<float>(33, 17, 19, 5e-2);
+  check<float>(2, 130, 24, 44, false, true, 4, 5e-2);
+  for_each_seed([] { check<float>(2, 24, 40, 72, true, false, 0, 5e-2); });
+  const std::vector<float> fine(16 * 16, 1.0f + 0x1p-13f), one(16 * 16, 1.0f);
+  const DeviceArray<float> a(fine), b(one), c(16 * 16);
+  call(&matmul, {view_of(c, {16, 16})}, {view_of(a, {16, 16}), view_of(b, {16, 16})});
+  EXPECT_EQ(c.host(), std::vector<float>(16 * 16, 16.0f));
+  allow_tf32 = false;
+  call(&matmul, {view_of(c, {16, 16})}, {view_of(a, {16, 16}), view_of(b, {16, 16})});
+  EXPECT_EQ(c.host(), std::vector<float>(16 * 16, 16.0f + 0x1p-9f));
+}
+TEST(Matmul, DeepProductsInParts) {
+  check_layouts<float>(20, 30, 700, 1e-4);
+  check_layouts<double>(20, 30, 700, 1e-12);
+  check_layouts<bfloat16>(24, 40, 1288, 3e-1);
+  check<float16>(2, 16, 24, 1288, false, true, 0, 2e-1);
+  for_each_seed([] { check<bfloat16>(1, 16, 16, 1032, false, true, 0, 3e-1); });
+  // The same bits each time, whatever the order of the blocks.
+  const auto a = random_values<float>(20 * 900, 1.0, 1), b = random_values<float>(900 * 24, 1.0, 2);
+  const DeviceArray<float> da(a), db(b), c(20 * 24);
+  std::vector<float> first;
+  for_each_seed([&] {
+    call(&matmul, {view_of(c, {20, 24})}, {view_of(da, {20, 900}), view_of(db, {900, 24})});
+    if (first.empty()) first = c.host();
+    EXPECT_EQ(c.host(), first);
+  });
+  // beta and alpha are applied once.
+  const DeviceArray<float> in(random_values<float>(20 * 24, 1.0, 3)), out(20 * 24);
+  const AddmmAttrs attrs{2.0, -0.5};
+  std::vector<double> expected;
+  const auto d = in.host();
+  for (size_t i = 0; i < first.size(); ++i) expected.push_back(2.0 * first[i] - 0.5 * d[i]);
+  call(&addmm, {view_of(out, {20, 24})}, {view_of(in, {20, 24}), view_of(da, {20, 900}), view_of(db, {900, 24})},
+       &attrs);
+  expect_near(out, expected, 1e-4);
+}
+TEST(Matmul, PlansGiveAllMultiprocessorsWork) {
+  constexpr TileOption kOptions[] = {{64, 64, 0.6}, {128, 64, 0.8}, {128, 128, 1.0}};
+  constexpr TileCosts kCosts = {620, 32};
+  const auto plan = [&](int64_t m, int64_t n, int64_t k, int64_t batch) {
+    return plan_tiles(kOptions, 3, kCosts, m, n, k, batch, 132);
+  };
+  const TilePlan large = plan(8192, 8192, 8192, 1), small = plan(512, 512, 512, 1), deep = plan(64, 64, 65536, 1);
+  EXPECT_EQ(large.option, 2);
+  EXPECT_EQ(large.parts, 1);
+  EXPECT_EQ(small.option, 0);
+  EXPECT_GE(deep.parts, 16);
+  for (const TilePlan& p : {large, small, deep}) EXPECT_EQ(p.part % 32, 0);
+  EXPECT_GE(deep.parts * deep.part, 65536);
+  EXPECT_LT((deep.parts - 1) * deep.part, 65536);
+  EXPECT_EQ(plan(64, 64, 65536, 1000).parts, 1);
+  EXPECT_EQ(plan(5, 5, 0, 1).parts, 1);
+}
+template <class T>
+void check_matrix_and_vector(double tolerance) {
+  for (bool transposed : {false, true}) {
+    check<T>(1, 37, 1, 41, transposed, false, 0, tolerance);
+    check<T>(1, 1, 37, 41, false, transposed, 0, tolerance);
+    check<T>(3, 1, 136, 48, false, transposed, 0, tolerance);
+    check<T>(2, 136, 1, 48, transposed, false, 0, tolerance);
+    check<T>(1, 1, 9, 1200, false, transposed, 0, tolerance * 6);  // a block a row, or parts of k
+    check<T>(1, 130, 1, 1201, transposed, false, 1, tolerance * 6);
+  }
+  check<T>(1, 1, 1, 20000, false, false, 0, tolerance * 30);
+  for_each_seed([&] { check<T>(1, 1, 130, 520, false, false, 0, tolerance * 6); });
+}
+TEST(Matmul, MatrixAndVector) {
+  check_matrix_and_vector<float>(2e-5);
+  check_matrix_and_vector<double>(1e-12);
+  check_matrix_and_vector<float16>(1e-2);
+  check_matrix_and_vector<bfloat16>(5e-2);
+  check<float>(1, 1, 7, 0, false, false, 0, 0);
 }
 TEST(Matmul, Vectors) {
   const auto a = random_values<float>(12, 1.0, 1), v = random_values<float>(4, 1.0, 2);
