@@ -76,16 +76,40 @@ __device__ __forceinline__ void tma_load_2d(void* to, const CUtensorMap* map, in
 #endif
 }
 
+// The same of a map of three dimensions, with a box of one element along z.
+__device__ __forceinline__ void tma_load_3d(void* to, const CUtensorMap* map, int x, int y, int z,
+                                            uint64_t* barrier FS_EMU_WHERE_PARAMETER) {
+#if defined(FS_CUDA_EMU)
+  cuda_emu::tma_load_3d(to, map, x, y, z, barrier, where);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], "
+      "[%2];" ::"r"(shared_address(to)),
+      "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z)
+      : "memory");
+#endif
+}
+
 // ---- wgmma ---------------------------------------------------------------------------------------------------
 
-// Descriptor of a K-major tile of 64 16-bit elements a row, swizzled by 128 bytes: groups of eight rows are 1024
-// bytes. The next 16 elements along k are 32 bytes further: advance_k.
+// Descriptor of a tile of 16-bit elements, swizzled by 128 bytes, at a multiple of 1024 bytes. Along k (K-major): a
+// row has 64 elements along k, groups of eight rows are 1024 bytes. The next 16 elements along k are 32 bytes
+// further.
 __device__ __forceinline__ uint64_t wgmma_descriptor(const void* tile) {
   return (static_cast<uint64_t>(shared_address(tile) & 0x3ffffu) >> 4) | uint64_t{1} << 16 |
          uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
 }
+// Across k (MN-major): a row has 64 elements along the other dimension, the next row is the next element of k, groups
+// of eight are 1024 bytes; the next 64 elements of the other dimension are `next` bytes further. The next 16 elements
+// along k are 2048 bytes further. (PTX, strides of canonical layouts: leading dimension offset `next`, stride
+// dimension offset 1024)
+__device__ __forceinline__ uint64_t wgmma_descriptor_across(const void* tile, int next) {
+  return (static_cast<uint64_t>(shared_address(tile) & 0x3ffffu) >> 4) | static_cast<uint64_t>(next >> 4) << 16 |
+         uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+}
+template <bool kAcross = false>
 __device__ __forceinline__ uint64_t advance_k(uint64_t descriptor, int elements) {
-  return descriptor + static_cast<uint64_t>(elements * 2 / 16);
+  return descriptor + static_cast<uint64_t>(elements * (kAcross ? 128 : 2) / 16);
 }
 
 // Orders the registers and shared memory that were written before the products that follow.
@@ -113,37 +137,68 @@ __device__ __forceinline__ void wgmma_wait() {
 #endif
 }
 
-// d (64 x 128, float) += a (64 x 16) b (16 x 128), a and b in shared memory, both K-major; d = a b where `accumulate`
-// is false. All 128 threads of a warpgroup. Warp w has rows 16 w to 16 w + 15; with g = lane / 4, t = lane % 4,
-// element 4 j + r of d is row 16 w + g + 8 (r / 2), column 8 j + 2 t + r % 2.
-#define FS_WGMMA_N128(type)                                                                                       \
-  asm volatile(                                                                                                   \
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"                                                                \
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                                                \
-      " {"                                                                                                        \
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, " \
-      "%23, "                                                                                                     \
-      "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, " \
-      "%45, "                                                                                                     \
-      "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "               \
-      "%64, %65, p, 1, 1, 0, 0;\n}\n"                                                                             \
-      : FS_F8(0), FS_F8(8), FS_F8(16), FS_F8(24), FS_F8(32), FS_F8(40), FS_F8(48), FS_F8(56)                      \
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)))
+// Results are read only after this, which follows wgmma_wait: the compiler does not know when they come.
+template <int kCount>
+__device__ __forceinline__ void wgmma_results([[maybe_unused]] float (&d)[kCount]) {
+#if !defined(FS_CUDA_EMU)
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
+#endif
+}
+
+// d (64 x n, float; n is twice the elements of d: 128 or 256) += a (64 x 16) b (16 x n), a and b in shared memory,
+// along k, or across it where kAcrossA or kAcrossB; d = a b where `accumulate` is false. All 128 threads of a
+// warpgroup. Warp w has rows 16 w to 16 w + 15; with g = lane / 4, t = lane % 4, element 4 j + r of d is row 16 w + g
+// + 8 (r / 2), column 8 j + 2 t + r % 2.
+#define FS_WGMMA_N128(type)                                                                             \
+  asm volatile(                                                                                         \
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"                                                      \
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                                      \
+      " {"                                                                                              \
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, " \
+      "%21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, " \
+      "%40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, " \
+      "%59, %60, %61, %62, %63"                                                                         \
+      "}, %64, %65, p, 1, 1, %67, %68;\n}\n"                                                            \
+      : FS_F8(0), FS_F8(8), FS_F8(16), FS_F8(24), FS_F8(32), FS_F8(40), FS_F8(48), FS_F8(56)            \
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kAcrossA)),             \
+        "n"(static_cast<int>(kAcrossB)))
+#define FS_WGMMA_N256(type)                                                                                         \
+  asm volatile(                                                                                                     \
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"                                                                 \
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type                                                  \
+      " {"                                                                                                          \
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, "             \
+      "%21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, "             \
+      "%40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, "             \
+      "%59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, "             \
+      "%78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, "             \
+      "%97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, "               \
+      "%113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"                    \
+      "}, %128, %129, p, 1, 1, %131, %132;\n}\n"                                                                    \
+      : FS_F8(0), FS_F8(8), FS_F8(16), FS_F8(24), FS_F8(32), FS_F8(40), FS_F8(48), FS_F8(56), FS_F8(64), FS_F8(72), \
+        FS_F8(80), FS_F8(88), FS_F8(96), FS_F8(104), FS_F8(112), FS_F8(120)                                         \
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kAcrossA)),                         \
+        "n"(static_cast<int>(kAcrossB)))
 #define FS_F8(i)                                                                                              \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])
-template <class T>
-__device__ __forceinline__ void wgmma_64x128x16(float (&d)[64], uint64_t a, uint64_t b,
-                                                bool accumulate FS_EMU_WHERE_PARAMETER) {
+template <class T, bool kAcrossA = false, bool kAcrossB = false, int kHalf>
+__device__ __forceinline__ void wgmma_64xnx16(float (&d)[kHalf], uint64_t a, uint64_t b,
+                                              bool accumulate FS_EMU_WHERE_PARAMETER) {
+  static_assert(kHalf == 64 || kHalf == 128);
   [[maybe_unused]] constexpr bool kBfloat = std::is_same_v<T, bfloat16>;
 #if defined(FS_CUDA_EMU)
-  cuda_emu::wgmma(d, 128, a, b, accumulate, kBfloat, where);
+  cuda_emu::wgmma({d, 2 * kHalf, a, b, accumulate, kBfloat, kAcrossA, kAcrossB}, where);
 #elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  if constexpr (kBfloat) FS_WGMMA_N128("bf16");
-  else FS_WGMMA_N128("f16");
+  if constexpr (kHalf == 64 && kBfloat) FS_WGMMA_N128("bf16");
+  else if constexpr (kHalf == 64) FS_WGMMA_N128("f16");
+  else if constexpr (kBfloat) FS_WGMMA_N256("bf16");
+  else FS_WGMMA_N256("f16");
 #endif
 }
 #undef FS_WGMMA_N128
+#undef FS_WGMMA_N256
 #undef FS_F8
 
 // Registers a thread of this warpgroup gives up or takes: a multiple of 8.

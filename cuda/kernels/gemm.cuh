@@ -104,6 +104,10 @@ bool run_mma(const Gemm<float16>& g);
 bool run_mma(const Gemm<bfloat16>& g);
 bool run_mma(const Gemm<float>& g);
 
+// By Hopper's wgmma, operands in aligned rows along k, or across it; false where it does not suit (matmul_sm90.cu).
+bool run_wgmma(const Gemm<float16>& g, bool across_a, bool across_b);
+bool run_wgmma(const Gemm<bfloat16>& g, bool across_a, bool across_b);
+
 // Of a matrix and a vector: m or n is 1 (matmul_vector.cu).
 template <class T>
 void run_vector(const Gemm<T>& g);

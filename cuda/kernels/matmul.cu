@@ -26,8 +26,8 @@ __global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
   for (int64_t batch = blockIdx.y; batch < g.batch; batch += gridDim.y) {
     int64_t offset[4];
     g.batch_index.offsets(batch, offset);
-    SimtLoader<Tile, T> a(g.a + offset[0], g.a_row, g.a_col, row0, g.m, g.k);
-    SimtLoader<Tile, T> b(g.b + offset[1], g.b_col, g.b_row, column0, g.n, g.k);
+    SimtLoader<Tile, T> a(g.a + offset[0], g.a_row, g.a_col, row0, g.m, k1);
+    SimtLoader<Tile, T> b(g.b + offset[1], g.b_col, g.b_row, column0, g.n, k1);
     typename Tile::Sums sum;
     simt_main_loop<Tile>(sum, stages, a, b, k0, k1);
     const GemmOut<T> out(g, batch, part);
@@ -72,7 +72,7 @@ void run_floats(Gemm<T> g) {
     if (allow_tf32.load(std::memory_order_relaxed) && run_mma(g)) return;
   }
   constexpr TileOption kOptions[] = {{64, 64, kFloat ? 0.75 : 1.0}, {128, 128, 1.0}};
-  constexpr TileCosts kCosts = {sizeof(T) == 8 ? 55.0 : 110.0, kFloat ? 8 : 16};
+  constexpr TileCosts kCosts = {sizeof(T) == 8 ? 55.0 : 110.0, 16};  // a multiple of both tiles' steps
   const TilePlan plan = plan_tiles(kOptions, kFloat ? 2 : 1, kCosts, g.m, g.n, g.k, g.batch, multiprocessors());
   g.parts = plan.parts;
   g.part = plan.part;

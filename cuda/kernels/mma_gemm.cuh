@@ -52,8 +52,8 @@ static __global__ void __launch_bounds__(Tile::kThreads, (kBlocks<Tile, kA>))
   for (int64_t batch = blockIdx.y; batch < g.batch; batch += gridDim.y) {
     int64_t offset[4];
     g.batch_index.offsets(batch, offset);
-    auto a = MmaLoader<Tile, Tile::kM, kA>::make(g.a + offset[0], g.a_row, g.a_col, row0, g.m, g.k);
-    auto b = MmaLoader<Tile, Tile::kN, kB>::make(g.b + offset[1], g.b_col, g.b_row, column0, g.n, g.k);
+    auto a = MmaLoader<Tile, Tile::kM, kA>::make(g.a + offset[0], g.a_row, g.a_col, row0, g.m, k1);
+    auto b = MmaLoader<Tile, Tile::kN, kB>::make(g.b + offset[1], g.b_col, g.b_row, column0, g.n, k1);
     typename Tile::Sums sum;
     mma_main_loop<Tile>(sum, shared, a, b, k0, k1);
     const GemmOut<T> out(g, batch, part);
@@ -155,6 +155,9 @@ bool run_on_tensor_cores(const Gemm<T>& g_, double products_a_clock) {
     if (along(g, i) == Along::kNone && (i == 0 ? g.n : g.m) >= 256) copy[i].emplace(g, i);
   const Along a = along(g, 0), b = along(g, 1);
   const bool gather = a == Along::kNone || b == Along::kNone;
+  if constexpr (is_half(dtype_of<T>::value)) {
+    if (!gather && run_wgmma(g, a == Along::kOther, b == Along::kOther)) return true;
+  }
   constexpr TileOption kOptions[] = {{64, 64, 0.6}, {128, 64, 0.8}, {128, 128, 1.0}};
   const TilePlan plan = plan_tiles(kOptions, gather ? 1 : 3, {products_a_clock, 64 / static_cast<int>(sizeof(T))},
                                    g.m, g.n, g.k, g.batch, multiprocessors());

@@ -52,7 +52,7 @@ struct MmaTile {
   template <class B>
   using OperandB = MmaOperand<T, kN, B::kAlongK>;
   // Of the epilogue: 32 rows of a warp.
-  static constexpr int kPartPitch = kWarpN + 8, kPart = 32 * kPartPitch;
+  static constexpr int kPart = 32 * kPartPitch;
   template <class A, class B>
   static constexpr size_t kSharedBytes =
       std::max(kStages * (OperandA<A>::kElements + OperandB<B>::kElements) * sizeof(T),
@@ -166,10 +166,8 @@ __device__ __forceinline__ void mma_epilogue(const typename Tile::Sums& sum, typ
                                              int64_t column0, int64_t m, int64_t n, Epilogue& epilogue) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   row0 += warp / Tile::kWarpsN * Tile::kWarpM;
-  column0 += warp % Tile::kWarpsN * Tile::kWarpN + lane % 8 * 4;
+  column0 += warp % Tile::kWarpsN * Tile::kWarpN;
   float* const part = reinterpret_cast<float*>(shared) + warp * Tile::kPart;
-  const int64_t rest = n - column0;
-  const int inside = rest < 4 ? static_cast<int>(rest) : 4;
 #pragma unroll
   for (int i = 0; i < Tile::kRows; i += 2) {  // 32 rows of the warp at a time
 #pragma unroll
@@ -177,16 +175,10 @@ __device__ __forceinline__ void mma_epilogue(const typename Tile::Sums& sum, typ
 #pragma unroll
       for (int j = 0; j < Tile::kColumns; ++j) {
         const Vec<float, 2> v{sum[i + h / 2][j][h % 2 * 2], sum[i + h / 2][j][h % 2 * 2 + 1]};
-        v.store(part + (h * 8 + lane / 4) * Tile::kPartPitch + j * 8 + lane % 4 * 2);
+        v.store(part + (h * 8 + lane / 4) * kPartPitch + j * 8 + lane % 4 * 2);
       }
     __syncwarp();
-#pragma unroll 1
-    for (int r = lane / 8; r < 32; r += 4) {
-      const int64_t row = row0 + i * 16 + r;
-      if (row >= m || inside <= 0) break;
-      const auto v = Vec<float, 4>::load(part + r * Tile::kPartPitch + lane % 8 * 4);
-      hand_four(epilogue, row, column0, v.v, inside);
-    }
+    hand_rows<32>(epilogue, part, row0 + i * 16, column0, m, n);
     __syncwarp();
   }
   __syncthreads();

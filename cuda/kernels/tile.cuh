@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "runtime/launch.h"
+#include "device/vec.cuh"
 
 namespace fireseed::cuda {
 
@@ -44,6 +44,23 @@ __device__ __forceinline__ void hand_four(Epilogue& epilogue, int64_t row, int64
 #pragma unroll
     for (int i = 0; i < 4; ++i)
       if (i < inside) epilogue(row, column + i, v[i]);
+  }
+}
+
+// A warp hands rows of 32 sums, kPartPitch apart in shared memory, at (row0, column0) of an m x n product.
+inline constexpr int kPartPitch = 32 + 8;  // pairs that 4 lanes write in each of 8 rows meet no bank twice
+template <int kRows, class Epilogue>
+__device__ __forceinline__ void hand_rows(Epilogue& epilogue, const float* part, int64_t row0, int64_t column0,
+                                          int64_t m, int64_t n) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  column0 += lane % 8 * 4;
+  const int64_t rest = n - column0;
+  const int inside = rest < 4 ? static_cast<int>(rest) : 4;
+  if (inside <= 0) return;
+#pragma unroll 1
+  for (int r = lane / 8; r < kRows && row0 + r < m; r += 4) {
+    const auto v = Vec<float, 4>::load(part + r * kPartPitch + lane % 8 * 4);
+    hand_four(epilogue, row0 + r, column0, v.v, inside);
   }
 }
 

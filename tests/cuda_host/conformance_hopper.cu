@@ -105,10 +105,10 @@ __global__ void __launch_bounds__(128) steps_of_wgmma(const __grid_constant__ CU
     for (int i = 0; i < 64; ++i) d[i] = static_cast<float>(i);  // ignored where nothing is accumulated
     wgmma_fence();
     if (round < 4) {
-      wgmma_64x128x16<T>(d, advance_k(a, round * 16), advance_k(b, round * 16), false);
+      wgmma_64xnx16<T>(d, advance_k(a, round * 16), advance_k(b, round * 16), false);
     } else {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) wgmma_64x128x16<T>(d, advance_k(a, i * 16), advance_k(b, i * 16), true);
+      for (int i = 0; i < 4; ++i) wgmma_64xnx16<T>(d, advance_k(a, i * 16), advance_k(b, i * 16), true);
     }
     wgmma_commit();
     wgmma_wait<0>();

@@ -85,6 +85,7 @@ struct Product {
   int n;
   uint64_t a, b;
   bool accumulate, bfloat;
+  bool across_a, across_b;  // tiles with rows across k
 };
 struct ThreadAsync {
   std::vector<Copy> copies;  // of the open group
@@ -116,8 +117,8 @@ void mbarrier_init(uint64_t* barrier, int count);
 void mbarrier_arrive(uint64_t* barrier, uint32_t expected_bytes, Where where);
 void mbarrier_wait(uint64_t* barrier, int parity, Where where);
 void tma_load_2d(void* to, const void* map, int x, int y, uint64_t* barrier, Where where);
-// d has `n` / 2 elements.
-void wgmma(float* d, int n, uint64_t a, uint64_t b, bool accumulate, bool bfloat, Where where);
+void tma_load_3d(void* to, const void* map, int x, int y, int z, uint64_t* barrier, Where where);
+void wgmma(const Product& product, Where where);  // d has n / 2 elements
 void wgmma_fence();
 void wgmma_commit();
 void wgmma_wait(int pending);

@@ -31,10 +31,11 @@ void end_phase_if_complete(Mbarrier& m) {
   note_progress();
 }
 
-// A 2-D tensor map: what cuTensorMapEncodeTiled kept.
+// A tensor map of two or three dimensions: what cuTensorMapEncodeTiled kept.
 struct Map {
   const char* data;
   uint64_t columns, rows, pitch;  // pitch in bytes
+  uint64_t planes, plane;         // plane: bytes from one to the next
   uint32_t box_columns, box_rows, element, swizzle;
 };
 
@@ -47,12 +48,16 @@ int encode_tiled(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, vo
   const uint32_t element = type == CU_TENSOR_MAP_DATA_TYPE_UINT8                                               ? 1
                            : type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 || type == CU_TENSOR_MAP_DATA_TYPE_UINT32 ? 4
                                                                                                                : 2;
-  if (rank != 2 || !data || reinterpret_cast<uintptr_t>(data) % 16 || strides[0] % 16 || box[0] > 256 ||
-      box[1] > 256 || box[0] * element % 16 || steps[0] != 1 || steps[1] != 1)
-    return CUDA_ERROR_INVALID_VALUE;
+  if ((rank != 2 && rank != 3) || !data || reinterpret_cast<uintptr_t>(data) % 16) return CUDA_ERROR_INVALID_VALUE;
+  for (cuuint32_t i = 0; i < rank; ++i) {
+    if (sizes[i] == 0 || sizes[i] > (uint64_t{1} << 32) || box[i] == 0 || box[i] > 256 || steps[i] != 1)
+      return CUDA_ERROR_INVALID_VALUE;
+    if (i > 0 && (strides[i - 1] % 16 || strides[i - 1] >= (uint64_t{1} << 40))) return CUDA_ERROR_INVALID_VALUE;
+  }
+  if (box[0] * element % 16 || (rank == 3 && box[2] != 1)) return CUDA_ERROR_INVALID_VALUE;
   if (swizzle == CU_TENSOR_MAP_SWIZZLE_128B && box[0] * element > 128) return CUDA_ERROR_INVALID_VALUE;
-  const Map m{static_cast<const char*>(data), sizes[0], sizes[1], strides[0], box[0], box[1], element,
-              static_cast<uint32_t>(swizzle)};
+  const Map m{static_cast<const char*>(data), sizes[0], sizes[1], strides[0], rank == 3 ? sizes[2] : 1,
+              rank == 3 ? strides[1] : 0,     box[0],   box[1],   element,    static_cast<uint32_t>(swizzle)};
   static_assert(sizeof m <= sizeof out->opaque);
   std::memset(out, 0, sizeof *out);
   std::memcpy(out->opaque, &m, sizeof m);
@@ -95,6 +100,9 @@ void mbarrier_wait(uint64_t* barrier, int parity, Where where) {
 // ---- TMA -----------------------------------------------------------------------------------------------------
 
 void tma_load_2d(void* to, const void* map, int x, int y, uint64_t* barrier, Where where) {
+  tma_load_3d(to, map, x, y, 0, barrier, where);
+}
+void tma_load_3d(void* to, const void* map, int x, int y, int z, uint64_t* barrier, Where where) {
   begin_engine_work();
   Map m;
   std::memcpy(&m, map, sizeof m);
@@ -110,9 +118,10 @@ void tma_load_2d(void* to, const void* map, int x, int y, uint64_t* barrier, Whe
         if (swizzled) at = swizzle_128(at);
         char* p = static_cast<char*>(shared_pointer(at, m.element));
         const int64_t row = int64_t{y} + r, column = int64_t{x} + c;
-        const bool inside =
-            row >= 0 && column >= 0 && row < static_cast<int64_t>(m.rows) && column < static_cast<int64_t>(m.columns);
-        if (inside) std::memcpy(p, m.data + row * static_cast<int64_t>(m.pitch) + column * m.element, m.element);
+        const bool inside = row >= 0 && column >= 0 && z >= 0 && row < static_cast<int64_t>(m.rows) &&
+                            column < static_cast<int64_t>(m.columns) && z < static_cast<int64_t>(m.planes);
+        const char* from = m.data + z * static_cast<int64_t>(m.plane) + row * static_cast<int64_t>(m.pitch);
+        if (inside) std::memcpy(p, from + column * m.element, m.element);
         else std::memset(p, 0, m.element);
       }
     auto& state = *reinterpret_cast<Mbarrier*>(barrier);
@@ -126,45 +135,62 @@ void tma_load_2d(void* to, const void* map, int x, int y, uint64_t* barrier, Whe
 
 namespace {
 
-// Element (row, k) of the K-major tile of a descriptor.
-float tile_element(uint64_t descriptor, int row, int k, bool bfloat) {
-  const auto start = static_cast<uint32_t>((descriptor & 0x3fffu) << 4);
-  const auto group = static_cast<uint32_t>(((descriptor >> 32) & 0x3fffu) << 4);  // from eight rows to the next
-  const uint32_t at = start + static_cast<uint32_t>(row / 8) * group + static_cast<uint32_t>(row % 8) * 128 +
-                      static_cast<uint32_t>(k) * 2;
-  uint16_t bits;
-  std::memcpy(&bits, shared_pointer(swizzle_128(at), 2), 2);
-  return half_value(bits, bfloat);
-}
+// The tile of a descriptor. A row of it, 128 bytes, lies along k, or across it: the canonical layouts of the PTX
+// manual for tiles swizzled by 128 bytes.
+struct Tile {
+  const char* shared;
+  size_t bytes = 0;
+  uint32_t start, leading, stride;
+  bool across, bfloat;
+  Tile(uint64_t descriptor, bool across_, bool bfloat_)
+      : shared(static_cast<const char*>(dynamic_shared(&bytes))), across(across_), bfloat(bfloat_) {
+    const auto field = [&](int shift) { return static_cast<uint32_t>(((descriptor >> shift) & 0x3fffu) << 4); };
+    start = field(0);
+    leading = field(16);
+    stride = field(32);
+  }
+  // Element (i, k), i along the dimension other than k.
+  double at(int i, int k) const {
+    const auto u = static_cast<uint32_t>(i), v = static_cast<uint32_t>(k);
+    const uint32_t row = across ? v : u, column = across ? u % 64 : v;
+    const uint32_t address =
+        swizzle_128(start + (across ? u / 64 * leading : 0) + row / 8 * stride + row % 8 * 128 + column * 2);
+    uint16_t bits;
+    if (address + 2 > bytes) shared_pointer(address, 2);  // fails
+    std::memcpy(&bits, shared + address, 2);
+    return half_value(bits, bfloat);
+  }
+};
 
 void multiply(const Product& p) {
   const int row0 = warp_id() % 4 * 16 + lane_id() / 4;
+  const Tile tile_a(p.a, p.across_a, p.bfloat), tile_b(p.b, p.across_b, p.bfloat);
   double a[2][16];
   for (int half = 0; half < 2; ++half)
-    for (int k = 0; k < 16; ++k) a[half][k] = tile_element(p.a, row0 + half * 8, k, p.bfloat);
+    for (int k = 0; k < 16; ++k) a[half][k] = tile_a.at(row0 + half * 8, k);
   for (int j = 0; j < p.n / 8; ++j)
     for (int column = 0; column < 2; ++column) {
-      double b[16];
-      for (int k = 0; k < 16; ++k) b[k] = tile_element(p.b, j * 8 + lane_id() % 4 * 2 + column, k, p.bfloat);
-      for (int half = 0; half < 2; ++half) {
-        float& d = p.d[j * 4 + half * 2 + column];
-        double sum = p.accumulate ? d : 0.0;
-        for (int k = 0; k < 16; ++k) sum += a[half][k] * b[k];
-        d = static_cast<float>(sum);
+      double sum[2];
+      for (int half = 0; half < 2; ++half) sum[half] = p.accumulate ? p.d[j * 4 + half * 2 + column] : 0.0;
+      for (int k = 0; k < 16; ++k) {
+        const double b = tile_b.at(j * 8 + lane_id() % 4 * 2 + column, k);
+        sum[0] += a[0][k] * b;
+        sum[1] += a[1][k] * b;
       }
+      for (int half = 0; half < 2; ++half) p.d[j * 4 + half * 2 + column] = static_cast<float>(sum[half]);
     }
 }
 
 }  // namespace
 
-void wgmma(float* d, int n, uint64_t a, uint64_t b, bool accumulate, bool bfloat, Where where) {
+void wgmma(const Product& product, Where where) {
   warp_collective("wgmma", 0xffffffffu, nullptr, nullptr, false, where);
   begin_engine_work();
-  if ((a >> 62) != 1 || (b >> 62) != 1)
+  if ((product.a >> 62) != 1 || (product.b >> 62) != 1)
     fail("wgmma: a descriptor that is not of a tile swizzled by 128 bytes", where);
   ThreadAsync& mine = this_thread_async();
   if (!mine.fenced) fail("wgmma without wgmma_fence before it", where);
-  mine.products.push_back({d, n, a, b, accumulate, bfloat});
+  mine.products.push_back(product);
   end_engine_work();
 }
 void wgmma_fence() { this_thread_async().fenced = true; }

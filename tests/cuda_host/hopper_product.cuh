@@ -54,7 +54,7 @@ static __global__ void __launch_bounds__(160)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int at = kBug == kWrongKStep ? i * 8 : i * 16;
-      wgmma_64x128x16<T>(d, advance_k(a, at), advance_k(b, at), true);
+      wgmma_64xnx16<T>(d, advance_k(a, at), advance_k(b, at), true);
     }
     wgmma_commit();
     if (kBug == kEarlyRelease) mbarrier_arrive(empty + s);

@@ -269,6 +269,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   p->maxGridSize[0] = 0x7fffffff;
   p->maxGridSize[1] = p->maxGridSize[2] = 65535;
   p->major = 9;
+  if (const char* s = std::getenv("FS_CUDA_EMU_CAPABILITY")) {  // as 80
+    p->major = std::atoi(s) / 10;
+    p->minor = std::atoi(s) % 10;
+  }
   p->multiProcessorCount = 4;  // few, so that persistent kernels loop
   p->memoryBusWidth = 5120;
   p->l2CacheSize = 50 << 20;

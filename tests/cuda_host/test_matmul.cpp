@@ -82,7 +82,13 @@ TEST(Matmul, Double) {
   check_layouts<double>(20, 70, 35, 1e-12);
   for_each_seed([] { check<double>(1, 20, 30, 40, false, false, 0, 1e-12); });
 }
+// The emulated device's compute capability for a scope; a real one keeps its own.
+struct Capability {
+  explicit Capability(const char* value) { setenv("FS_CUDA_EMU_CAPABILITY", value, 1); }
+  ~Capability() { unsetenv("FS_CUDA_EMU_CAPABILITY"); }
+};
 TEST(Matmul, HalvesByTensorCores) {
+  const Capability before_hopper("80");
   check_layouts<bfloat16>(128, 128, 32, 5e-2);
   check_layouts<bfloat16>(136, 72, 104, 8e-2);
   check_layouts<float16>(40, 136, 64, 1e-2);
@@ -91,6 +97,7 @@ TEST(Matmul, HalvesByTensorCores) {
   for_each_seed([] { check<float16>(2, 24, 40, 72, false, false, 0, 1e-2); });
 }
 TEST(Matmul, HalvesThatDoNotLieInPieces) {
+  const Capability before_hopper("80");
   check_layouts<bfloat16>(17, 9, 13, 5e-2);  // gathered
   check<float16>(1, 3, 3, 5, false, false, 0, 1e-2);
   check<bfloat16>(3, 20, 70, 35, true, false, 1, 5e-2);
@@ -98,6 +105,11 @@ TEST(Matmul, HalvesThatDoNotLieInPieces) {
   check<float16>(2, 258, 261, 21, true, true, 0, 2e-2);   // both copied
   check_expanded<bfloat16>(260, 300, 9);
   for_each_seed([] { check<float16>(1, 21, 35, 41, true, true, 2, 1e-2); });
+}
+TEST(Matmul, HalvesBeforeTensorCores) {
+  const Capability turing("75");
+  check_layouts<float16>(70, 33, 40, 1e-2);
+  check<bfloat16>(2, 16, 24, 21, false, true, 1, 5e-2);
 }
 TEST(Matmul, FloatsAsTf32) {
   allow_tf32 = true;
@@ -116,6 +128,10 @@ TEST(Matmul, FloatsAsTf32) {
 TEST(Matmul, DeepProductsInParts) {
   check_layouts<float>(20, 30, 700, 1e-4);
   check_layouts<double>(20, 30, 700, 1e-12);
+  for (int64_t k : {129, 200, 333}) {  // parts that end anywhere
+    check<float>(1, 21, 2, k, false, false, 0, 1e-4);
+    check<bfloat16>(1, 21, 2, k, false, false, 0, 3e-1);
+  }
   check_layouts<bfloat16>(24, 40, 1288, 3e-1);
   check<float16>(2, 16, 24, 1288, false, true, 0, 2e-1);
   for_each_seed([] { check<bfloat16>(1, 16, 16, 1032, false, true, 0, 3e-1); });
