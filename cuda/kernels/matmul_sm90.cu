@@ -102,6 +102,7 @@ __device__ __forceinline__ void store_sums(const float (&d)[kHalf], float* part,
   }
 }
 
+// Compiles to: no spills, HGMMA, UTMALDG
 template <class T, int kN, bool kAcrossA, bool kAcrossB>
 __global__ void __launch_bounds__(kThreads, 1)
     gemm_wgmma(const __grid_constant__ Gemm<T> g, const __grid_constant__ CUtensorMap map_a,

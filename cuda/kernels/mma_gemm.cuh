@@ -39,6 +39,7 @@ constexpr int kBlocks =
     (sizeof(typename Tile::T) == 2 && kA != Along::kNone && Tile::kM * Tile::kN != 128 * 64 ? 512 : 384) /
     Tile::kThreads;
 
+// Compiles to (matmul_mma.cu): no spills, HMMA, LDSM
 template <class Tile, Along kA, Along kB>
 static __global__ void __launch_bounds__(Tile::kThreads, (kBlocks<Tile, kA>))
     gemm_mma(const __grid_constant__ Gemm<typename Tile::T> g, uint32_t tiles_m, uint32_t tiles_n) {

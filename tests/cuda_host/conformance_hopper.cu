@@ -132,11 +132,66 @@ void run_wgmma(Output& output) {
   FS_LAUNCH((steps_of_wgmma<T>), 1, 128, 192 * 64 * 2 + 8, nullptr, map_a, map_b, out.data());
   output.add(out);
 }
+// d (64 x 256) = a (64 x 64) b (64 x 256) of the second of two planes, tiles along k or across it.
+template <class T, bool kAcrossA, bool kAcrossB>
+__global__ void __launch_bounds__(128)
+    wide_wgmma(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b, uint32_t* out) {
+  FS_DYN_SMEM(T, tile);
+  T* const tile_b = tile + 64 * 64;
+  auto* barrier = reinterpret_cast<uint64_t*>(tile + 320 * 64);
+  if (threadIdx.x == 0) {
+    mbarrier_init(barrier, 1);
+    mbarrier_init_fence();
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    mbarrier_arrive_expect(barrier, 320 * 64 * 2);
+    tma_load_3d(tile, &map_a, 0, 0, 1, barrier);
+    if constexpr (kAcrossB)
+      for (int i = 0; i < 4; ++i) tma_load_3d(tile_b + i * 64 * 64, &map_b, i * 64, 0, 1, barrier);
+    else tma_load_3d(tile_b, &map_b, 0, 0, 1, barrier);
+  }
+  mbarrier_wait(barrier, 0);
+  const uint64_t a = kAcrossA ? wgmma_descriptor_across(tile, 64 * 64 * 2) : wgmma_descriptor(tile);
+  const uint64_t b = kAcrossB ? wgmma_descriptor_across(tile_b, 64 * 64 * 2) : wgmma_descriptor(tile_b);
+  float d[128];
+  wgmma_fence();
+#pragma unroll
+  for (int k = 0; k < 64; k += 16)
+    wgmma_64xnx16<T, kAcrossA, kAcrossB>(d, advance_k<kAcrossA>(a, k), advance_k<kAcrossB>(b, k), k > 0);
+  wgmma_commit();
+  wgmma_wait<0>();
+  wgmma_results(d);
+#pragma unroll
+  for (int i = 0; i < 128; ++i) out[static_cast<int>(threadIdx.x) * 128 + i] = bits_of(d[i]);
+}
+template <class T, bool kAcrossA, bool kAcrossB>
+void run_wide_wgmma(Output& output) {
+  const Input a(output, small_pairs<T>(output, 2 * 64 * 64)), b(output, small_pairs<T>(output, 2 * 256 * 64));
+  const Result out(128 * 128);
+  const auto map = [](const Input& x, int outer, bool across) {
+    const int rows = across ? 64 : outer, columns = across ? outer : 64;
+    return tensor_map_3d(x.data(), dtype_of<T>::value, 2, rows, columns, rows * columns, columns, rows);
+  };
+  FS_LAUNCH((wide_wgmma<T, kAcrossA, kAcrossB>), 1, 128, 320 * 64 * 2 + 8, nullptr, map(a, 64, kAcrossA),
+            map(b, 256, kAcrossB), out.data());
+  output.add(out);
+}
+template <class T>
+void run_wide_wgmma(Output& output) {
+  run_wide_wgmma<T, false, false>(output);
+  run_wide_wgmma<T, false, true>(output);
+  run_wide_wgmma<T, true, false>(output);
+  run_wide_wgmma<T, true, true>(output);
+}
 void wgmma_section(Output& output) {
   output.begin("wgmma_f16");
   run_wgmma<float16>(output);
   output.begin("wgmma_bf16");
   run_wgmma<bfloat16>(output);
+  output.begin("wgmma_wide");
+  run_wide_wgmma<float16>(output);
+  run_wide_wgmma<bfloat16>(output);
 }
 
 // The whole pipeline, of sizes that are no multiples of the tile.
