@@ -10,11 +10,6 @@
 namespace fireseed {
 
 std::atomic<bool> allow_tf32_conv = false;
-
-}  // namespace fireseed
-
-namespace fireseed {
-
 std::atomic<bool> allow_tf32 = false;
 
 }  // namespace fireseed
