@@ -41,6 +41,7 @@ class Context:
         self.out, self.emulated, self.only = Path(out), emulated, re.compile(only or "")
         self.python_package = python_package  # folder for PYTHONPATH, or None for the installed package
         self.budget, self.started = budget, time.monotonic()
+        self.scale = budget / 480  # of the stages' limits, which are for eight minutes
         self.rows = Rows(self.out / "rows.jsonl")
         self.plugin = None
         self.jobs = len(os.sched_getaffinity(0))
@@ -58,7 +59,7 @@ class Context:
 
     def run(self, command, timeout, log=None, env=None, cwd=ROOT):
         """(exit status or None after the timeout, output) of a program and all it started; the output goes to the log."""
-        timeout = max(1.0, min(timeout, self.seconds_left()))
+        timeout = max(1.0, min(timeout * self.scale, self.seconds_left()))
         with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               errors="replace", env=env or self.environment(), cwd=cwd, start_new_session=True) as p:
             try:

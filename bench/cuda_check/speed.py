@@ -13,8 +13,7 @@ START_AGAIN = 75  # its exit status where a row lost the device
 def measure(c, stage, seconds):
     """Runs the stage's rows; after a crash or a row that hangs, in a new process from the row behind it."""
     done, file = set(), c.out / f"{stage}.part"
-    end = min(seconds, c.seconds_left())
-    deadline = time.monotonic() + end
+    deadline = time.monotonic() + min(seconds * c.scale, c.seconds_left())
     while time.monotonic() < deadline:
         file.write_text("")
         command = [sys.executable, PROGRAM, "--stage", stage, "--json", file, "--only", c.only.pattern,
@@ -23,7 +22,7 @@ def measure(c, stage, seconds):
             command.append("--emu")
         ceilings = {r["kernel"]: r["rate"] for r in c.rows.of("ceilings") if r.get("rate")}
         command += ["--ceilings", json.dumps(ceilings)]
-        status, output = c.run(command, max(5.0, deadline - time.monotonic()), "speed.log")
+        status, output = c.run(command, max(5.0, deadline - time.monotonic()) / c.scale, "speed.log")
         begun = None
         for line in file.read_text().splitlines():
             row = json.loads(line)
