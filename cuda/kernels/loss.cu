@@ -79,6 +79,7 @@ template <class T>
 __global__ void nll_backward_elements(const T* g, const int64_t* target, const T* weight, const double* total, T* gx,
                                       ClassShape s, ClassLossAttrs a) {
   const int64_t n = s.rows * s.classes;
+#pragma unroll 1
   for (int64_t i = grid_thread(); i < n; i += grid_threads()) {
     const int64_t c = i / s.inner % s.classes, r = i / (s.inner * s.classes) * s.inner + i % s.inner, t = target[r];
     const bool hit = c == t && t != a.ignore_index;

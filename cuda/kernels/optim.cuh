@@ -143,8 +143,11 @@ __device__ __forceinline__ void for_each_vector(const List& list, int row, int64
   const int64_t begin = block * list.piece, n = list.numel[row];
   const int64_t end = n - begin < list.piece ? n : begin + list.piece;
   const int64_t vectors = list.aligned[row] ? (end - begin) / kVec : 0;
+  // Not unrolled: a step has several vectors under way as it is, and the code is there for each rule and dtype.
+#pragma unroll 1
   for (int64_t v = threadIdx.x; v < vectors; v += kListThreads)
     f(std::integral_constant<int, kVec>{}, begin + v * kVec);
+#pragma unroll 1
   for (int64_t i = begin + vectors * kVec + threadIdx.x; i < end; i += kListThreads)
     f(std::integral_constant<int, 1>{}, i);
 }

@@ -41,6 +41,7 @@ class Target {
 
 template <class C>
 struct UniformDraw {
+  static constexpr bool kLong = false;
   C from, to, rounded_to;  // `to` as the dtype has it
   template <class U>
   __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
@@ -50,6 +51,7 @@ struct UniformDraw {
 };
 template <class C, bool kLog>
 struct NormalDraw {
+  static constexpr bool kLong = sizeof(C) == 8;
   C mean, std;
   template <class U>
   __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
@@ -59,6 +61,7 @@ struct NormalDraw {
 };
 template <class C>
 struct ExponentialDraw {
+  static constexpr bool kLong = sizeof(C) == 8;
   C scale;
   template <class U>
   __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
@@ -66,6 +69,7 @@ struct ExponentialDraw {
   }
 };
 struct CauchyDraw {
+  static constexpr bool kLong = true;
   double median, sigma;
   template <class U>
   __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
@@ -73,6 +77,7 @@ struct CauchyDraw {
   }
 };
 struct GeometricDraw {
+  static constexpr bool kLong = true;
   double log_q;
   template <class U>
   __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
@@ -81,6 +86,7 @@ struct GeometricDraw {
   }
 };
 struct IntegerDraw {
+  static constexpr bool kLong = true;
   uint64_t range, base;
   bool wide;
   template <class U>
@@ -95,6 +101,7 @@ struct IntegerDraw {
   }
 };
 struct BernoulliDraw {
+  static constexpr bool kLong = false;
   uint64_t threshold;  // p * 2^53
   template <class U>
   __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
@@ -105,14 +112,16 @@ struct BernoulliDraw {
 // ---- kernels -----------------------------------------------------------------------------------------------
 
 constexpr int kRandomThreads = 256;
-// Elements a thread makes at once: few, as each is a hundred instructions.
-template <class U>
-constexpr int kDrawn = sizeof(U) == 8 ? 2 : 4;
+// Elements a thread makes at once: few, as each is a hundred instructions, and one where it is a thousand.
+template <class Draw, class U>
+constexpr int kDrawn = Draw::kLong      ? 1
+                       : sizeof(U) == 8 ? 2
+                                        : 4;
 
 template <class Draw, class U>
 __global__ void __launch_bounds__(kRandomThreads)
     fill_random(U* out, int64_t n, int64_t vectors, DType dtype, const Draw draw, const PhiloxState state) {
-  constexpr int kVec = kDrawn<U>;
+  constexpr int kVec = kDrawn<Draw, U>;
   for (int64_t v = grid_thread(); v < vectors; v += grid_threads()) {
     Vec<U, kVec> x;
 #pragma unroll
@@ -127,7 +136,7 @@ template <class U, class Draw>
 void fill(const TensorView& out, Generator& generator, const Draw& draw) {
   const Target target(out);
   U* const data = target.template ptr<U>();
-  const int64_t n = out.numel, vectors = aligned_for(data, 16) ? n / kDrawn<U> : 0;
+  const int64_t n = out.numel, vectors = aligned_for(data, 16) ? n / kDrawn<Draw, U> : 0;
   FS_LAUNCH((fill_random<Draw, U>), grid_for(vectors > 0 ? vectors : n, kRandomThreads, 1 << 16), kRandomThreads, 0,
             current_stream(), data, n, vectors, out.dtype, draw, philox_state(generator, static_cast<uint64_t>(n)));
   target.finish();
