@@ -59,6 +59,7 @@ __device__ __forceinline__ void put_sorted(const SortArgs<U>& args, int64_t row,
 }
 
 // A block a tile.
+// Compiles to: no spills
 template <class U, int kThreads, int kItems>
 __global__ void __launch_bounds__(kThreads) sort_tiles(const __grid_constant__ SortArgs<U> args) {
   constexpr int kTile = kThreads * kItems;
@@ -120,6 +121,7 @@ __global__ void __launch_bounds__(kThreads) sort_tiles(const __grid_constant__ S
 }
 
 // Runs of `width` (a multiple of the tile) of each row are merged pairwise; a block writes a tile.
+// Compiles to: no spills
 template <class U, int kThreads, int kItems>
 __global__ void __launch_bounds__(kThreads) merge_tiles(const __grid_constant__ SortArgs<U> args, int64_t width) {
   constexpr int kTile = kThreads * kItems;

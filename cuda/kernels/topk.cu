@@ -224,6 +224,7 @@ void topk(const KernelArgs& args) {
   const auto& attrs = args.attrs<TopkAttrs>();
   const AxisShape s(args.in[0], attrs.dim);
   if (attrs.k == 0 || args.in[0].numel == 0) return;
+  FS_CHECK(s.n < (int64_t{1} << 32) - 1, "topk: rows of ", s.n, " elements on a CUDA device, at most 2^32 - 2");
   const RowInput in(args.in[0], attrs.dim);
   RowOutput values(args.out[0], attrs.dim), indices(args.out[1], attrs.dim);
   dispatch_size(args.in[0].dtype, [&](auto tag) {
