@@ -108,10 +108,12 @@ bool is_dense(const int32_t (&steps)[3], int64_t z, int64_t y, int64_t x) {
 }
 
 // A kernel of one element with stride 1 and no padding is a matrix product for each image, or one for all where
-// channels are innermost. Returns false where the job is another one.
+// channels are innermost. Returns false where the job is another one, or the product might be in tf32 and this must
+// not, or the other way round.
 template <class T>
 bool run_product(const ConvJob<T>& job) {
-  if (job.groups != 1 || job.all_phases() != 1 || (std::is_same_v<T, float> && allow_tf32_conv)) return false;
+  if (job.groups != 1 || job.all_phases() != 1 || (std::is_same_v<T, float> && (allow_tf32_conv || allow_tf32)))
+    return false;
   int64_t size[3];
   for (int i = 0; i < 3; ++i) {
     const PixelAxis& a = job.axis[i][0];

@@ -15,7 +15,9 @@ namespace fireseed::cuda {
 // Where channels are innermost in memory and a multiple of 16 bytes, k runs over (tap, channel): a piece of 16 bytes
 // is one tap of one pixel, brought by cp_async or zeros. Else k runs over (channel, tap) and elements come one by one
 // through registers: neighbouring threads have neighbouring pixels, and a thread writes vectors along k. The weight
-// is packed to a matrix of the same k beforehand, unless it lies so.
+// is packed to a matrix of the same k beforehand, unless it lies so. Rows of the product are pixels in the first
+// case, so that neighbouring threads write neighbouring channels; else columns are, so that they write neighbouring
+// pixels.
 
 // ---- operands of conv and of the gradient to the input -------------------------------------------------------
 
@@ -102,7 +104,7 @@ static __global__ void __launch_bounds__(256)
 
 // weight: as pack_weight leaves it.
 // Compiles to (conv_mma.cu): no spills, HMMA
-template <class Tile, bool kVectors, bool kPixelRows>
+template <class Tile, bool kVectors>
 static __global__ void __launch_bounds__(Tile::kThreads)
     convolve_mma(const __grid_constant__ ConvJob<typename Tile::T> job, const typename Tile::T* weight, int64_t pitch,
                  uint32_t tiles_m, uint32_t tiles_n, bool vectors) {
@@ -110,7 +112,7 @@ static __global__ void __launch_bounds__(Tile::kThreads)
   __trap();
 #else
   using T = typename Tile::T;
-  constexpr int kPixels = kPixelRows ? Tile::kM : Tile::kN, kChannels = kPixelRows ? Tile::kN : Tile::kM;
+  constexpr int kPixels = kVectors ? Tile::kM : Tile::kN, kChannels = kVectors ? Tile::kN : Tile::kM;
   FS_DYN_SMEM(T, shared);
   FS_SHARED(typename TapRing<Tile::kStep>::Memory, taps, [1]);
   uint32_t tile_row, tile_column;
@@ -119,16 +121,16 @@ static __global__ void __launch_bounds__(Tile::kThreads)
   const int64_t parts = int64_t{job.groups} * job.phases[0] * job.phases[1] * job.phases[2];
   for (int64_t number = blockIdx.y; number < parts; number += gridDim.y) {
     const ConvPart<T> part(job, number);
-    const int64_t m = kPixelRows ? part.pixels : job.rows, n = kPixelRows ? job.rows : part.pixels;
+    const int64_t m = kVectors ? part.pixels : job.rows, n = kVectors ? job.rows : part.pixels;
     if (row0 >= m || column0 >= n) continue;
-    CopyLoader<Tile, kChannels, true> rows(weight + number * job.rows * pitch, pitch, kPixelRows ? column0 : row0,
+    CopyLoader<Tile, kChannels, true> rows(weight + number * job.rows * pitch, pitch, kVectors ? column0 : row0,
                                            job.rows, part.k);
     typename Tile::Sums sum;
     const auto loop = [&](auto& image) {
-      if constexpr (kPixelRows) mma_main_loop<Tile>(sum, shared, image, rows, 0, part.k);
+      if constexpr (kVectors) mma_main_loop<Tile>(sum, shared, image, rows, 0, part.k);
       else mma_main_loop<Tile>(sum, shared, rows, image, 0, part.k);
     };
-    const int32_t first = static_cast<int32_t>(kPixelRows ? row0 : column0);
+    const int32_t first = static_cast<int32_t>(kVectors ? row0 : column0);
     if constexpr (kVectors) {
       ImageVectors<Tile, kPixels> image(part, first);
       loop(image);
@@ -138,7 +140,7 @@ static __global__ void __launch_bounds__(Tile::kThreads)
       ImageElements<Tile, kPixels> image(part, ring, first);
       loop(image);
     }
-    ConvOut<T, kPixelRows> out{part, vectors};
+    const ConvOut<T, kVectors> out{part, vectors};
     mma_epilogue<Tile>(sum, shared, row0, column0, m, n, out);
   }
 #endif
@@ -282,25 +284,23 @@ bool weight_is_packed(const ConvJob<T>& job, bool taps_first) {
   return (taps_first || job.w_channel == step || job.channels == 1) && job.w_group == int64_t{job.rows} * job.w_row;
 }
 
-template <class Tile, bool kVectors, bool kPixelRows>
+template <class Tile, bool kVectors>
 void launch_mma(const ConvJob<typename Tile::T>& job, const typename Tile::T* weight, int64_t pitch) {
-  constexpr int kPixels = kPixelRows ? Tile::kM : Tile::kN, kChannels = kPixelRows ? Tile::kN : Tile::kM;
+  constexpr int kPixels = kVectors ? Tile::kM : Tile::kN, kChannels = kVectors ? Tile::kN : Tile::kM;
   using Image = std::conditional_t<kVectors, ImageVectors<Tile, kPixels>, ImageElements<Tile, kPixels>>;
   using Weight = CopyLoader<Tile, kChannels, true>;
   const int64_t pixels = job.batch * job.pixels();
-  const TileGrid tiles(kPixelRows ? pixels : job.rows, kPixelRows ? job.rows : pixels, Tile::kM, Tile::kN,
+  const TileGrid tiles(kVectors ? pixels : job.rows, kVectors ? job.rows : pixels, Tile::kM, Tile::kN,
                        job.groups * job.all_phases());
-  FS_LAUNCH((convolve_mma<Tile, kVectors, kPixelRows>), tiles.grid, Tile::kThreads,
-            (Tile::template kSharedBytes<Image, Weight>), current_stream(), job, weight, pitch, tiles.m, tiles.n,
-            vector_results(job, kPixelRows));
+  FS_LAUNCH((convolve_mma<Tile, kVectors>), tiles.grid, Tile::kThreads, (Tile::template kSharedBytes<Image, Weight>),
+            current_stream(), job, weight, pitch, tiles.m, tiles.n, vector_results(job, kVectors));
 }
 
 template <class Tile>
 void launch_layout(const ConvJob<typename Tile::T>& job, bool in_vectors, const typename Tile::T* weight,
                    int64_t pitch) {
-  if (in_vectors) launch_mma<Tile, true, true>(job, weight, pitch);
-  else if (job.channels_last()) launch_mma<Tile, false, true>(job, weight, pitch);
-  else launch_mma<Tile, false, false>(job, weight, pitch);
+  if (in_vectors) launch_mma<Tile, true>(job, weight, pitch);
+  else launch_mma<Tile, false>(job, weight, pitch);
 }
 
 template <class Tile, bool kVectors>

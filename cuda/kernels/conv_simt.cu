@@ -74,7 +74,7 @@ struct WeightLoader {
 };
 
 // Compiles to: no spills
-template <class T, int kPer, bool kPixelRows>
+template <class T, int kPer>
 __global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
     convolve_tiles(const __grid_constant__ ConvJob<T> job, uint32_t tiles_m, uint32_t tiles_n, bool vectors) {
   using Tile = SimtTile<compute_type<T>, kPer>;
@@ -88,28 +88,24 @@ __global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
   const int64_t parts = int64_t{job.groups} * job.phases[0] * job.phases[1] * job.phases[2];
   for (int64_t number = blockIdx.y; number < parts; number += gridDim.y) {
     const ConvPart<T> part(job, number);
-    const int64_t m = kPixelRows ? part.pixels : job.rows, n = kPixelRows ? job.rows : part.pixels;
-    if (row0 >= m || column0 >= n) continue;
+    if (column0 >= part.pixels) continue;  // this phase has fewer
     TapRing<Tile::kStep> ring{taps[0]};
     ring.start(part);
-    ImageLoader<Tile, T> image(part, ring, static_cast<int32_t>(kPixelRows ? row0 : column0));
-    WeightLoader<Tile, T> weight(part, ring, static_cast<int32_t>(kPixelRows ? column0 : row0));
+    ImageLoader<Tile, T> image(part, ring, static_cast<int32_t>(column0));
+    WeightLoader<Tile, T> weight(part, ring, static_cast<int32_t>(row0));
     typename Tile::Sums sum;
     C* const stages = reinterpret_cast<C*>(&shared[0]);
-    if constexpr (kPixelRows) simt_main_loop<Tile>(sum, stages, image, weight, 0, part.k);
-    else simt_main_loop<Tile>(sum, stages, weight, image, 0, part.k);
-    ConvOut<T, kPixelRows> out{part, vectors};
-    simt_epilogue<Tile>(sum, row0, column0, m, n, out);
+    simt_main_loop<Tile>(sum, stages, weight, image, 0, part.k);
+    const ConvOut<T, false> out{part, vectors};
+    simt_epilogue<Tile>(sum, row0, column0, job.rows, part.pixels, out);
   }
 }
 
-template <class T, int kPer, bool kPixelRows>
+template <class T, int kPer>
 void launch(const ConvJob<T>& job) {
-  const int64_t pixels = job.batch * job.pixels(), m = kPixelRows ? pixels : job.rows,
-                n = kPixelRows ? job.rows : pixels;
-  const TileGrid tiles(m, n, 16 * kPer, 16 * kPer, job.groups * job.all_phases());
-  FS_LAUNCH((convolve_tiles<T, kPer, kPixelRows>), tiles.grid, 256, 0, current_stream(), job, tiles.m, tiles.n,
-            vector_results(job, kPixelRows));
+  const TileGrid tiles(job.rows, job.batch * job.pixels(), 16 * kPer, 16 * kPer, job.groups * job.all_phases());
+  FS_LAUNCH((convolve_tiles<T, kPer>), tiles.grid, 256, 0, current_stream(), job, tiles.m, tiles.n,
+            vector_results(job, false));
 }
 
 // ---- gradient to the weight --------------------------------------------------------------------------------
@@ -217,23 +213,18 @@ void launch_weight(const ConvJob<T>& job, const T* g, int64_t parts, compute_typ
 }
 
 // Tiles of 128 x 128 where they keep the device busy.
-template <class T>
 bool large_tiles(int64_t m, int64_t n, int64_t batch) {
-  return std::is_same_v<T, float> && (m + 127) / 128 * ((n + 127) / 128) * batch >= multiprocessors();
+  return (m + 127) / 128 * ((n + 127) / 128) * batch >= multiprocessors();
 }
 
 }  // namespace
 
 template <class T>
 void conv_simt(const ConvJob<T>& job) {
-  const bool large = large_tiles<T>(job.rows, job.batch * job.pixels(), job.groups * job.all_phases());
   if constexpr (std::is_same_v<T, float>) {
-    if (large) return job.channels_last() ? launch<T, 8, true>(job) : launch<T, 8, false>(job);
+    if (large_tiles(job.rows, job.batch * job.pixels(), job.groups * job.all_phases())) return launch<T, 8>(job);
   }
-  if constexpr (!is_half(dtype_of<T>::value)) {  // tensor cores are for those; here they are rare
-    if (job.channels_last()) return launch<T, 4, true>(job);
-  }
-  launch<T, 4, false>(job);
+  launch<T, 4>(job);
 }
 
 template <class T>

@@ -81,9 +81,7 @@ struct ConvPart {
            static_cast<uint32_t>(p.y + t.y) < static_cast<uint32_t>(ay->src) &&
            static_cast<uint32_t>(p.z + t.z) < static_cast<uint32_t>(az->src);
   }
-  __device__ __forceinline__ int64_t out_offset(int32_t i) const {
-    int32_t n, z, y, x;
-    place(i, n, z, y, x);
+  __device__ __forceinline__ int64_t out_offset(int32_t n, int32_t z, int32_t y, int32_t x) const {
     return n * job.out_image + (az->first + z * az->pace) * job.out_step[0] +
            (ay->first + y * ay->pace) * job.out_step[1] + (ax->first + x * ax->pace) * job.out_step[2];
   }
@@ -126,43 +124,41 @@ struct ConvOut {
   using C = compute_type<T>;
   const ConvPart<T>& part;
   bool vectors;  // host: four neighbours from a multiple of four on are an aligned vector
-  int64_t column0 = -1;
-  int64_t offset[4] = {};
 
-  __device__ __forceinline__ void four(int64_t row, int64_t column, const C (&v)[4], int inside) {
+  __device__ __forceinline__ C bias(int64_t m) const {
     const ConvJob<T>& job = part.job;
+    return job.bias ? load_as<C>(job.bias[(int64_t{part.group} * job.rows + m) * job.bias_step]) : C(0);
+  }
+  __device__ __forceinline__ void four(int64_t row, int64_t column, const C (&v)[4], int inside) const {
+    const ConvJob<T>& job = part.job;
+    const int32_t first = static_cast<int32_t>(kPixelRows ? row : column);
+    int32_t n, z, y, x;
+    part.place(first, n, z, y, x);
+    const int64_t offset = part.out_offset(n, z, y, x);
+    T* const to = job.out + offset + part.out_row(static_cast<int32_t>(kPixelRows ? column : row));
+    // Elements that go on in one direction; pixels do as long as their line does.
+    const int32_t step = kPixelRows ? job.out_channel : part.ax->pace * job.out_step[2];
     C r[4];
-    T* to;
-    bool together = vectors && inside == 4;
-    const auto bias = [&](int64_t m) {
-      return job.bias ? load_as<C>(job.bias[(int64_t{part.group} * job.rows + m) * job.bias_step]) : C(0);
-    };
-    if constexpr (kPixelRows) {
-      to = job.out + part.out_offset(static_cast<int32_t>(row)) + part.out_row(static_cast<int32_t>(column));
 #pragma unroll
-      for (int i = 0; i < 4; ++i) r[i] = i < inside ? v[i] + bias(column + i) : C(0);
-    } else {
-      if (column != column0) {
-        column0 = column;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) offset[i] = i < inside ? part.out_offset(static_cast<int32_t>(column) + i) : 0;
+    for (int i = 0; i < 4; ++i) r[i] = kPixelRows ? (i < inside ? v[i] + bias(column + i) : C(0)) : v[i] + bias(row);
+    if (inside == 4 && (kPixelRows || x + 3 < part.ax->out)) {
+      if constexpr (sizeof(T) <= 4) {
+        if (vectors && step == 1 && (kPixelRows || offset % 4 == 0))
+          return Vec<T, 4>{store_as<T>(r[0]), store_as<T>(r[1]), store_as<T>(r[2]), store_as<T>(r[3])}.store(to);
       }
-      to = job.out + part.out_row(static_cast<int32_t>(row));
-      together = together && offset[0] % 4 == 0 && offset[3] == offset[0] + 3;
-      const C b = bias(row);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) r[i] = v[i] + b;
+      for (int i = 0; i < 4; ++i) to[i * step] = store_as<T>(r[i]);
+      return;
     }
-    if constexpr (sizeof(T) <= 4) {
-      if (together) {
-        const Vec<T, 4> all{store_as<T>(r[0]), store_as<T>(r[1]), store_as<T>(r[2]), store_as<T>(r[3])};
-        all.store(kPixelRows ? to : to + offset[0]);
-        return;
+#pragma unroll 1
+    for (int i = 0; i < inside; ++i) {
+      int64_t at = i * step;
+      if constexpr (!kPixelRows) {
+        part.place(first + i, n, z, y, x);
+        at = part.out_offset(n, z, y, x) - offset;
       }
+      to[at] = store_as<T>(i == 0 ? r[0] : i == 1 ? r[1] : i == 2 ? r[2] : r[3]);
     }
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (i < inside) to[kPixelRows ? int64_t{i} * job.out_channel : offset[i]] = store_as<T>(r[i]);
   }
 };
 
