@@ -105,6 +105,11 @@ def test_transformer_encoder_layer(options):
           tolerance=5e-5)
 
 
+def test_losses_are_summed():  # the sum begins with a number of no dimensions, like the losses
+    losses = [lib.tensor(2.0, device="cuda"), lib.tensor(3.0, device="cuda")]
+    assert sum(losses).item() == 5 and sum(losses).is_cuda
+
+
 class Attend(nn.Module):
     def forward(self, q, k, v, mask=None, **options):
         return F.scaled_dot_product_attention(q, k, v, mask, **options)

@@ -26,7 +26,7 @@ inline void test_infer(Inputs in, const void*, Tensor* out) { like_first(in[0], 
 void broadcast_infer(const char* op, Inputs in, DType dtype, Tensor* out);
 template <const Op& kOp>
 void binary_infer(Inputs in, const void*, Tensor* out) {
-  if (in[0].same_shape(in[1]) && in[0].device().is_cpu()) return like_first(in[0], in[0].dtype(), out);
+  if (in[0].same_shape(in[1]) && in[0].device() == in[1].device()) return like_first(in[0], in[0].dtype(), out);
   broadcast_infer(kOp.name, in, in[0].dtype(), out);
 }
 template <const Op& kOp>

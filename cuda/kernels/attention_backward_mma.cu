@@ -16,7 +16,7 @@ struct Shape {
 };
 
 template <class T, int kHead, int kM, int kOthers, bool kOfKeys>
-__global__ void __launch_bounds__(kMmaThreads)
+__global__ void __launch_bounds__(kMmaThreads, 2)
     attention_gradients_mma(const __grid_constant__ Attention<T> a, bool pairs_first, bool pairs_second) {
   using S = Shape<T, kHead, kM, kOthers, kOfKeys>;
   constexpr int kPitch = S::kPitch, kOwn = S::kOwn, kN = kOthers / 8, kC = S::kColumns / 8;

@@ -6,7 +6,7 @@ namespace {
 
 // A block has 64 kM queries of a head. The next keys and values come while a tile of each is worked on.
 template <class T, int kHead, int kM, int kKeys>
-__global__ void __launch_bounds__(kMmaThreads) attention_mma(const __grid_constant__ Attention<T> a, bool pairs) {
+__global__ void __launch_bounds__(kMmaThreads, 2) attention_mma(const __grid_constant__ Attention<T> a, bool pairs) {
   constexpr int kPitch = kHeadPitch<kHead>, kQueries = 64 * kM, kN = kKeys / 8, kC = kHead / 8;
   FS_DYN_SMEM(T, tile_q);
   T* stages = tile_q + kQueries * kPitch;  // two, of keys and values
