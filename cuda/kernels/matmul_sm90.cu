@@ -21,7 +21,8 @@ namespace {
 // tile, the producer fills the ring for the next one. An operand lies in a stage as in memory, swizzled by 128 bytes:
 // along k, in rows of 64 elements of k; or across k, in boxes of 64 x 64, rows of 64 elements of the other dimension.
 // The second way costs wgmma nothing (the descriptor is another one), so no operand is ever transposed.
-constexpr int kM = 128, kK = 64, kThreads = 384, kBox = 64 * 64, kPart = 16 * kPartPitch;
+constexpr int kM = 128, kK = 64, kThreads = 384, kPart = 16 * kPartPitch;
+[[maybe_unused]] constexpr int kBox = 64 * 64;  // elements; other architectures compile no kernel
 template <int kN>
 constexpr int kStages = kN == 256 ? 4 : 6;
 template <int kN>
