@@ -9,8 +9,9 @@ option(FIRESEED_CUDA_EMU "Build the emulated CUDA plugin of the tests" OFF)
 set(cuda_dir "${CMAKE_CURRENT_SOURCE_DIR}/cuda")
 file(GLOB cuda_runtime_sources CONFIGURE_DEPENDS "${cuda_dir}/runtime/*.cpp")
 file(GLOB cuda_kernel_sources CONFIGURE_DEPENDS "${cuda_dir}/kernels/*.cu")
-# Kernels that use wgmma need the architecture-specific instruction set of Hopper.
+# Kernels that use wgmma are for Hopper alone, with its architecture-specific instructions; hosts choose them there.
 file(GLOB cuda_wgmma_sources CONFIGURE_DEPENDS "${cuda_dir}/kernels/*_sm90.cu")
+list(REMOVE_ITEM cuda_kernel_sources ${cuda_wgmma_sources})
 
 # ---------------------------------------------------------------------------------------------------- the plugin
 set(with_cuda OFF)
@@ -37,21 +38,22 @@ if(with_cuda)
   endif()
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
-  add_library(fireseed_cuda MODULE ${cuda_runtime_sources} ${cuda_kernel_sources})
-  target_include_directories(fireseed_cuda PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp" "${cuda_dir}")
-  target_include_directories(fireseed_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
-  # -fmad=false as -ffp-contract=off on the CPU: formulas in math/ say fma where they mean it; so should kernels.
-  target_compile_options(fireseed_cuda PRIVATE
-    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -fno-math-errno -fno-trapping-math>
-    $<$<COMPILE_LANGUAGE:CUDA>:-O3 --expt-relaxed-constexpr -fmad=false -Xcompiler=-Wall -diag-suppress=20012,20014
-      -compress-mode=size>)
-  if(cuda_wgmma_sources)
-    set_source_files_properties(${cuda_wgmma_sources} PROPERTIES COMPILE_OPTIONS "-gencode=arch=compute_90a,code=sm_90a")
-  endif()
-  set_target_properties(fireseed_cuda PROPERTIES
-    CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_RUNTIME_LIBRARY Static
-    CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
-    LIBRARY_OUTPUT_DIRECTORY "${package_dir}")
+  add_library(fireseed_cuda_wgmma OBJECT ${cuda_wgmma_sources})
+  add_library(fireseed_cuda MODULE ${cuda_runtime_sources} ${cuda_kernel_sources} $<TARGET_OBJECTS:fireseed_cuda_wgmma>)
+  foreach(target fireseed_cuda fireseed_cuda_wgmma)
+    target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp" "${cuda_dir}")
+    target_include_directories(${target} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+    # -fmad=false as -ffp-contract=off on the CPU: formulas in math/ say fma where they mean it; so should kernels.
+    target_compile_options(${target} PRIVATE
+      $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -fno-math-errno -fno-trapping-math>
+      $<$<COMPILE_LANGUAGE:CUDA>:-O3 --expt-relaxed-constexpr -fmad=false -Xcompiler=-Wall -diag-suppress=20012,20014
+        -compress-mode=size>)
+    set_target_properties(${target} PROPERTIES
+      CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_RUNTIME_LIBRARY Static POSITION_INDEPENDENT_CODE ON
+      CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+      LIBRARY_OUTPUT_DIRECTORY "${package_dir}")
+  endforeach()
+  set_target_properties(fireseed_cuda_wgmma PROPERTIES CUDA_ARCHITECTURES 90a-real)
   target_link_libraries(fireseed_cuda PRIVATE fireseed Threads::Threads)
   target_link_options(fireseed_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,--as-needed)
   install(TARGETS fireseed_cuda LIBRARY DESTINATION fireseed)
