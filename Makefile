@@ -77,10 +77,12 @@ cuda: CUDA := ON
 cuda: build
 
 # The kernels of cuda/ compiled by the C++ compiler and run on the CPU: docs/cuda.md. SANITIZE="address;undefined" or thread.
+# EMU_KERNELS=folder: links the kernels that test-cuda-emu has compiled instead of compiling them again (.ci/run).
 SANITIZE ?=
+EMU_KERNELS ?=
 CUDA_HOST_BUILD = build/cuda_host$(if $(SANITIZE),_$(firstword $(subst ;, ,$(SANITIZE))))
 cuda-host-test: $(VENV)/.tools
-	$(CMAKE) -S tests/cuda_host -B $(CUDA_HOST_BUILD) -G Ninja -DFS_EMU_SANITIZE="$(SANITIZE)" >/dev/null
+	$(CMAKE) -S tests/cuda_host -B $(CUDA_HOST_BUILD) -G Ninja -DFS_EMU_SANITIZE="$(SANITIZE)" -DFS_EMU_KERNELS="$(EMU_KERNELS)" >/dev/null
 	$(CMAKE) --build $(CUDA_HOST_BUILD)
 	ASAN_OPTIONS=detect_leaks=0 $(BIN)/ctest --test-dir $(CUDA_HOST_BUILD) --output-on-failure
 

@@ -146,7 +146,9 @@ RnnResult rnn(RnnMode mode, const Tensor& x, const Tensor& batch_sizes, const Te
     FS_CHECK(!s.defined() || (s.dim() == 3 && s.size(0) == count), "rnn: Expected hidden of ", count,
              " layers and directions, got shape ", s.sizes());
   const bool swap = batch_first && !batch_sizes.defined();
-  const Tensor sizes = batch_sizes.defined() ? contiguous(batch_sizes) : batch_sizes;
+  // Steps are launched from the host, which reads the sizes.
+  const Tensor sizes =
+      batch_sizes.defined() ? contiguous(to(batch_sizes, batch_sizes.dtype(), Device{})) : batch_sizes;
   RnnResult r;
   r.y = swap ? transpose(x, 0, 1) : x;
   std::vector<Tensor> h, c;
