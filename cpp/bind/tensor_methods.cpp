@@ -81,8 +81,10 @@ std::string format_name(Args& a, int i) {
   return s.substr(s.rfind('.') + 1);
 }
 
-// y, which may be self, in a memory format.
-PyObject* in_format(Args& a, const Tensor& y, const std::string& format) {
+// y, which may be self, in the memory format of argument i.
+PyObject* in_format(Args& a, const Tensor& y, int i) {
+  if (!a.given(i)) return y.impl() == a.tensor(0).impl() ? a.self() : wrap(y);
+  const std::string format = format_name(a, i);
   const bool last = format == "channels_last" || format == "channels_last_3d";
   const Tensor z = last ? channels_last(y) : format == "contiguous_format" ? contiguous(y) : y;
   return z.impl()->storage == a.tensor(0).impl()->storage ? a.self() : wrap(z);
@@ -197,9 +199,10 @@ FS_BINDINGS(tensor_methods) {
       [](Args& a) -> PyObject* {
         const Tensor& x = a.tensor(0);
         const DType t = a.dtype(1);
+        if (t == x.dtype() && !a.boolean(3) && !a.given(4)) return a.self();
         const Tensor y =
             t == x.dtype() && !a.boolean(3) ? x : to_device_dtype(x, x.device(), t, a.boolean(3), a.boolean(2));
-        return in_format(a, y, format_name(a, 4));
+        return in_format(a, y, 4);
       });
   def("to(Tensor self, device? device=None, dtype? dtype=None, bool non_blocking=False, bool copy=False, *, object "
       "memory_format=None)",
@@ -207,7 +210,7 @@ FS_BINDINGS(tensor_methods) {
         const Tensor& x = a.tensor(0);
         const Tensor y =
             to_device_dtype(x, a.given(1) ? a.opt_device(1) : x.device(), a.opt_dtype(2), a.boolean(4), a.boolean(3));
-        return in_format(a, y, format_name(a, 5));
+        return in_format(a, y, 5);
       });
   def("to(Tensor self, Tensor other, bool non_blocking=False, bool copy=False)", kMethod, [](Args& a) -> PyObject* {
     const Tensor& x = a.tensor(0);
