@@ -454,8 +454,9 @@ def test_modules_of_the_script(tmp_path):
 
 
 SLEEPER = """
-import time, os, sys
+import time, os, signal, sys
 from fireseed.utils.data import DataLoader
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 class Slow:
     def __len__(self): return 100
     def __getitem__(self, i):
