@@ -84,7 +84,7 @@ CUDA_HOST_BUILD = build/cuda_host$(if $(SANITIZE),_$(firstword $(subst ;, ,$(SAN
 cuda-host-test: $(VENV)/.tools
 	$(CMAKE) -S tests/cuda_host -B $(CUDA_HOST_BUILD) -G Ninja -DFS_EMU_SANITIZE="$(SANITIZE)" -DFS_EMU_KERNELS="$(EMU_KERNELS)" >/dev/null
 	$(CMAKE) --build $(CUDA_HOST_BUILD)
-	ASAN_OPTIONS=detect_leaks=0 $(BIN)/ctest --test-dir $(CUDA_HOST_BUILD) --output-on-failure
+	ASAN_OPTIONS=detect_leaks=0 $(BIN)/ctest --test-dir $(CUDA_HOST_BUILD) --output-on-failure -j $(JOBS)
 
 # The op table on the emulated CUDA plugin: the plugin's kernels through the C++ compiler, no GPU needed.
 test-cuda-emu: build
