@@ -1,5 +1,4 @@
 """Stages env and build: what the machine has; the engine, the plugin and the kernel tests for its GPU."""
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -77,16 +76,6 @@ def cublas():
 def architecture():
     found = smi("compute_cap").replace(".", "")
     return f"{found}-real" if found.isdigit() else "90-real"
-
-
-def sources_hash():
-    """Of everything that the compiled parts are made from."""
-    h = hashlib.sha256()
-    for folder in ("cpp", "cuda"):
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file():
-                h.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    return h.hexdigest()
 
 
 def build(c):

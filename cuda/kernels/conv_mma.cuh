@@ -21,6 +21,19 @@ namespace fireseed::cuda {
 
 // ---- operands of conv and of the gradient to the input -------------------------------------------------------
 
+// A thread's elements of a tile, which lie side by side, from registers to shared memory.
+template <class T, int kLoads>
+__device__ __forceinline__ void store_vectors(T* to, const T (&from)[kLoads]) {
+  constexpr int kVec = kVecSize<T>;
+#pragma unroll
+  for (int i = 0; i < kLoads; i += kVec) {
+    Vec<T, kVec> v;
+#pragma unroll
+    for (int j = 0; j < kVec; ++j) v.v[j] = from[i + j];
+    v.store(to + i);
+  }
+}
+
 // Tiles along k: rows are pixels.
 template <class Tile, int kOuter>
 struct ImageVectors {
@@ -77,13 +90,7 @@ struct ImageElements {
   __device__ __forceinline__ void land(T* tile) {
     T* to = tile +
             Operand::place(static_cast<int>(threadIdx.x) % kOuter, static_cast<int>(threadIdx.x) / kOuter * kLoads);
-#pragma unroll
-    for (int i = 0; i < kLoads; i += kVec) {
-      Vec<T, kVec> v;
-#pragma unroll
-      for (int j = 0; j < kVec; ++j) v.v[j] = next[i + j];
-      v.store(to + i);
-    }
+    store_vectors(to, next);
   }
 };
 
@@ -218,13 +225,7 @@ struct PixelElements {
   __device__ __forceinline__ void land(T* tile) {
     T* to = tile + Operand::place(static_cast<int>(threadIdx.x) / Tile::kStep * kLoads,
                                   static_cast<int>(threadIdx.x) % Tile::kStep);
-#pragma unroll
-    for (int i = 0; i < kLoads; i += kVec) {
-      Vec<T, kVec> v;
-#pragma unroll
-      for (int j = 0; j < kVec; ++j) v.v[j] = next[i + j];
-      v.store(to + i);
-    }
+    store_vectors(to, next);
   }
 };
 
