@@ -76,8 +76,9 @@ bool bad_step(int64_t step) {
   return (step * static_cast<int64_t>(sizeof(T))) % 4096 == 0;
 }
 
-constexpr int64_t kTaskProducts = 128 << 10;  // least work of a task: about 2 us
-constexpr int64_t kMaxTasks = 256;
+constexpr int64_t kTaskProducts = 128 << 10;         // least work of a task: about 2 us
+constexpr int64_t kMaxTasks = 256, kManyTasks = 64;  // columns are not cut for more than many
+constexpr int64_t kSharedBytes = 1 << 20;  // a block of columns of A is packed before the tasks if larger: not in L2
 constexpr int64_t kOwnRows = 16 * kMaxRows;  // up to here one task takes all rows of its columns and packs them
 
 template <class T>
@@ -140,14 +141,34 @@ void gemm_blocked(const GemmCall<S>& g) {
     col_blocks = most(col_blocks, least(max_blocks, want));
   } else {
     row_groups = least(panels.count, ceil_div(want, col_blocks));
-    if (row_groups * col_blocks < want) col_blocks = most(col_blocks, least(max_blocks, ceil_div(want, row_groups)));
+    const int64_t some = least(want, kManyTasks);
+    if (row_groups * col_blocks < some) col_blocks = most(col_blocks, least(max_blocks, ceil_div(some, row_groups)));
   }
 
   // Where all of B stays in L2 as it is, tasks go by rows: a thread's part of C is then contiguous, as in the
   // pointwise operations before and after, and need not come from another core's cache.
   const bool by_rows = !packs_b && row_groups >= 8 && g.n * kc * static_cast<int64_t>(sizeof(S)) <= (1 << 19);
 
+  // Columns of a large A are read whole, once: a panel's part of each is less than two cache lines, far from the
+  // next.
+  const bool shared_a =
+      pack_a && !row_a && !own_b && col_blocks > 1 && g.m * kc * static_cast<int64_t>(sizeof(S)) > kSharedBytes;
+
   Scratch<P> b_pack(shared_b ? col_panels * kW * depth : tail_b ? kW * g.k : 0);
+  constexpr int64_t kChunk = 64;                      // columns of A that are packed at a time
+  const int64_t a_size = Panels::kRows * depth + kV;  // of a panel; not a multiple of 4096 bytes
+  Scratch<P> a_packs(shared_a ? panels.count * a_size : 0);
+  const auto pack_columns = [&](int64_t k0, int64_t kn) {
+    constexpr int64_t kStrip =
+        8 * kDepth;  // lines of as many columns stay in L1, also where they lie in the same set
+    for (int64_t kk = 0; kk < kn; kk += kStrip)
+      for (int64_t p = 0; p < panels.count; ++p) {
+        const int64_t i = panels.begin(p), at = k0 % kc + kk;
+        Panels::pack_cols(a_packs.data() + p * a_size + at / kDepth * panels.rows(p),
+                          g.a + i * g.a_row + (k0 + kk) * g.a_col, g.a_col, panels.rows(p), least(kStrip, kn - kk),
+                          g.m - i);
+      }
+  };
   const auto pack_panel = [&](P* to, int64_t q, int64_t k0, int64_t kn) {
     const int64_t j = q * kW;
     Panels::pack_b(to, g.b + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col, kn, static_cast<int>(least(kW, g.n - j)));
@@ -177,7 +198,10 @@ void gemm_blocked(const GemmCall<S>& g) {
       const S* src = g.a + i * g.a_row + k0 * g.a_col;
       const P* a = reinterpret_cast<const P*>(src);
       int64_t step = row_a ? g.a_row : g.a_col;
-      if (pack_a) {
+      if (shared_a) {
+        a = a_packs.data() + p * a_size;
+        step = rows;
+      } else if (pack_a) {
         a = a_pack;
         step = row_a ? depth + 16 : rows;
         if (row_a) Panels::pack_rows(a_pack, step, src, g.a_row, g.a_col, rows, kn);
@@ -208,11 +232,14 @@ void gemm_blocked(const GemmCall<S>& g) {
     }
   };
   const int64_t tasks = row_groups * col_blocks;
-  if (shared_b) {
+  if (shared_a || shared_b) {
+    const int64_t b_parts = shared_b ? col_panels : 0;
     for (int64_t k0 = 0; k0 < g.k; k0 += kc) {
-      const int64_t kn = least(kc, g.k - k0);
-      parallel_for(col_panels, most(1, 16384 / (kn * kW)), [&](int64_t begin, int64_t end) {
-        for (int64_t q = begin; q < end; ++q) pack_panel(b_pack.data() + q * kW * depth, q, k0, kn);
+      const int64_t kn = least(kc, g.k - k0), a_parts = shared_a ? ceil_div(kn, kChunk) : 0;
+      parallel_for(a_parts + b_parts, most(1, 16384 / (kn * kW)), [&](int64_t begin, int64_t end) {
+        for (int64_t q = begin; q < end; ++q)
+          if (q < a_parts) pack_columns(k0 + q * kChunk, least(kChunk, kn - q * kChunk));
+          else pack_panel(b_pack.data() + (q - a_parts) * kW * depth, q - a_parts, k0, kn);
       });
       parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
         for (int64_t task = begin; task < end; ++task) run(task, k0, kn);

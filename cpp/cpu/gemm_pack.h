@@ -117,13 +117,13 @@ void pack_a_rows(T* dst, int64_t step, const S* src, int64_t row, int64_t col, i
 }
 
 // Column form: dst[kk * m + i] = src[kk * col + i], i < m <= kMaxRows. Of a row of src, `readable` >= m elements
-// exist; behind dst, a vector may be overwritten. Whole vectors overlap where they can: masked ones wait for one
-// another.
+// exist. Whole vectors overlap where they can: masked ones wait for one another.
 template <class T, class S>
 void pack_a_cols(T* dst, const S* src, int64_t col, int64_t m, int64_t k, int64_t readable) {
   constexpr int kV = Vec<T>::kSize;
   if (m <= kV && readable >= kV) {
-    for (int64_t kk = 0; kk < k; ++kk) load_as<T>(src + kk * col).store(dst + kk * m);
+    for (int64_t kk = 0; kk + 1 < k; ++kk) load_as<T>(src + kk * col).store(dst + kk * m);
+    load_as<T>(src + (k - 1) * col).store(dst + (k - 1) * m, static_cast<int>(m));
     return;
   }
   for (int64_t kk = 0; kk < k; ++kk)

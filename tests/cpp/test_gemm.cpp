@@ -90,6 +90,15 @@ TEST(Gemm, SkinnyAndLong) {
   check_product(300, 420, 500, DType::kFloat32);
 }
 
+// A large first operand whose columns lie far apart: the same sums in the same order as from its rows.
+TEST(Gemm, LargeTransposed) {
+  for (DType t : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16}) {
+    const Tensor a = transpose(random_tensor({1101, 803}, t), 0, 1), b = random_tensor({1101, 430}, t);
+    const Tensor turned = any_threads([&] { return matmul(a, b); }), straight = matmul(contiguous(a), b);
+    EXPECT_EQ(values(turned), values(straight)) << dtype_name(t);
+  }
+}
+
 TEST(Gemm, IntegersWrap) {
   const Tensor a = to(full({2, 3}, 100, DType::kInt64), DType::kInt8);
   EXPECT_EQ(values(matmul(a, transpose(a, 0, 1)))[0], static_cast<double>(static_cast<int8_t>(30000)));
