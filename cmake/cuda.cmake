@@ -38,16 +38,17 @@ if(with_cuda)
   endif()
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
+  include(cmake/nvcc.cmake)
+  fireseed_small_code(${cuda_kernel_sources} ${cuda_wgmma_sources})
+  string(REGEX REPLACE "-O[0-9]" "" CMAKE_CUDA_FLAGS_RELEASE "${CMAKE_CUDA_FLAGS_RELEASE}")  # of host code
   add_library(fireseed_cuda_wgmma OBJECT ${cuda_wgmma_sources})
   add_library(fireseed_cuda MODULE ${cuda_runtime_sources} ${cuda_kernel_sources} $<TARGET_OBJECTS:fireseed_cuda_wgmma>)
   foreach(target fireseed_cuda fireseed_cuda_wgmma)
     target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp" "${cuda_dir}")
     target_include_directories(${target} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
-    # -fmad=false as -ffp-contract=off on the CPU: formulas in math/ say fma where they mean it; so should kernels.
     target_compile_options(${target} PRIVATE
       $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -fno-math-errno -fno-trapping-math>
-      $<$<COMPILE_LANGUAGE:CUDA>:-O3 --expt-relaxed-constexpr -fmad=false -Xcompiler=-Wall -diag-suppress=20012,20014
-        -compress-mode=size>)
+      "$<$<COMPILE_LANGUAGE:CUDA>:${FS_NVCC_OPTIONS};-compress-mode=size;-Xcompiler=-Wall,-Os>")
     set_target_properties(${target} PROPERTIES
       CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_RUNTIME_LIBRARY Static POSITION_INDEPENDENT_CODE ON
       CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON

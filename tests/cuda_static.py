@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT / "bench"))
 from cuda_check.ptxas import demangled, functions  # noqa: E402
 
 KERNELS = ROOT / "cuda/kernels"
-FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-fmad=false", "-diag-suppress=20012,20014", "-Xptxas=-v", "-I", ROOT / "cuda",
-         "-I", ROOT / "cpp"]
+OPTIONS = dict(re.findall(r"^set\((FS_NVCC_\w+) (.*)\)$", (ROOT / "cmake/nvcc.cmake").read_text(), re.M))
+FLAGS = ["-std=c++20", *OPTIONS["FS_NVCC_OPTIONS"].split(), "-Xptxas=-v", "-I", ROOT / "cuda", "-I", ROOT / "cpp"]
 ASKS = re.compile(r"^// Compiles to(?: \(([\w.]+)\))?: (.+)$\n(?:^//.*\n)*(?P<head>[^{;]*?)\bvoid\b(?P<rest>[^{;]*)", re.M)
 
 
@@ -60,7 +60,9 @@ def compiled(file, folder):
     cubin = Path(folder) / (file + ".cubin")
     arch = "sm_90a" if file.endswith("_sm90.cu") else "sm_90"
     launcher = [shutil.which("ccache")] if shutil.which("ccache") else []
-    p = subprocess.run([*launcher, "nvcc", *FLAGS, f"-gencode=arch=compute_{arch[3:]},code={arch}", "-cubin", KERNELS / file, "-o", cubin],
+    in_full = re.search(r"^// Optimised in full: ", (KERNELS / file).read_text(), re.M)
+    flags = FLAGS if in_full else [*FLAGS, OPTIONS["FS_NVCC_SMALL_CODE"]]
+    p = subprocess.run([*launcher, "nvcc", *flags, f"-gencode=arch=compute_{arch[3:]},code={arch}", "-cubin", KERNELS / file, "-o", cubin],
                        capture_output=True, text=True)
     if p.returncode != 0:
         sys.exit(f"{file} does not compile:\n{p.stderr}")

@@ -8,7 +8,7 @@
 
 #include "device/contiguous.cuh"
 #include "device/math.cuh"
-#include "device/vec.cuh"
+#include "device/float_memory.cuh"
 #include "tensor/optim_rules.h"
 
 namespace fireseed::cuda {
@@ -95,7 +95,7 @@ class ListEntry {
   const TensorView* back_[kMostColumns] = {};
 };
 
-// Calls launch(tag of T, list, blocks, blocks before) until all of n tensors have been in a list. columns(i, c) puts
+// Calls launch(memory, list, blocks, blocks before) until all of n tensors have been in a list. columns(i, c) puts
 // tensor i's views into c. Empty tensors are left out.
 template <int kColumns, class GetColumns, class Launch>
 void for_each_list(int64_t n, int64_t piece, unsigned written, const GetColumns& columns, const Launch& launch) {
@@ -109,7 +109,8 @@ void for_each_list(int64_t n, int64_t piece, unsigned written, const GetColumns&
     const auto flush = [&] {
       if (list.rows == 0) return;
       const int blocks = list.first[list.rows];
-      dispatch_float(t, [&](auto tag) { launch(tag, list, blocks, before); });
+      if (t == DType::kFloat64) launch(DoubleMemory{}, list, blocks, before);
+      else launch(FloatMemory{t}, list, blocks, before);
       before += blocks;
       list.rows = 0;
     };
@@ -136,20 +137,17 @@ void for_each_list(int64_t n, int64_t piece, unsigned written, const GetColumns&
   for (const ListEntry& e : copied) e.finish();
 }
 
-// Calls f(count tag, i) with count 16 bytes of T or 1 for the block's piece; every element once.
-template <class T, class List, class F>
+// Calls f(i, n, whole) for the elements [i, i + n) of the block's piece, n at most kVec; every element once.
+template <int kVec, class List, class F>
 __device__ __forceinline__ void for_each_vector(const List& list, int row, int64_t block, const F& f) {
-  constexpr int kVec = kVecSize<T>;
-  const int64_t begin = block * list.piece, n = list.numel[row];
-  const int64_t end = n - begin < list.piece ? n : begin + list.piece;
-  const int64_t vectors = list.aligned[row] ? (end - begin) / kVec : 0;
+  const int64_t begin = block * list.piece, left = list.numel[row] - begin;
+  const int64_t count = left < list.piece ? left : list.piece;
   // Not unrolled: a step has several vectors under way as it is, and the code is there for each rule and dtype.
 #pragma unroll 1
-  for (int64_t v = threadIdx.x; v < vectors; v += kListThreads)
-    f(std::integral_constant<int, kVec>{}, begin + v * kVec);
-#pragma unroll 1
-  for (int64_t i = begin + vectors * kVec + threadIdx.x; i < end; i += kListThreads)
-    f(std::integral_constant<int, 1>{}, i);
+  for (int64_t i = int64_t{threadIdx.x} * kVec; i < count; i += kListThreads * kVec) {
+    const int n = count - i < kVec ? static_cast<int>(count - i) : kVec;
+    f(begin + i, n, n == kVec && list.aligned[row]);
+  }
 }
 
 // ---- update rules ------------------------------------------------------------------------------------------
@@ -188,41 +186,41 @@ static __global__ void prepare_rules(const __grid_constant__ RuleInputs in, Rule
   rules[i] = Rule(hyper, in.flags, step, own);
 }
 
-// Compiles to (optim.cu): no spills
-template <class Rule, class T>
+// Compiles to (optim.cu): no spills, LDG.E.128, STG.E.128
+template <class Rule, class M>
 static __global__ void __launch_bounds__(kListThreads)
-    apply_rules(const __grid_constant__ TensorList<2 + Rule::kStates> list, const Rule* rules) {
-  using C = compute_type<T>;
+    apply_rules(const __grid_constant__ TensorList<2 + Rule::kStates> list, const Rule* rules, const M memory) {
+  using C = typename M::Compute;
   using V = Num<C>;
   const int block = static_cast<int>(blockIdx.x), row = list.row_of(block);
   const Rule& rule = rules[Rule::kHasStep ? list.number[row] : 0];
   const typename Rule::template Constants<V> constants(rule);
-  T* const p = static_cast<T*>(list.at[0][row]);
-  const T* const g = static_cast<const T*>(list.at[1][row]);
-  T* s[Rule::kStates];
+  void* const p = list.at[0][row];
+  const void* const g = list.at[1][row];
+  void* s[Rule::kStates];
 #pragma unroll
-  for (int k = 0; k < Rule::kStates; ++k) s[k] = static_cast<T*>(list.at[2 + k][row]);
-  for_each_vector<T>(list, row, block - list.first[row], [&](auto count, int64_t i) {
-    using Elements = Vec<T, decltype(count)::value>;
-    Elements x = Elements::load(p + i), states[Rule::kStates];
-    const Elements y = Elements::load(g + i);
+  for (int k = 0; k < Rule::kStates; ++k) s[k] = list.at[2 + k][row];
+  for_each_vector<M::kVec>(list, row, block - list.first[row], [&](int64_t i, int n, bool whole) {
+    C x[M::kVec], y[M::kVec], states[Rule::kStates][M::kVec] = {};
+    memory.load(p, i, n, whole, x);
+    memory.load(g, i, n, whole, y);
 #pragma unroll
     for (int k = 0; k < Rule::kStates; ++k)
-      if (s[k]) states[k] = Elements::load(s[k] + i);
+      if (s[k]) memory.load(s[k], i, n, whole, states[k]);
 #pragma unroll
-    for (int j = 0; j < decltype(count)::value; ++j) {
-      V own[Rule::kStates], value(load_as<C>(x.v[j]));
+    for (int j = 0; j < M::kVec; ++j) {
+      V own[Rule::kStates], value(x[j]);
 #pragma unroll
-      for (int k = 0; k < Rule::kStates; ++k) own[k] = s[k] ? V(load_as<C>(states[k].v[j])) : V(0.0);
-      constants.apply(value, V(load_as<C>(y.v[j])), own);
-      x.v[j] = store_as<T>(value.v);
+      for (int k = 0; k < Rule::kStates; ++k) own[k] = V(states[k][j]);
+      constants.apply(value, V(y[j]), own);
+      x[j] = value.v;
 #pragma unroll
-      for (int k = 0; k < Rule::kStates; ++k) states[k].v[j] = store_as<T>(own[k].v);
+      for (int k = 0; k < Rule::kStates; ++k) states[k][j] = own[k].v;
     }
-    x.store(p + i);
+    memory.store(p, i, n, whole, x);
 #pragma unroll
     for (int k = 0; k < Rule::kStates; ++k)
-      if (s[k]) states[k].store(s[k] + i);
+      if (s[k]) memory.store(s[k], i, n, whole, states[k]);
   });
 }
 
@@ -277,9 +275,9 @@ void run_rule(const KernelArgs& args) {
         for (int k = 0; k < Rule::kStates; ++k)
           if (on_host.uses(k)) c[2 + k] = states + slot++ * n + i;
       },
-      [&](auto tag, const auto& list, int blocks, int64_t) {
-        using T = typename decltype(tag)::type;
-        FS_LAUNCH((apply_rules<Rule, T>), blocks, kListThreads, 0, current_stream(), list, prepared);
+      [&](auto memory, const auto& list, int blocks, int64_t) {
+        FS_LAUNCH((apply_rules<Rule, decltype(memory)>), blocks, kListThreads, 0, current_stream(), list, prepared,
+                  memory);
       });
 }
 

@@ -36,151 +36,143 @@ class Target {
 };
 
 // ---- distributions -----------------------------------------------------------------------------------------
-// bits<U>(words, dtype): an element of dtype as its bits, U. Kernels are compiled for sizes of elements, not for
-// dtypes, as a draw is much code and the conversion little.
+// operator()(words, dtype): an element of dtype, in the type that the draw computes in. Kernels are compiled for
+// draws, not for dtypes: a draw is a hundred instructions or more, its conversion a few.
+
+// x as dtype t has it.
+template <class C>
+__host__ __device__ __forceinline__ C rounded(C x, DType t) {
+  if (t == DType::kFloat16) return static_cast<C>(static_cast<float>(float16(static_cast<float>(x))));
+  if (t == DType::kBFloat16) return static_cast<C>(static_cast<float>(bfloat16(static_cast<float>(x))));
+  return x;
+}
 
 template <class C>
 struct UniformDraw {
-  static constexpr bool kLong = false;
   C from, to, rounded_to;  // `to` as the dtype has it
-  template <class U>
-  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
-    const U x = encode<U>(::fma(uniform_of(r, C{}), to - from, from), t);
-    return decode_float<C>(x, t) == rounded_to ? encode<U>(from, t) : x;  // rounding up to `to` gives `from`
+  __device__ __forceinline__ C operator()(const PhiloxWords& r, DType t) const {
+    const C x = ::fma(uniform_of(r, C{}), to - from, from);
+    return rounded(x, t) == rounded_to ? from : x;  // rounding up to `to` gives `from`
   }
 };
-template <class C, bool kLog>
+template <class C>
 struct NormalDraw {
-  static constexpr bool kLong = sizeof(C) == 8;
   C mean, std;
-  template <class U>
-  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
+  bool log;
+  __device__ __forceinline__ C operator()(const PhiloxWords& r, DType) const {
     const C x = ::fma(normal_of(r, C{}), std, mean);
-    return encode<U>(kLog ? ::exp(x) : x, t);
+    return log ? ::exp(x) : x;
   }
 };
 template <class C>
 struct ExponentialDraw {
-  static constexpr bool kLong = sizeof(C) == 8;
   C scale;
-  template <class U>
-  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
-    return encode<U>(exponential_of(r, C{}) * scale, t);
+  __device__ __forceinline__ C operator()(const PhiloxWords& r, DType) const {
+    return exponential_of(r, C{}) * scale;
   }
 };
 struct CauchyDraw {
-  static constexpr bool kLong = true;
   double median, sigma;
-  template <class U>
-  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
-    return encode<U>(median + sigma * ::tan(3.14159265358979323846 * (uniform_of(r, double{}) - 0.5)), t);
+  __device__ __forceinline__ double operator()(const PhiloxWords& r, DType) const {
+    return median + sigma * ::tan(3.14159265358979323846 * (uniform_of(r, double{}) - 0.5));
   }
 };
 struct GeometricDraw {
-  static constexpr bool kLong = true;
   double log_q;
-  template <class U>
-  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
+  __device__ __forceinline__ double operator()(const PhiloxWords& r, DType) const {
     const double trials = ::ceil(::log(positive_of(r.w[0], r.w[1])) / log_q);
-    return encode<U>(trials > 1 ? trials : 1.0, t);
+    return trials > 1 ? trials : 1.0;
   }
 };
 struct IntegerDraw {
-  static constexpr bool kLong = true;
   uint64_t range, base;
   bool wide;
-  template <class U>
-  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
+  __device__ __forceinline__ int64_t operator()(const PhiloxWords& r, DType) const {
     uint64_t v;
-    if (!wide) v = r.w[0] % static_cast<uint32_t>(range);
-    else {
+    if (!wide) {
+      v = r.w[0] % static_cast<uint32_t>(range);
+    } else {
       v = static_cast<uint64_t>(r.w[0]) << 32 | r.w[1];
       if (range != 0) v %= range;
     }
-    return encode<U>(static_cast<int64_t>(v + base), t);
+    return static_cast<int64_t>(v + base);
   }
 };
 struct BernoulliDraw {
-  static constexpr bool kLong = false;
   uint64_t threshold;  // p * 2^53
-  template <class U>
-  __device__ __forceinline__ U bits(const PhiloxWords& r, DType t) const {
-    return encode<U>(bits53(r.w[0], r.w[1]) < threshold ? 1.0f : 0.0f, t);
+  __device__ __forceinline__ float operator()(const PhiloxWords& r, DType) const {
+    return bits53(r.w[0], r.w[1]) < threshold ? 1.0f : 0.0f;
   }
 };
 
 // ---- kernels -----------------------------------------------------------------------------------------------
 
 constexpr int kRandomThreads = 256;
-// Elements a thread makes at once: few, as each is a hundred instructions, and one where it is a thousand.
-template <class Draw, class U>
-constexpr int kDrawn = Draw::kLong      ? 1
-                       : sizeof(U) == 8 ? 2
-                                        : 4;
 
-template <class Draw, class U>
+template <class Draw>
 __global__ void __launch_bounds__(kRandomThreads)
-    fill_random(U* out, int64_t n, int64_t vectors, DType dtype, const Draw draw, const PhiloxState state) {
-  constexpr int kVec = kDrawn<Draw, U>;
-  for (int64_t v = grid_thread(); v < vectors; v += grid_threads()) {
-    Vec<U, kVec> x;
-#pragma unroll
-    for (int j = 0; j < kVec; ++j) x.v[j] = draw.template bits<U>(words_of(state, v * kVec + j), dtype);
-    x.store(out + v * kVec);
-  }
-  for (int64_t i = vectors * kVec + grid_thread(); i < n; i += grid_threads())
-    out[i] = draw.template bits<U>(words_of(state, i), dtype);
+    fill_random(void* out, int64_t n, DType dtype, const Draw draw, const PhiloxState state) {
+#pragma unroll 1
+  for (int64_t i = grid_thread(); i < n; i += grid_threads())
+    store_number(out, i, dtype, draw(words_of(state, i), dtype));
 }
 
-template <class U, class Draw>
+template <class Draw>
 void fill(const TensorView& out, Generator& generator, const Draw& draw) {
   const Target target(out);
-  U* const data = target.template ptr<U>();
-  const int64_t n = out.numel, vectors = aligned_for(data, 16) ? n / kDrawn<Draw, U> : 0;
-  FS_LAUNCH((fill_random<Draw, U>), grid_for(vectors > 0 ? vectors : n, kRandomThreads, 1 << 16), kRandomThreads, 0,
-            current_stream(), data, n, vectors, out.dtype, draw, philox_state(generator, static_cast<uint64_t>(n)));
+  const int64_t n = out.numel;
+  FS_LAUNCH((fill_random<Draw>), grid_for(n, kRandomThreads, 1 << 16), kRandomThreads, 0, current_stream(),
+            target.template ptr<void>(), n, out.dtype, draw, philox_state(generator, static_cast<uint64_t>(n)));
   target.finish();
 }
-// Of any dtype.
-template <class Draw>
-void fill_any(const TensorView& out, Generator& generator, const Draw& draw) {
-  dispatch_unit(out.dtype, [&](auto unit) { fill<decltype(unit)>(out, generator, draw); });
-}
 
-template <class U, class C>
+template <class C>
 __global__ void __launch_bounds__(kRandomThreads)
-    below_probability(const void* p, DType p_dtype, U* out, DType dtype, int64_t n, const PhiloxState state) {
-  const U one = encode<U>(C(1), dtype);
+    below_probability(const void* p, DType p_dtype, void* out, DType dtype, int64_t n, const PhiloxState state) {
+#pragma unroll 1
   for (int64_t i = grid_thread(); i < n; i += grid_threads())
-    out[i] = uniform_of(words_of(state, i), C{}) < load_number(p, i, p_dtype, C{}) ? one : U(0);
+    store_number(out, i, dtype, uniform_of(words_of(state, i), C{}) < load_number(p, i, p_dtype, C{}) ? 1.0f : 0.0f);
 }
 
-template <class T>
+template <class C>
 __global__ void __launch_bounds__(kRandomThreads)
-    dropout_elements(const T* x, T* y, uint8_t* mask, int64_t n, uint64_t threshold, compute_type<T> scale,
+    dropout_elements(const void* x, void* y, uint8_t* mask, DType dtype, int64_t n, uint64_t threshold, C scale,
                      const PhiloxState state) {
-  using C = compute_type<T>;
+#pragma unroll 1
   for (int64_t i = grid_thread(); i < n; i += grid_threads()) {
     const PhiloxWords r = words_of(state, i);
     const bool keep = bits53(r.w[0], r.w[1]) < threshold;
-    y[i] = store_as<T>(load_as<C>(x[i]) * (keep ? scale : C(0)));
+    store_number(y, i, dtype, load_number(x, i, dtype, C{}) * (keep ? scale : C(0)));
     mask[i] = keep;
   }
 }
-template <class T>
+template <class C>
 __global__ void __launch_bounds__(kRandomThreads)
-    dropout_gradient(const T* g, const uint8_t* mask, T* gx, int64_t n, compute_type<T> scale) {
-  using C = compute_type<T>;
-  for (int64_t i = grid_thread(); i < n; i += grid_threads())
-    gx[i] = store_as<T>(load_as<C>(g[i]) * (mask[i] ? scale : C(0)));
+    dropout_gradient(const void* g, const uint8_t* mask, void* gx, DType dtype, int64_t n, C scale) {
+  constexpr int kUnroll = 4;  // loads under way
+  for (int64_t first = grid_thread(); first < n; first += kUnroll * grid_threads()) {
+    C v[kUnroll];
+    bool keep[kUnroll];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      const int64_t i = first + u * grid_threads();
+      if (i >= n) break;
+      v[u] = load_number(g, i, dtype, C{});
+      keep[u] = mask[i];
+    }
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      const int64_t i = first + u * grid_threads();
+      if (i < n) store_number(gx, i, dtype, v[u] * (keep[u] ? scale : C(0)));
+    }
+  }
 }
 
-// The noise's value for a kept element, rounded to T as PyTorch's noise tensor is.
-template <class T>
-compute_type<T> dropout_scale(double p) {
-  using C = compute_type<T>;
+// The noise's value for a kept element, rounded to dtype t as PyTorch's noise tensor is.
+template <class C>
+C dropout_scale(double p, DType t) {
   if (p >= 1) return C(0);
-  return static_cast<C>(T(C(1) / static_cast<C>(1 - p)));
+  return rounded(C(1) / static_cast<C>(1 - p), t);
 }
 
 }  // namespace
@@ -189,68 +181,57 @@ compute_type<T> dropout_scale(double p) {
 void uniform(const KernelArgs& args) {
   const auto& a = args.attrs<UniformAttrs>();
   const DType t = args.out[0].dtype;
-  dispatch_float_unit(t, [&](auto unit, auto compute) {
+  dispatch_float_compute(t, "uniform", [&](auto compute) {
     using C = decltype(compute);
-    C to = static_cast<C>(a.to);
-    if (t == DType::kFloat16) to = static_cast<C>(static_cast<float>(float16(static_cast<float>(to))));
-    if (t == DType::kBFloat16) to = static_cast<C>(static_cast<float>(bfloat16(static_cast<float>(to))));
-    fill<decltype(unit)>(args.out[0], *a.generator, UniformDraw<C>{static_cast<C>(a.from), static_cast<C>(a.to), to});
+    const C to = static_cast<C>(a.to);
+    fill(args.out[0], *a.generator, UniformDraw<C>{static_cast<C>(a.from), to, rounded(to, t)});
   });
 }
 
-// normal(self) -> out: mean + std * Box-Muller.
-void normal(const KernelArgs& args) {
+// mean + std * Box-Muller, or exp of it.
+static void fill_normal(const KernelArgs& args, const char* op, bool log) {
   const auto& a = args.attrs<NormalAttrs>();
-  dispatch_float_unit(args.out[0].dtype, [&](auto unit, auto compute) {
+  dispatch_float_compute(args.out[0].dtype, op, [&](auto compute) {
     using C = decltype(compute);
-    fill<decltype(unit)>(args.out[0], *a.generator,
-                         NormalDraw<C, false>{static_cast<C>(a.mean), static_cast<C>(a.std)});
+    fill(args.out[0], *a.generator, NormalDraw<C>{static_cast<C>(a.mean), static_cast<C>(a.std), log});
   });
 }
-
+// normal(self) -> out: mean + std * normal.
+void normal(const KernelArgs& args) { fill_normal(args, "normal", false); }
 // log_normal(self) -> out: exp(mean + std * normal).
-void log_normal(const KernelArgs& args) {
-  const auto& a = args.attrs<NormalAttrs>();
-  dispatch_float_unit(args.out[0].dtype, [&](auto unit, auto compute) {
-    using C = decltype(compute);
-    fill<decltype(unit)>(args.out[0], *a.generator,
-                         NormalDraw<C, true>{static_cast<C>(a.mean), static_cast<C>(a.std)});
-  });
-}
+void log_normal(const KernelArgs& args) { fill_normal(args, "log_normal", true); }
 
 // exponential(self) -> out: -log(u) / lambda.
 void exponential(const KernelArgs& args) {
   const auto& a = args.attrs<ExponentialAttrs>();
-  dispatch_float_unit(args.out[0].dtype, [&](auto unit, auto compute) {
+  dispatch_float_compute(args.out[0].dtype, "exponential", [&](auto compute) {
     using C = decltype(compute);
-    fill<decltype(unit)>(args.out[0], *a.generator, ExponentialDraw<C>{static_cast<C>(1 / a.lambda)});
+    fill(args.out[0], *a.generator, ExponentialDraw<C>{static_cast<C>(1 / a.lambda)});
   });
 }
 
 // cauchy(self) -> out: median + sigma * tan(pi * (u - 1/2)).
 void cauchy(const KernelArgs& args) {
   const auto& a = args.attrs<CauchyAttrs>();
-  dispatch_float_unit(args.out[0].dtype, [&](auto unit, auto) {
-    fill<decltype(unit)>(args.out[0], *a.generator, CauchyDraw{a.median, a.sigma});
-  });
+  fill(args.out[0], *a.generator, CauchyDraw{a.median, a.sigma});
 }
 
 // geometric(self) -> out: ceil(log(u) / log(1 - p)), the trials up to the first success.
 void geometric(const KernelArgs& args) {
   const auto& a = args.attrs<BernoulliAttrs>();
-  fill_any(args.out[0], *a.generator, GeometricDraw{__builtin_log1p(-a.p)});
+  fill(args.out[0], *a.generator, GeometricDraw{__builtin_log1p(-a.p)});
 }
 
 // random_int(self) -> out: word % range + base.
 void random_int(const KernelArgs& args) {
   const auto& a = args.attrs<RandomIntAttrs>();
-  fill_any(args.out[0], *a.generator, IntegerDraw{a.range, static_cast<uint64_t>(a.base), a.wide != 0});
+  fill(args.out[0], *a.generator, IntegerDraw{a.range, static_cast<uint64_t>(a.base), a.wide != 0});
 }
 
 // bernoulli(self) -> out: 1 with probability p, else 0.
 void bernoulli(const KernelArgs& args) {
   const auto& a = args.attrs<BernoulliAttrs>();
-  fill_any(args.out[0], *a.generator, BernoulliDraw{static_cast<uint64_t>(__builtin_ceil(a.p * 0x1p53))});
+  fill(args.out[0], *a.generator, BernoulliDraw{static_cast<uint64_t>(__builtin_ceil(a.p * 0x1p53))});
 }
 
 // bernoulli_tensor(self, p) -> out: 1 with the element's own probability; p has out's sizes. Probabilities outside
@@ -262,13 +243,9 @@ void bernoulli_tensor(const KernelArgs& args) {
   const Target target(out);
   const PhiloxState state = philox_state(*a.generator, static_cast<uint64_t>(out.numel));
   dispatch_float_compute(p.view().dtype, "bernoulli", [&](auto compute) {
-    using C = decltype(compute);
-    dispatch_unit(out.dtype, [&](auto unit) {
-      using U = decltype(unit);
-      FS_LAUNCH((below_probability<U, C>), grid_for(out.numel, kRandomThreads, 1 << 16), kRandomThreads, 0,
-                current_stream(), p.template ptr<void>(), p.view().dtype, target.template ptr<U>(), out.dtype,
-                out.numel, state);
-    });
+    FS_LAUNCH((below_probability<decltype(compute)>), grid_for(out.numel, kRandomThreads, 1 << 16), kRandomThreads, 0,
+              current_stream(), p.template ptr<void>(), p.view().dtype, target.template ptr<void>(), out.dtype,
+              out.numel, state);
   });
   target.finish();
 }
@@ -283,11 +260,12 @@ void dropout(const KernelArgs& args) {
   const uint64_t threshold = static_cast<uint64_t>(__builtin_ceil((1 - a.p) * 0x1p53));
   // p = 1 keeps nothing and draws nothing.
   const PhiloxState state = a.p < 1 ? philox_state(*a.generator, static_cast<uint64_t>(n)) : PhiloxState{};
-  dispatch_float(args.in[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    FS_LAUNCH((dropout_elements<T>), grid_for(n, kRandomThreads, 1 << 16), kRandomThreads, 0, current_stream(),
-              x.template ptr<T>(), y.template ptr<T>(), mask.template ptr<uint8_t>(), n, threshold,
-              dropout_scale<T>(a.p), state);
+  const DType t = args.in[0].dtype;
+  dispatch_float_compute(t, "dropout", [&](auto compute) {
+    using C = decltype(compute);
+    FS_LAUNCH((dropout_elements<C>), grid_for(n, kRandomThreads, 1 << 16), kRandomThreads, 0, current_stream(),
+              x.template ptr<void>(), y.template ptr<void>(), mask.template ptr<uint8_t>(), t, n, threshold,
+              dropout_scale<C>(a.p, t), state);
   });
   y.finish();
   mask.finish();
@@ -299,10 +277,12 @@ void dropout_backward(const KernelArgs& args) {
   const int64_t n = args.in[0].numel;
   const Contiguous g(args.in[0]), mask(args.in[1]);
   const Target gx(args.out[0]);
-  dispatch_float(args.in[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    FS_LAUNCH((dropout_gradient<T>), grid_for(n, kRandomThreads, 1 << 16), kRandomThreads, 0, current_stream(),
-              g.template ptr<T>(), mask.template ptr<uint8_t>(), gx.template ptr<T>(), n, dropout_scale<T>(a.p));
+  const DType t = args.in[0].dtype;
+  dispatch_float_compute(t, "dropout_backward", [&](auto compute) {
+    using C = decltype(compute);
+    FS_LAUNCH((dropout_gradient<C>), grid_for(n, kRandomThreads, 1 << 16), kRandomThreads, 0, current_stream(),
+              g.template ptr<void>(), mask.template ptr<uint8_t>(), gx.template ptr<void>(), t, n,
+              dropout_scale<C>(a.p, t));
   });
   gx.finish();
 }

@@ -12,6 +12,7 @@ enum Map { kSame, kNanToZero, kAbs, kSquare, kNonzero };
 // size.
 template <class C, bool kPowers = false>
 struct SumReducer {
+  static constexpr int kUnroll = kPowers ? 1 : 4;
   using State = C;
   __device__ __forceinline__ static C identity(const ReduceParams&) { return C(0); }
   __device__ __forceinline__ static void add(C& s, C x, int64_t, const ReduceParams& params) {
@@ -40,24 +41,26 @@ struct SumReducer {
   }
 };
 
-// How many are not zero; any (some) and all (as many as there are).
+// How many are not zero; any (some) and all (as many as there are), by params.map.
 enum CountAs { kCount, kAny, kAll };
-template <class C, CountAs kAs>
+template <class C>
 struct CountReducer {
+  static constexpr int kUnroll = 4;
   using State = int64_t;
   __device__ __forceinline__ static int64_t identity(const ReduceParams&) { return 0; }
   __device__ __forceinline__ static void add(int64_t& s, C x, int64_t, const ReduceParams&) { s += x != C(0); }
   __device__ __forceinline__ static void merge(int64_t& s, const int64_t& later, const ReduceParams&) { s += later; }
   template <class Args>
   __device__ __forceinline__ static void finish(int64_t s, const Args& args, int64_t output) {
-    if (kAs == kAny) s = s > 0;
-    if (kAs == kAll) s = s == args.n;
+    if (args.params.map == kAny) s = s > 0;
+    if (args.params.map == kAll) s = s == args.n;
     store_number(args.out0, output, args.out0_dtype, s);
   }
 };
 
 template <class C>
 struct ProdReducer {
+  static constexpr int kUnroll = 2;
   using State = C;
   __device__ __forceinline__ static C identity(const ReduceParams&) { return C(1); }
   __device__ __forceinline__ static void add(C& s, C x, int64_t, const ReduceParams&) {
@@ -82,6 +85,7 @@ __device__ __forceinline__ C outermost(bool greatest) {
 // The largest or smallest x, or |x| (kAbs); NaN where one is.
 template <class C>
 struct ExtremeReducer {
+  static constexpr int kUnroll = 4;
   using State = C;
   __device__ __forceinline__ static C identity(const ReduceParams& params) {
     return params.map == kAbs && params.largest ? C(0) : outermost<C>(!params.largest);
@@ -100,9 +104,11 @@ struct ExtremeReducer {
   }
 };
 
-// Where the extreme is: the first of equals, the first NaN where there is one. kValue: out0 = value, out1 = index.
-template <class C, bool kValue>
+// Where the extreme is: the first of equals, the first NaN where there is one. out0 = index; where out1 is asked for,
+// out0 = value, out1 = index.
+template <class C>
 struct ArgReducer {
+  static constexpr int kUnroll = 2;
   struct State {
     C value;
     int64_t index;  // -1: nothing seen
@@ -122,18 +128,15 @@ struct ArgReducer {
   }
   template <class Args>
   __device__ __forceinline__ static void finish(const State& s, const Args& args, int64_t output) {
-    if constexpr (kValue) {
-      store_number(args.out0, output, args.out0_dtype, s.value);
-      static_cast<int64_t*>(args.out1)[output] = s.index;
-    } else {
-      static_cast<int64_t*>(args.out0)[output] = s.index;
-    }
+    if (args.out1) store_number(args.out0, output, args.out0_dtype, s.value);
+    static_cast<int64_t*>(args.out1 ? args.out1 : args.out0)[output] = s.index;
   }
 };
 
 // Mean and Σ (x - mean)² by Welford's step, joined as Chan, Golub and LeVeque (1979) do.
 template <class C>
 struct VarReducer {
+  static constexpr int kUnroll = 2;
   struct State {
     C mean, square;
     int64_t n;
@@ -171,6 +174,7 @@ struct VarReducer {
 // log Σ exp(x) with the largest x taken out.
 template <class C>
 struct LogSumExpReducer {
+  static constexpr int kUnroll = 1;
   struct State { C top, sum; };
   __device__ __forceinline__ static State identity(const ReduceParams&) { return {-kInfinity<C>, C(0)}; }
   __device__ __forceinline__ static void add(State& s, C x, int64_t, const ReduceParams& params) {
@@ -192,10 +196,11 @@ struct LogSumExpReducer {
   }
 };
 
-template <CountAs kAs>
-void count(const KernelArgs& args, int64_t mask) {
+void count(const KernelArgs& args, int64_t mask, CountAs as) {
+  ReduceParams params;
+  params.map = as;
   dispatch_compute(args.in[0].dtype,
-                   [&](auto c) { reduce<CountReducer<decltype(c), kAs>, decltype(c)>(args, mask, {}); });
+                   [&](auto c) { reduce<CountReducer<decltype(c)>, decltype(c)>(args, mask, params); });
 }
 void sum_of(const KernelArgs& args, int64_t mask, const ReduceParams& params) {
   dispatch_compute(args.in[0].dtype,
@@ -208,12 +213,11 @@ void extreme(const KernelArgs& args, int64_t mask, bool largest, Map map = kSame
   dispatch_compute(args.in[0].dtype,
                    [&](auto c) { reduce<ExtremeReducer<decltype(c)>, decltype(c)>(args, mask, params); });
 }
-template <bool kValue>
 void where_extreme(const KernelArgs& args, bool largest) {
   ReduceParams params;
   params.largest = largest;
   dispatch_compute(args.in[0].dtype, [&](auto c) {
-    reduce<ArgReducer<decltype(c), kValue>, decltype(c)>(args, args.attrs<ReduceAttrs>().mask, params);
+    reduce<ArgReducer<decltype(c)>, decltype(c)>(args, args.attrs<ReduceAttrs>().mask, params);
   });
 }
 void spread(const KernelArgs& args, bool root) {
@@ -229,7 +233,7 @@ void spread(const KernelArgs& args, bool root) {
 
 void sum(const KernelArgs& args) {
   const int64_t mask = args.attrs<ReduceAttrs>().mask;
-  if (args.in[0].dtype == DType::kBool) return count<kCount>(args, mask);
+  if (args.in[0].dtype == DType::kBool) return count(args, mask, kCount);
   sum_of(args, mask, {});
 }
 void mean(const KernelArgs& args) {
@@ -249,9 +253,9 @@ void prod(const KernelArgs& args) {
 }
 void amax(const KernelArgs& args) { extreme(args, args.attrs<ReduceAttrs>().mask, true); }
 void amin(const KernelArgs& args) { extreme(args, args.attrs<ReduceAttrs>().mask, false); }
-void any(const KernelArgs& args) { count<kAny>(args, args.attrs<ReduceAttrs>().mask); }
-void all(const KernelArgs& args) { count<kAll>(args, args.attrs<ReduceAttrs>().mask); }
-void count_nonzero(const KernelArgs& args) { count<kCount>(args, args.attrs<ReduceAttrs>().mask); }
+void any(const KernelArgs& args) { count(args, args.attrs<ReduceAttrs>().mask, kAny); }
+void all(const KernelArgs& args) { count(args, args.attrs<ReduceAttrs>().mask, kAll); }
+void count_nonzero(const KernelArgs& args) { count(args, args.attrs<ReduceAttrs>().mask, kCount); }
 void norm(const KernelArgs& args) {
   const auto& a = args.attrs<NormAttrs>();
   if (a.p == __builtin_inf() || a.p == -__builtin_inf()) return extreme(args, a.mask, a.p > 0, kAbs);
@@ -265,10 +269,10 @@ void norm(const KernelArgs& args) {
   params.root = a.p == 2;
   sum_of(args, a.mask, params);
 }
-void argmax(const KernelArgs& args) { where_extreme<false>(args, true); }
-void argmin(const KernelArgs& args) { where_extreme<false>(args, false); }
-void max_dim(const KernelArgs& args) { where_extreme<true>(args, true); }
-void min_dim(const KernelArgs& args) { where_extreme<true>(args, false); }
+void argmax(const KernelArgs& args) { where_extreme(args, true); }
+void argmin(const KernelArgs& args) { where_extreme(args, false); }
+void max_dim(const KernelArgs& args) { where_extreme(args, true); }
+void min_dim(const KernelArgs& args) { where_extreme(args, false); }
 void var(const KernelArgs& args) { spread(args, false); }
 void std(const KernelArgs& args) { spread(args, true); }
 void var_mean(const KernelArgs& args) { spread(args, false); }

@@ -21,7 +21,8 @@ namespace fireseed::cuda {
 // bits each time.
 //
 // A reducer has a State that is trivially copyable, and static functions
-//   identity(params), add(state, x, index, params), merge(state, later, params), finish(state, args, output).
+//   identity(params), add(state, x, index, params), merge(state, later, params), finish(state, args, output),
+// and kUnroll, how many elements a lane has under way.
 
 inline constexpr int kReduceThreads = 256;
 
@@ -56,21 +57,21 @@ static __global__ void __launch_bounds__(kReduceThreads) reduce_kernel(const __g
   const int64_t output = static_cast<int64_t>(blockIdx.x) * x_size + x;
   State state = R::identity(args.params);
   if (output < args.outputs) {
-    constexpr int kUnroll = 4;
+    constexpr int kUnroll = R::kUnroll;  // loads under way
     const int64_t base = args.kept.offset(output);
     const int64_t begin = static_cast<int64_t>(blockIdx.y) * args.piece;
     const int64_t end = begin + args.piece < args.n ? begin + args.piece : args.n;
-    int64_t i = begin + y;
-    for (; i + (kUnroll - 1) * y_size < end; i += kUnroll * y_size) {
+#pragma unroll 1
+    for (int64_t i = begin + y; i < end; i += kUnroll * y_size) {
       C v[kUnroll];
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u)
-        v[u] = load_number(args.in, base + args.reduced.offset(i + u * y_size), args.in_dtype, C());
+        if (u == 0 || i + u * y_size < end)
+          v[u] = load_number(args.in, base + args.reduced.offset(i + u * y_size), args.in_dtype, C());
 #pragma unroll
-      for (int u = 0; u < kUnroll; ++u) R::add(state, v[u], i + u * y_size, args.params);
+      for (int u = 0; u < kUnroll; ++u)
+        if (u == 0 || i + u * y_size < end) R::add(state, v[u], i + u * y_size, args.params);
     }
-    for (; i < end; i += y_size)
-      R::add(state, load_number(args.in, base + args.reduced.offset(i), args.in_dtype, C()), i, args.params);
   }
   // part[x][y] for either order of threads
   part[x * y_size + y] = state;

@@ -19,7 +19,8 @@ set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 string(REPLACE "-O1" "-O2" CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
 include_directories("${CMAKE_CURRENT_SOURCE_DIR}" "${repository}/cuda" "${repository}/cpp")
 include_directories(SYSTEM ${CUDAToolkit_INCLUDE_DIRS})
-add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-fmad=false;-diag-suppress=20012,20014>")
+include("${repository}/cmake/nvcc.cmake")
+add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:${FS_NVCC_OPTIONS}>")
 
 # The intrinsics, with all of Hopper's: for its own instruction set alone.
 add_executable(cuda_conformance ${conformance_sources})
