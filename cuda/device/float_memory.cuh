@@ -8,7 +8,7 @@ namespace fireseed::cuda {
 // The first n of N elements; at once where `whole` says that they are aligned and all there.
 template <int N, class U>
 __device__ __forceinline__ Vec<U, N> load_some(const U* p, int n, bool whole) {
-  if (whole) return Vec<U, N>::load(p);
+  if (whole) return Vec<U, N>::load_global(p);
   Vec<U, N> v{};
 #pragma unroll
   for (int j = 0; j < N; ++j)
@@ -17,7 +17,7 @@ __device__ __forceinline__ Vec<U, N> load_some(const U* p, int n, bool whole) {
 }
 template <int N, class U>
 __device__ __forceinline__ void store_some(const Vec<U, N>& v, U* p, int n, bool whole) {
-  if (whole) return v.store(p);
+  if (whole) return v.store_global(p);
 #pragma unroll
   for (int j = 0; j < N; ++j)
     if (j < n) p[j] = v.v[j];

@@ -13,6 +13,36 @@
 
 namespace fireseed::cuda {
 
+// ---- global memory -----------------------------------------------------------------------------------------
+
+// 16 or 8 bytes of global memory by one instruction: the compiler may take loads and stores of structs apart.
+#if !defined(FS_CUDA_EMU)
+__device__ __forceinline__ uint4 load_global(const uint4* p) {
+  uint4 r;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+               : "l"(__cvta_generic_to_global(p))
+               : "memory");
+  return r;
+}
+__device__ __forceinline__ uint2 load_global(const uint2* p) {
+  uint2 r;
+  asm volatile("ld.global.v2.u32 {%0, %1}, [%2];"
+               : "=r"(r.x), "=r"(r.y)
+               : "l"(__cvta_generic_to_global(p))
+               : "memory");
+  return r;
+}
+__device__ __forceinline__ void store_global(uint4* p, uint4 x) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(p)), "r"(x.x), "r"(x.y),
+               "r"(x.z), "r"(x.w)
+               : "memory");
+}
+__device__ __forceinline__ void store_global(uint2* p, uint2 x) {
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(p)), "r"(x.x), "r"(x.y) : "memory");
+}
+#endif
+
 // ---- halves ------------------------------------------------------------------------------------------------
 
 __device__ __forceinline__ float half_to_float(float16 x) {

@@ -12,8 +12,30 @@ struct alignas(sizeof(T) * N) Vec {
   static_assert(sizeof(T) * N <= 16 && (sizeof(T) * N & (sizeof(T) * N - 1)) == 0);
   T v[N];
 
-  __device__ __forceinline__ static Vec load(const T* p) { return *reinterpret_cast<const Vec*>(p); }
-  __device__ __forceinline__ void store(T* p) const { *reinterpret_cast<Vec*>(p) = *this; }
+  // load_global and store_global are for global memory alone, and surely one instruction for 8 or 16 bytes.
+#if defined(FS_CUDA_EMU)
+  static Vec load(const T* p) { return *reinterpret_cast<const Vec*>(p); }
+  void store(T* p) const { *reinterpret_cast<Vec*>(p) = *this; }
+  static Vec load_global(const T* p) { return load(p); }
+  void store_global(T* p) const { store(p); }
+#else
+  // Through words that nvcc moves as a whole; structs it takes apart, and joins again only when it optimises in full.
+  using Word = std::conditional_t<
+      sizeof(T) * N == 16, uint4,
+      std::conditional_t<sizeof(T) * N == 8, uint2, std::conditional_t<sizeof(T) * N == 4, uint32_t, uint16_t>>>;
+  __device__ __forceinline__ static Vec load(const T* p) {
+    return __builtin_bit_cast(Vec, *reinterpret_cast<const Word*>(p));
+  }
+  __device__ __forceinline__ void store(T* p) const { *reinterpret_cast<Word*>(p) = __builtin_bit_cast(Word, *this); }
+  __device__ __forceinline__ static Vec load_global(const T* p) {
+    if constexpr (sizeof(Vec) < 8) return load(p);
+    else return __builtin_bit_cast(Vec, cuda::load_global(reinterpret_cast<const Word*>(p)));
+  }
+  __device__ __forceinline__ void store_global(T* p) const {
+    if constexpr (sizeof(Vec) < 8) store(p);
+    else cuda::store_global(reinterpret_cast<Word*>(p), __builtin_bit_cast(Word, *this));
+  }
+#endif
 };
 // As many T as fill 16 bytes.
 template <class T>

@@ -117,11 +117,11 @@ template <class To, class From>
 __global__ void __launch_bounds__(kThreads) convert_floats_kernel(To* to, const From* from, int64_t n) {
   for (int64_t i = 4 * grid_thread(); i < n; i += 4 * grid_threads()) {
     if (i + 4 <= n) {
-      const auto x = Vec<From, 4>::load(from + i);
+      const auto x = Vec<From, 4>::load_global(from + i);
       Vec<To, 4> y;
 #pragma unroll
       for (int k = 0; k < 4; ++k) y.v[k] = store_as<To>(load_as<float>(x.v[k]));
-      y.store(to + i);
+      y.store_global(to + i);
     } else {
       for (int64_t k = i; k < n; ++k) to[k] = store_as<To>(load_as<float>(from[k]));
     }
@@ -271,7 +271,7 @@ __global__ void __launch_bounds__(kThreads) fill_flat(U* to, U value, int64_t n)
   for (int k = 0; k < kLanes; ++k) pack.v[k] = value;
   for (int64_t i = kLanes * grid_thread(); i < n; i += kLanes * grid_threads()) {
     if (i + kLanes <= n) {
-      pack.store(to + i);
+      pack.store_global(to + i);
     } else {
       for (int64_t k = i; k < n; ++k) to[k] = value;
     }

@@ -231,7 +231,7 @@ static __global__ void __launch_bounds__(kPointwiseThreads)
 #pragma unroll
         for (int j = 0; j < kVec; ++j) x[u][k].v[j] = p[j < args.tail ? j : 0];
       } else {
-        x[u][k] = Vec<Unit, kVec>::load(p);
+        x[u][k] = Vec<Unit, kVec>::load_global(p);
       }
     }
   }
@@ -256,7 +256,7 @@ static __global__ void __launch_bounds__(kPointwiseThreads)
       for (int j = 0; j < kVec; ++j)
         if (j < args.tail) out[j] = y.v[j];
     } else {
-      y.store(out);
+      y.store_global(out);
     }
   }
 }

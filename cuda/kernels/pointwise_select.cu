@@ -36,16 +36,16 @@ __global__ void __launch_bounds__(kPointwiseThreads) where_kernel(const __grid_c
   }
   Vec<uint8_t, kVec> cv;
   Vec<U, kVec> av, bv;
-  if (!args.row_value[0]) cv = Vec<uint8_t, kVec>::load(c);
-  if (!args.row_value[1]) av = Vec<U, kVec>::load(a);
-  if (!args.row_value[2]) bv = Vec<U, kVec>::load(b);
+  if (!args.row_value[0]) cv = Vec<uint8_t, kVec>::load_global(c);
+  if (!args.row_value[1]) av = Vec<U, kVec>::load_global(a);
+  if (!args.row_value[2]) bv = Vec<U, kVec>::load_global(b);
 #pragma unroll
   for (int j = 0; j < kVec; ++j) {
     const bool first = args.row_value[0] ? *c : cv.v[j];
     const U x = args.row_value[1] ? *a : av.v[j], y = args.row_value[2] ? *b : bv.v[j];
     av.v[j] = first ? x : y;
   }
-  av.store(out);
+  av.store_global(out);
 }
 
 }  // namespace
