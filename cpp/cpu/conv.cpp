@@ -123,6 +123,7 @@ void run_job(ConvJob<T> job) {
                  });
     return;
   }
+  if (conv_pixels(job)) return;
   if constexpr (same_type<T, float>) {
     if (conv_winograd(job)) return;
   }

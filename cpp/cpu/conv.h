@@ -243,6 +243,10 @@ void conv_direct(const ConvJob<T>& job);
 template <class T>
 void conv_direct_phases(const ConvJob<T>& job, const ConvJob<T>& odd);
 
+// conv_pixels.cpp: handles jobs of few channels, and returns true, where that is the faster way.
+template <class T>
+bool conv_pixels(const ConvJob<T>& job);
+
 // conv_whole.cpp: handles jobs whose kernel covers the image, or transposed ones of one pixel, and returns true; and
 // the gradient to the weight of the former.
 template <class T>
