@@ -4,29 +4,40 @@
 namespace fireseed::cuda {
 namespace {
 
-// A block has 64 kM queries of a head. The next keys and values come while a tile of each is worked on.
 template <class T, int kHead, int kM, int kKeys>
-__global__ void __launch_bounds__(kMmaThreads, 2) attention_mma(const __grid_constant__ Attention<T> a, bool pairs) {
-  constexpr int kPitch = kHeadPitch<kHead>, kQueries = 64 * kM, kN = kKeys / 8, kC = kHead / 8;
+struct Shape {
+  static constexpr int kPitch = kHeadPitch<kHead>, kQueries = 64 * kM, kStage = 2 * kKeys * kPitch;
+  static constexpr int kMask = kMaskTile<kM, kKeys / 8>;  // of a warp
+  static constexpr size_t kTiles = sizeof(T) * (kQueries * kPitch + 2 * kStage);
+  static constexpr size_t bytes(bool mask) { return kTiles + (mask ? sizeof(float) * 4 * kMask : 0); }
+};
+
+// A block has 64 kM queries of a head. The next keys and values come while a tile of each is worked on.
+// Compiles to: no spills, HMMA, LDSM, LDGSTS
+template <class T, int kHead, int kM, int kKeys>
+__global__ void __launch_bounds__(kMmaThreads, 2)
+    attention_mma(const __grid_constant__ Attention<T> a, bool vectors) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  __trap();
+#else
+  using S = Shape<T, kHead, kM, kKeys>;
+  constexpr int kPitch = S::kPitch, kQueries = S::kQueries, kN = kKeys / 8, kC = kHead / 8;
   FS_DYN_SMEM(T, tile_q);
-  T* stages = tile_q + kQueries * kPitch;  // two, of keys and values
+  T* stages = tile_q + kQueries * kPitch;  // two, of keys and values; then the mask
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int warp_row = static_cast<int>(threadIdx.x) / kWarpSize * 16 * kM;
-  const int64_t blocks = (a.queries + kQueries - 1) / kQueries, head = blockIdx.x / blocks;
-  const int64_t i0 = (blocks - 1 - blockIdx.x % blocks) * kQueries;  // those that see the most keys go first
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize, warp_row = warp * 16 * kM;
+  float* mask_tile = reinterpret_cast<float*>(stages + 2 * S::kStage) + warp * S::kMask;
+  const int queries = static_cast<int>(a.queries), depth = static_cast<int>(a.depth),
+            width = static_cast<int>(a.width);
+  const int blocks = (queries + kQueries - 1) / kQueries, head = static_cast<int>(blockIdx.x) / blocks;
+  const int i0 = (blocks - 1 - static_cast<int>(blockIdx.x) % blocks) * kQueries;  // the most keys first
   int64_t at[kQueryOperands], key_at[kKeyOperands];
   a.query_heads.offsets(head, at);
-  a.key_heads.offsets(head / a.groups, key_at);
+  a.key_heads.offsets(head / static_cast<int>(a.groups), key_at);
   const Matrix<T> k = a.k.at(key_at[kOffK]), v = a.v.at(key_at[kOffV]);
-  const int64_t keys = a.causal && i0 + kQueries < a.keys ? i0 + kQueries : a.keys;
-  const auto fetch = [&](int64_t j0) {
-    T* stage = stages + j0 / kKeys % 2 * (2 * kKeys * kPitch);
-    fetch_rows<kKeys, kHead>(stage, k, j0, a.keys, a.depth);
-    fetch_rows<kKeys, kHead>(stage + kKeys * kPitch, v, j0, a.keys, a.width);
-  };
-  fetch_rows<kQueries, kHead>(tile_q, a.q.at(at[kOffQ]), i0, a.queries, a.depth);
-  fetch(0);
-  cp_async_commit();
+  const int all_keys = static_cast<int>(a.keys),
+            keys = a.causal && i0 + kQueries < all_keys ? i0 + kQueries : all_keys;
+  fetch_rows<kQueries, kHead>(tile_q, a.q.at(at[kOffQ]), i0, queries, depth);
 
   // Scores are multiplied by `factor` when they become weights, or before, where there is a mask to be added or the
   // largest score would not give the largest weight.
@@ -43,16 +54,26 @@ __global__ void __launch_bounds__(kMmaThreads, 2) attention_mma(const __grid_con
     top[m][0] = top[m][1] = -kInfinity<float>;
     total[m][0] = total[m][1] = 0.0f;
   }
-  for (int64_t j0 = 0; j0 < keys; j0 += kKeys) {
-    cp_async_wait<0>();
-    __syncthreads();  // the stage is there, and all are done with the other
-    if (j0 + kKeys < keys) fetch(j0 + kKeys);
+  // Before the first tile there is a step that only fetches.
+#pragma unroll 1
+  for (int j0 = -kKeys; j0 < keys; j0 += kKeys) {
+    if (j0 >= 0) {
+      cp_async_wait<0>();
+      __syncthreads();  // the stage is there, and all are done with the other
+    }
+    const int next = j0 + kKeys;
+    if (next < keys) {
+      T* stage = stages + next / kKeys % 2 * S::kStage;
+      fetch_rows<kKeys, kHead>(stage, k, next, all_keys, depth);
+      fetch_rows<kKeys, kHead>(stage + kKeys * kPitch, v, next, all_keys, width);
+    }
     cp_async_commit();
-    const T* tile_k = stages + j0 / kKeys % 2 * (2 * kKeys * kPitch);
+    if (j0 < 0) continue;
+    const T* tile_k = stages + j0 / kKeys % 2 * S::kStage;
     float s[kM][kN][4];
     score_products<kHead>(s, tile_q + warp_row * kPitch, tile_k);
-    if (before || j0 + kKeys > a.keys || (a.causal && j0 + kKeys - 1 > i0 + warp_row))
-      put_mask<false>(a, s, i0 + warp_row, j0, at[kOffMask], before ? to_base_2 : 1.0f);
+    if (before || next > all_keys || (a.causal && next - 1 > i0 + warp_row))
+      put_mask<false>(a, s, i0 + warp_row, queries, j0, all_keys, at[kOffMask], before ? to_base_2 : 1.0f, mask_tile);
     float shrink[kM][2];
     bool grew = false;
 #pragma unroll
@@ -98,43 +119,43 @@ __global__ void __launch_bounds__(kMmaThreads, 2) attention_mma(const __grid_con
       all += __shfl_xor_sync(kFullMask, all, 1);
       all += __shfl_xor_sync(kFullMask, all, 2);
       inverse[m][half] = all == 0.0f ? 0.0f : 1.0f / all;
-      const int64_t i = i0 + warp_row + m * 16 + half * 8 + lane / 4;
-      if (a.lse && lane % 4 == 0 && i < a.queries)
+      const int i = i0 + warp_row + m * 16 + half * 8 + lane / 4;
+      if (a.lse && lane % 4 == 0 && i < queries)
         a.lse[head * a.queries + i] =
             all == 0.0f ? kInfinity<float> : multiply_add(top[m][half], factor, base2_log(all));
     }
-  store_rows(a.y.at(at[kOffY]), i0 + warp_row, a.queries, 0, a.width, pairs, sum, inverse);
+  store_rows<kPitch>(a.y.at(at[kOffY]), tile_q + warp_row * kPitch, i0 + warp_row, queries, 0, width, vectors, sum,
+                     inverse);
+#endif
 }
 
 template <class T, int kHead>
-bool launch_mma(const Attention<T>& a, bool pairs) {
-  constexpr int kM = kHead <= 128 ? 2 : 1, kKeys = kHead <= 64 ? 64 : 32, kQueries = 64 * kM;
-  constexpr size_t kBytes = sizeof(T) * kHeadPitch<kHead> * (kQueries + 4 * kKeys);
-  const int64_t blocks = a.heads * pieces_of(a.queries, kQueries);
-  if (blocks >= int64_t{1} << 31 || most_shared_bytes() < kBytes) return false;
-  FS_LAUNCH((attention_mma<T, kHead, kM, kKeys>), static_cast<unsigned>(blocks), kMmaThreads, kBytes,
-            current_stream(), a, pairs);
+bool launch_mma(const Attention<T>& a, bool vectors) {
+  constexpr int kM = kHead <= 128 ? 2 : 1, kKeys = kHead <= 64 ? 64 : 32;
+  using S = Shape<T, kHead, kM, kKeys>;
+  const size_t bytes = S::bytes(a.mask != nullptr);
+  const int64_t blocks = a.heads * pieces_of(a.queries, S::kQueries);
+  if (blocks >= int64_t{1} << 31 || most_shared_bytes() < bytes) return false;
+  FS_LAUNCH((attention_mma<T, kHead, kM, kKeys>), static_cast<unsigned>(blocks), kMmaThreads, bytes, current_stream(),
+            a, vectors);
   return true;
 }
 
 template <class T>
-bool run(AttentionViews x, const AttentionAttrs& attrs, const Attention<T>& given) {
+bool run(AttentionViews x, const AttentionAttrs& attrs, const Attention<float>& given) {
   if (!suits_mma(given)) return false;
   const AlignedRows q(x.q), k(x.k), v(x.v);
   x.q = q.view(), x.k = k.view(), x.v = v.view();
   Attention<T> a = attention_of<T>(x, attrs);
   a.lse = given.lse;
-  const bool pairs = stores_pairs(x.y);
-  return dispatch_head(std::max(a.depth, a.width), [&]<int kHead>() { return launch_mma<T, kHead>(a, pairs); });
+  const bool vectors = stores_vectors(x.y);
+  return dispatch_head(std::max(a.depth, a.width), [&]<int kHead>() { return launch_mma<T, kHead>(a, vectors); });
 }
 
 }  // namespace
 
-bool run_attention_mma(const AttentionViews& x, const AttentionAttrs& attrs, const Attention<float16>& a) {
-  return run(x, attrs, a);
-}
-bool run_attention_mma(const AttentionViews& x, const AttentionAttrs& attrs, const Attention<bfloat16>& a) {
-  return run(x, attrs, a);
+bool run_attention_mma(const AttentionViews& x, const AttentionAttrs& attrs, const Attention<float>& a) {
+  return a.dtype == DType::kFloat16 ? run<float16>(x, attrs, a) : run<bfloat16>(x, attrs, a);
 }
 
 }  // namespace fireseed::cuda

@@ -23,17 +23,15 @@ inline constexpr int kHeadPitch = kHead + 8;
 
 // Starts the copies of rows [r0, r0 + kRows) of m, which has `rows` rows of `columns`; zeros beyond.
 template <int kRows, int kHead, class T>
-__device__ __forceinline__ void fetch_rows(T* tile, const Matrix<T>& m, int64_t r0, int64_t rows, int64_t columns) {
+__device__ __forceinline__ void fetch_rows(T* tile, const Matrix<T>& m, int r0, int rows, int columns) {
   constexpr int kChunks = kHead / 8, kStep = kMmaThreads / kChunks;  // rows that all threads copy at once
   static_assert(kMmaThreads % kChunks == 0 && kRows % kStep == 0);
   const int t = static_cast<int>(threadIdx.x), r = t / kChunks, c = t % kChunks * 8;
-  const int rest = static_cast<int>(columns) - c, bytes = static_cast<int>(sizeof(T)) * (rest < 0   ? 0
-                                                                                         : rest < 8 ? rest
-                                                                                                    : 8);
-  const int inside = static_cast<int>(rows - r0 < kRows ? rows - r0 : kRows);
+  const int rest = columns - c, bytes = static_cast<int>(sizeof(T)) * (rest < 0 ? 0 : rest < 8 ? rest : 8);
+  const int inside = rows - r0;
   const T* from = m.data + (r0 + r) * m.row + c;
   tile += r * kHeadPitch<kHead> + c;
-#pragma unroll
+#pragma unroll(4)
   for (int i = 0; i < kRows; i += kStep) {
     const int valid = r + i < inside ? bytes : 0;
     cp_async<16>(tile + i * kHeadPitch<kHead>, valid ? from : m.data, valid);
@@ -98,69 +96,106 @@ __device__ __forceinline__ void weight_products(float (&sum)[kM][kC][4], const f
   }
 }
 
-// Puts the mask and what cannot be seen into a warp's scores with kN * 8 others from o0 on; `own`: the warp's first
-// row, mask_at: where the mask of the head begins. kOfKeys: the own rows are keys and the others queries, else the
-// other way round. The scores come out times `factor`.
-template <bool kOfKeys, int kM, int kN, class T>
-__device__ __forceinline__ void put_mask(const Attention<T>& a, float (&s)[kM][kN][4], int64_t own, int64_t o0,
-                                         int64_t mask_at, float factor) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int64_t rest = (kOfKeys ? a.queries : a.keys) - o0, own_rows = kOfKeys ? a.keys : a.queries;
-  const int64_t own_step = kOfKeys ? a.mask_col : a.mask_row, other_step = kOfKeys ? a.mask_row : a.mask_col;
-#pragma unroll
-  for (int m = 0; m < kM; ++m)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int64_t row = own + m * 16 + half * 8 + lane / 4, diagonal = row - o0;
-      int low = 0, high = static_cast<int>(rest < 8 * kN ? rest : 8 * kN);  // the others that see or are seen
-      if (row >= own_rows) high = 0;
-      if (a.causal && kOfKeys) low = static_cast<int>(diagonal < 0 ? 0 : diagonal < 8 * kN ? diagonal : 8 * kN);
-      if (a.causal && !kOfKeys && diagonal < high) high = static_cast<int>(diagonal < 0 ? 0 : diagonal + 1);
-      const int64_t at = mask_at + row * own_step + o0 * other_step;
-#pragma unroll
-      for (int n = 0; n < kN; ++n)
-#pragma unroll
-        for (int r = half * 2; r < half * 2 + 2; ++r) {
-          const int other = n * 8 + lane % 4 * 2 + r % 2;
-          float x = s[m][n][r] * factor;
-          if (other < low || other >= high) x = -kInfinity<float>;
-          else if (a.mask) x = masked(a, at + other * other_step, x);
-          s[m][n][r] = x;
-        }
-    }
-}
+// Floats of shared memory for the mask of a warp's 16 kM rows and 8 kN others.
+template <int kN>
+inline constexpr int kMaskPitch = 8 * kN + 8;
+template <int kM, int kN>
+inline constexpr int kMaskTile = 16 * kM * kMaskPitch<kN>;
 
-// to[r0 + row][c0 + column] = sum * factor for a warp's 16 kM rows, inside rows and columns. pairs: two neighbours
-// may be stored at once.
-template <int kM, int kC, class T>
-__device__ __forceinline__ void store_rows(const Matrix<T>& to, int64_t r0, int64_t rows, int64_t c0, int64_t columns,
-                                           bool pairs, const float (&sum)[kM][kC][4], const float (&factor)[kM][2]) {
+// The scores of a warp's 16 kM own rows from `own` on with 8 kN others from o0 on: times `factor`, -inf where they do
+// not see each other. kOfKeys: the own rows are keys and the others queries, else the other way round. own_rows and
+// other_rows: how many there are. With a mask, mask_at is where the head's begins and `tile` kMaskTile floats of the
+// warp: neighbouring lanes read neighbouring elements of it.
+template <bool kOfKeys, int kM, int kN, class T>
+__device__ __forceinline__ void put_mask(const Attention<T>& a, float (&s)[kM][kN][4], int own, int own_rows, int o0,
+                                         int other_rows, int64_t mask_at, float factor, float* tile) {
+  constexpr int kOwn = 16 * kM, kOthers = 8 * kN, kPitch = kMaskPitch<kN>;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  // Element `other` is hidden from own row r where it is < diagonal + r (keys) or > diagonal + r (queries).
+  const int diagonal = own - o0, inside = other_rows - o0 < kOthers ? other_rows - o0 : kOthers;
+  const auto hidden = [&](int r, int other) {
+    return other >= inside || (a.causal && (kOfKeys ? other < diagonal + r : other > diagonal + r));
+  };
+  if (a.mask) {
+    const int64_t own_step = kOfKeys ? a.mask_col : a.mask_row, other_step = kOfKeys ? a.mask_row : a.mask_col;
+    mask_at += own * own_step + o0 * other_step;
+    __syncwarp();  // all have read the tile before
+#pragma unroll 1
+    for (int e = lane; e < kOwn * kOthers; e += kWarpSize) {
+      const int r = kOfKeys ? e % kOwn : e / kOthers, other = kOfKeys ? e / kOwn : e % kOthers;
+      float x = -kInfinity<float>;
+      if (own + r < own_rows && !hidden(r, other)) x = masked(a, mask_at + r * own_step + other * other_step, 0.0f);
+      tile[r * kPitch + other] = x;
+    }
+    __syncwarp();
+  }
 #pragma unroll
   for (int m = 0; m < kM; ++m)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int64_t row = r0 + m * 16 + half * 8 + lane / 4;
-      if (row >= rows) continue;
+      const int r = m * 16 + half * 8 + lane / 4;
+      if (a.mask) {
 #pragma unroll
-      for (int c = 0; c < kC; ++c) {
-        const int64_t column = c0 + c * 8 + lane % 4 * 2;
-        const float x = sum[m][c][half * 2] * factor[m][half], y = sum[m][c][half * 2 + 1] * factor[m][half];
-        if (pairs && column + 1 < columns) {
-          const uint32_t xy = pack_halves(x, y, T());
-          *reinterpret_cast<uint32_t*>(&to(row, column)) = xy;
-        } else {
-          if (column < columns) to(row, column) = store_as<T>(x);
-          if (column + 1 < columns) to(row, column + 1) = store_as<T>(y);
+        for (int n = 0; n < kN; ++n) {
+          const auto x = Vec<float, 2>::load(tile + r * kPitch + n * 8 + lane % 4 * 2);
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            float& to = s[m][n][half * 2 + i];
+            to = x.v[i] == -kInfinity<float> ? x.v[i] : multiply_add(to, factor, x.v[i]);
+          }
         }
+      } else {
+        // Others [low, low + count) take part.
+        const int low = a.causal && kOfKeys ? diagonal + r : 0;
+        const int end = a.causal && !kOfKeys && diagonal + r + 1 < inside ? diagonal + r + 1 : inside;
+        const unsigned count = end > low ? static_cast<unsigned>(end - low) : 0;
+        const int first = lane % 4 * 2 - low;
+#pragma unroll
+        for (int n = 0; n < kN; ++n)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            float& to = s[m][n][half * 2 + i];
+            to = static_cast<unsigned>(first + n * 8 + i) < count ? to * factor : -kInfinity<float>;
+          }
       }
     }
 }
-// Whether store_rows may store pairs to v.
-inline bool stores_pairs(const TensorView& v) {
-  if (v.stride(-1) != 1 || !aligned_for(v.data, 4)) return false;
+
+// to[r0 + row][c0 + column] = sum * factor for a warp's 16 kM rows, inside rows and columns; `tile`: as many rows of
+// kPitch halves in shared memory that only this warp uses. vectors: 16 bytes may be stored at once.
+template <int kPitch, int kM, int kC, class T>
+__device__ __forceinline__ void store_rows(const Matrix<T>& to, T* tile, int r0, int rows, int c0, int columns,
+                                           bool vectors, const float (&sum)[kM][kC][4],
+                                           const float (&factor)[kM][2]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  __syncwarp();  // all have read the tile
+#pragma unroll
+  for (int m = 0; m < kM; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int c = 0; c < kC; ++c) {
+        const float f = factor[m][half];
+        *reinterpret_cast<uint32_t*>(tile + (m * 16 + half * 8 + lane / 4) * kPitch + c * 8 + lane % 4 * 2) =
+            pack_halves(sum[m][c][half * 2] * f, sum[m][c][half * 2 + 1] * f, T());
+      }
+  __syncwarp();
+  const int step = vectors ? 8 : 1;
+#pragma unroll 1
+  for (int e = lane * step; e < 16 * kM * 8 * kC; e += kWarpSize * step) {
+    const int row = e / (8 * kC), column = e % (8 * kC);
+    if (r0 + row >= rows || c0 + column >= columns) continue;
+    const T* from = tile + row * kPitch + column;
+    T* at = &to(r0 + row, c0 + column);
+    if (vectors) Vec<T, 8>::load(from).store(at);
+    else *at = *from;
+  }
+}
+// Whether store_rows may store vectors to v.
+inline bool stores_vectors(const TensorView& v) {
+  if (v.stride(-1) != 1 || v.size(-1) % 8 != 0 || !aligned_for(v.data, 16)) return false;
   for (int i = 0; i + 1 < v.ndim; ++i)
-    if (v.strides[i] % 2 != 0) return false;
+    if (v.strides[i] % 8 != 0) return false;
   return true;
 }
 
@@ -204,12 +239,11 @@ inline size_t most_shared_bytes() {
 template <class T>
 bool suits_mma(const Attention<T>& a) {
   return compute_capability() >= 80 && a.depth > 0 && a.depth <= 256 && a.width > 0 && a.width <= 256 && a.keys > 0 &&
-         a.queries > 0;
+         a.queries > 0 && a.groups * pieces_of(a.queries, 32) < INT32_MAX;
 }
 // Calls f.template operator()<kHead>() with the size that heads are filled up to.
 template <class F>
 bool dispatch_head(int64_t columns, F&& f) {
-  if (columns <= 32) return f.template operator()<32>();
   if (columns <= 64) return f.template operator()<64>();
   if (columns <= 128) return f.template operator()<128>();
   return f.template operator()<256>();

@@ -231,6 +231,44 @@ TEST(Attention, HalvesThatAreCopied) {  // rows that no 16-byte copy can take
   check_masks<float16>({.heads = 2, .queries = 20, .keys = 70, .depth = 7, .width = 9, .pad = 2}, 3e-3);
   check<bfloat16>({.heads = 3, .queries = 20, .keys = 20, .depth = 20, .width = 20, .by_rows = true}, 2e-2);
 }
+// Values of keys that no query sees, so large that their products with g are infinite, change nothing.
+template <class T>
+void check_hidden(bool causal) {
+  const Case c{.queries = 20, .keys = 40, .depth = 16, .width = 16, .causal = causal};
+  const Operand<T> q(c, 1, 20, 16, 1), k(c, 1, 40, 16, 2), y(c, 1, 20, 16, 5);
+  const Operand<T> gq(c, 1, 20, 16, 6), gk(c, 1, 40, 16, 7), gv(c, 1, 40, 16, 8);
+  const DeviceArray<T> g(std::vector<T>(20 * 16, T(1.0f)));
+  const DeviceArray<compute_type<T>> lse(size_t{20});
+  std::vector<uint8_t> flags(20 * 40);
+  for (size_t i = 0; i < flags.size(); ++i) flags[i] = i % 40 < 20;
+  const DeviceArray<uint8_t> device_flags(flags);
+  const OwnedView mask(causal ? nullptr : device_flags.data(), causal ? DType::kUndefined : DType::kBool,
+                       causal ? Dims{} : Dims{1, 1, 20, 40});
+  const AttentionAttrs attrs{0.5, causal, 1};
+  const OwnedView lse_view(lse.data(), dtype_of<compute_type<T>>::value, {1, 1, 20});
+  const OwnedView g_view(g.data(), dtype_of<T>::value, {1, 1, 20, 16});
+  std::vector<std::vector<double>> results[2];
+  for (int large = 0; large < 2; ++large) {
+    auto values = random_values<T>(40 * 16, 1.0, 3);
+    for (size_t i = 20 * 16; i < values.size(); ++i) values[i] = T(large ? 3e38f : 0.0f);
+    const DeviceArray<T> v(values);
+    const OwnedView v_view(v.data(), dtype_of<T>::value, {1, 1, 40, 16});
+    for (const auto* o : {&y, &gq, &gk, &gv}) o->memory.fill_nan();
+    call(&attention, {y.view(), lse_view}, {q.view(), k.view(), v_view, mask}, &attrs);
+    call(&attention_backward, {gq.view(), gk.view(), gv.view()},
+         {g_view, q.view(), k.view(), v_view, y.view(), lse_view, mask}, &attrs);
+    results[large] = {written(y), written(gq), written(gk), written(gv)};
+  }
+  for (size_t i = 0; i < results[0].size(); ++i) EXPECT_EQ(results[0][i], results[1][i]) << "result " << i;
+  for (double x : results[1][2]) EXPECT_TRUE(std::isfinite(x));
+}
+TEST(Attention, HiddenPairsAddNothing) {
+  for (bool causal : {true, false}) {
+    SCOPED_TRACE(causal ? "causal" : "mask");
+    check_hidden<bfloat16>(causal);
+    check_hidden<float>(causal);
+  }
+}
 TEST(Attention, Seeds) {
   for_each_seed([] {
     check<float>({.heads = 2, .groups = 2, .queries = 66, .keys = 70, .depth = 34, .width = 10, .causal = true},
