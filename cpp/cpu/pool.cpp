@@ -28,8 +28,8 @@ int64_t first_valid(const PoolAttrs& a, const PoolShape& s, int64_t od, int64_t 
 
 // kN registers of outputs at once: their dependency chains overlap. PyTorch's rule: the first largest entry, or the
 // last NaN. Where nothing is NaN, which costs a comparison for two entries to know, one comparison each does.
-template <class C, Want kWant, int kN>
-[[gnu::always_inline]] inline void max_block(const C* phases, const PoolTap* taps, int64_t num_taps,
+template <class C, Want kWant, int kN, class Values>
+[[gnu::always_inline]] inline void max_block(const Values& from, const PoolTap* taps, int64_t num_taps,
                                              const lane_int<C>* base, int64_t l, C* values, lane_int<C>* found,
                                              int tail) {
   using I = lane_int<C>;
@@ -50,7 +50,7 @@ template <class C, Want kWant, int kN>
       at[u] = where(mask_cast<I>(better), Vec<I>(static_cast<I>(tap.code)), at[u]);
     }
   };
-  const auto value = [&](int64_t t, int u) { return Vec<C>::load(phases + taps[t].offset + l + u * kV); };
+  const auto value = [&](int64_t t, int u) { return from.load(taps[t].offset, u); };
   start();
   auto nan = Mask<C>::filled(false);
   for (int64_t t = 0; t < num_taps; t += 2) {
@@ -94,6 +94,7 @@ void max_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
   const int64_t lanes = plan.band * plan.pitch;
   const bool dense = plan.pitch == ow && s.os[2] == 1 && (oh == 1 || s.os[1] == ow);
   const bool direct = dense && same_type<C, T>;
+  const bool by_rows = reads_rows<C, T>(a, s);
   const int64_t work = plan.slice * kd;
   // Tasks: band by band, the planes within; consecutive ones share the table of base indices.
   parallel_for(
@@ -115,7 +116,8 @@ void max_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
               const int64_t slice_index = (od * a.stride[0] - a.padding[0] + z * a.dilation[0]) * s.in[1];
               for (int64_t y = 0; y < plan.kh; ++y)
                 for (int64_t x = 0; x < plan.kw; ++x)
-                  taps[num_taps++] = {(z - d0) * plan.slice + plan.tap_offset(y, x),
+                  taps[num_taps++] = {by_rows ? z * a.dilation[0] * s.xs[0] + y * plan.dh * s.xs[1] + x * plan.dw
+                                              : (z - d0) * plan.slice + plan.tap_offset(y, x),
                                       (slice_index + y * plan.dh) * plan.w + x * plan.dw,
                                       (z * plan.kh + y) * plan.kw + x};
             }
@@ -128,7 +130,7 @@ void max_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
           }
           int64_t off[2];
           s.lead.offsets(p, off);
-          for (int64_t z = d0; z < d1; ++z) {
+          for (int64_t z = d0; z < d1 && !by_rows; ++z) {
             const T* slice = image + off[0] + (od * a.stride[0] - a.padding[0] + z * a.dilation[0]) * s.xs[0];
             plan.split(phases.data() + (z - d0) * plan.slice, slice, s.xs[1], s.xs[2], oh0, n, lowest<C>(),
                        line.data());
@@ -139,21 +141,32 @@ void max_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
           if constexpr (same_type<C, T>) {
             if (direct) target = pooled + o_at;
           }
+          int64_t l = 0;
+          if constexpr (same_type<C, T>) {
+            const C* top = image + off[0] + od * a.stride[0] * s.xs[0] + oh0 * plan.sh * s.xs[1];
+            for (int64_t r = 0; r < n && by_rows; ++r, top += plan.sh * s.xs[1])
+              for (int64_t x = 0; x < ow; x += kV) {
+                const int left = static_cast<int>(min_of(kV, ow - x));
+                max_block<C, kWant, 1>(RowValues<C>{top + 2 * x, left}, taps.data(), num_taps, base.data(),
+                                       r * plan.pitch + x, target, found.data(), left);
+              }
+            if (by_rows) l = count;
+          }
           ReadAhead ahead;
-          if (task + 1 < end) {  // its image is fetched while this band is computed
+          if (task + 1 < end && !by_rows) {  // its image is fetched while this band is computed
             const int64_t next_od = (task + 1) / s.planes / bands,
                           next_oh = (task + 1) / s.planes % bands * plan.band;
             s.lead.offsets((task + 1) % s.planes, off);
             ahead = ReadAhead::rows(a, s, image + off[0], next_od, next_oh, plan.band, div_up(count, 2 * kV));
           }
-          int64_t l = 0;
           for (; l + 2 * kV <= count; l += 2 * kV) {
             ahead.step();
-            max_block<C, kWant, 2>(phases.data(), taps.data(), num_taps, base.data(), l, target, found.data(), kV);
+            max_block<C, kWant, 2>(PhaseValues<C>{phases.data() + l}, taps.data(), num_taps, base.data(), l, target,
+                                   found.data(), kV);
           }
           for (; l < count; l += kV) {
-            max_block<C, kWant, 1>(phases.data(), taps.data(), num_taps, base.data(), l, target, found.data(),
-                                   static_cast<int>(min_of(kV, count - l)));
+            max_block<C, kWant, 1>(PhaseValues<C>{phases.data() + l}, taps.data(), num_taps, base.data(), l, target,
+                                   found.data(), static_cast<int>(min_of(kV, count - l)));
           }
           for (int64_t r = 0; r < n && !direct; ++r)
             store_row(pooled + o_at + r * s.os[1], s.os[2], values.data() + r * plan.pitch, ow);

@@ -4,15 +4,14 @@
 namespace fireseed::cpu::FS_ISA {
 namespace {
 
-template <class C, int kN>
-[[gnu::always_inline]] inline void sum_block(const C* phases, const PoolTap* taps, int64_t num_taps,
+template <class C, int kN, class Values>
+[[gnu::always_inline]] inline void sum_block(const Values& from, const PoolTap* taps, int64_t num_taps,
                                              const C* divisors, int64_t l, C* values, int tail) {
   constexpr int kV = Vec<C>::kSize;
   Vec<C> sum[kN];
   for (int u = 0; u < kN; ++u) sum[u] = Vec<C>(C(0));
   for (int64_t t = 0; t < num_taps; ++t) {
-    const C* p = phases + taps[t].offset + l;
-    for (int u = 0; u < kN; ++u) sum[u] += Vec<C>::load(p + u * kV);
+    for (int u = 0; u < kN; ++u) sum[u] += from.load(taps[t].offset, u);
   }
   for (int u = 0; u < kN; ++u) {
     const Vec<C> v = sum[u] / Vec<C>::load(divisors + l + u * kV);
@@ -31,6 +30,7 @@ void avg_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
   const int64_t bands = div_up(oh, plan.band), depth = s.out[0];
   const int64_t lanes = plan.band * plan.pitch;
   const bool direct = same_type<C, T> && plan.pitch == ow && s.os[2] == 1 && (oh == 1 || s.os[1] == ow);
+  const bool by_rows = reads_rows<C, T>(a, s);
   const int64_t work = plan.slice * kd;
   parallel_for(
       bands * depth * s.planes, max_of(1, 2 * kMoveChunk / max_of(1, work)), [&](int64_t begin, int64_t end) {
@@ -51,13 +51,14 @@ void avg_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
             for (int64_t z = 0; z < d1 - d0; ++z)
               for (int64_t y = 0; y < plan.kh; ++y)
                 for (int64_t x = 0; x < plan.kw; ++x)
-                  taps[num_taps++] = {z * plan.slice + plan.tap_offset(y, x), 0, 0};
+                  taps[num_taps++] = {
+                      by_rows ? z * s.xs[0] + y * s.xs[1] + x : z * plan.slice + plan.tap_offset(y, x), 0, 0};
             for (int64_t r = 0; r < n; ++r)
               for (int64_t x = 0; x < ow; ++x) divisor[r * plan.pitch + x] = divisors.at(od, oh0 + r, x);
           }
           int64_t off[2];
           s.lead.offsets(p, off);
-          for (int64_t z = d0; z < d1; ++z) {
+          for (int64_t z = d0; z < d1 && !by_rows; ++z) {
             const T* slice = image + off[0] + (od * a.stride[0] - a.padding[0] + z) * s.xs[0];
             plan.split(phases.data() + (z - d0) * plan.slice, slice, s.xs[1], s.xs[2], oh0, n, C(0), line.data());
           }
@@ -68,10 +69,20 @@ void avg_planes(const PoolAttrs& a, const PoolShape& s, const T* image, T* poole
             if (direct) target = pooled + o_at;
           }
           int64_t l = 0;
+          if constexpr (same_type<C, T>) {
+            const C* top = image + off[0] + od * a.stride[0] * s.xs[0] + oh0 * a.stride[1] * s.xs[1];
+            for (int64_t r = 0; r < n && by_rows; ++r, top += a.stride[1] * s.xs[1])
+              for (int64_t x = 0; x < ow; x += kV) {
+                const int left = static_cast<int>(min_of(kV, ow - x));
+                sum_block<C, 1>(RowValues<C>{top + 2 * x, left}, taps.data(), num_taps, divisor.data(),
+                                r * plan.pitch + x, target, left);
+              }
+            if (by_rows) l = count;
+          }
           for (; l + 2 * kV <= count; l += 2 * kV)
-            sum_block<C, 2>(phases.data(), taps.data(), num_taps, divisor.data(), l, target, kV);
+            sum_block<C, 2>(PhaseValues<C>{phases.data() + l}, taps.data(), num_taps, divisor.data(), l, target, kV);
           for (; l < count; l += kV)
-            sum_block<C, 1>(phases.data(), taps.data(), num_taps, divisor.data(), l, target,
+            sum_block<C, 1>(PhaseValues<C>{phases.data() + l}, taps.data(), num_taps, divisor.data(), l, target,
                             static_cast<int>(min_of(kV, count - l)));
           for (int64_t r = 0; r < n && !direct; ++r)
             store_row(pooled + o_at + r * s.os[1], s.os[2], values.data() + r * plan.pitch, ow);

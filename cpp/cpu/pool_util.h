@@ -413,7 +413,36 @@ inline void divide_row(C* row, const C* widths, C factor, int64_t n) {
   }
 }
 
-// One window entry of a band: where its values start in the phases, what to add to a lane's base index, its number.
+// Where the values of a window entry come from (Note [Phase split]): the phases of a band, from lane l on, or, where
+// columns go by twos and all windows lie inside, every other entry of the row itself, which `lanes` outputs read.
+template <class C>
+struct PhaseValues {
+  const C* at;
+  FS_INLINE Vec<C> load(int64_t offset, int u) const { return Vec<C>::load(at + offset + u * Vec<C>::kSize); }
+};
+template <class C>
+struct RowValues {
+  const C* at;
+  int lanes;
+  FS_INLINE Vec<C> load(int64_t offset, int) const {
+    constexpr int kV = Vec<C>::kSize;
+    const C* p = at + offset;
+    const int n = 2 * lanes - 1;  // entries: an even one is the last
+    if (n < kV) return pick_lanes<C, 0>(Vec<C>::load(p, n), Vec<C>(C(0)), LaneSequence<C>());
+    return pick_lanes<C, 0>(Vec<C>::load(p), Vec<C>::load(p + kV, n - kV), LaneSequence<C>());
+  }
+};
+// Whether rows are read so.
+template <class C, class T>
+inline bool reads_rows(const PoolAttrs& a, const PoolShape& s) {
+  if (!same_type<C, T> || a.stride[2] != 2 || s.xs[2] != 1) return false;
+  for (int i = 0; i < 3; ++i)
+    if (a.padding[i] != 0 || (s.out[i] - 1) * a.stride[i] + (a.kernel[i] - 1) * a.dilation[i] >= s.in[i])
+      return false;
+  return true;
+}
+
+// One window entry of a band: where its values start, what to add to a lane's base index, its number.
 struct PoolTap {
   int64_t offset;
   int64_t index;
