@@ -46,10 +46,18 @@ struct FloatMemory {
     } else {
       Vec<uint16_t, kVec> v;
 #pragma unroll
-      for (int j = 0; j < kVec; ++j)
-        v.v[j] = dtype == DType::kFloat16 ? float_to_half(x[j]).bits : float_to_bfloat(x[j]).bits;
+      for (int j = 0; j < kVec; ++j) v.v[j] = half(x[j]);
       store_some(v, static_cast<uint16_t*>(p) + i, n, whole);
     }
+  }
+  __device__ __forceinline__ void store_one(void* p, int64_t i, float x) const {
+    if (dtype == DType::kFloat32) static_cast<float*>(p)[i] = x;
+    else static_cast<uint16_t*>(p)[i] = half(x);
+  }
+
+ private:
+  __device__ __forceinline__ uint16_t half(float x) const {
+    return dtype == DType::kFloat16 ? float_to_half(x).bits : float_to_bfloat(x).bits;
   }
 };
 struct DoubleMemory {

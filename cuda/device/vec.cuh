@@ -6,7 +6,7 @@
 
 namespace fireseed::cuda {
 
-// 2, 4, 8 or 16 bytes. load and store want addresses that are multiples of the size (aligned_for tells).
+// 1, 2, 4, 8 or 16 bytes. load and store want addresses that are multiples of the size (aligned_for tells).
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vec {
   static_assert(sizeof(T) * N <= 16 && (sizeof(T) * N & (sizeof(T) * N - 1)) == 0);
@@ -22,7 +22,9 @@ struct alignas(sizeof(T) * N) Vec {
   // Through words that nvcc moves as a whole; structs it takes apart, and joins again only when it optimises in full.
   using Word = std::conditional_t<
       sizeof(T) * N == 16, uint4,
-      std::conditional_t<sizeof(T) * N == 8, uint2, std::conditional_t<sizeof(T) * N == 4, uint32_t, uint16_t>>>;
+      std::conditional_t<sizeof(T) * N == 8, uint2,
+                         std::conditional_t<sizeof(T) * N == 4, uint32_t,
+                                            std::conditional_t<sizeof(T) * N == 2, uint16_t, uint8_t>>>>;
   __device__ __forceinline__ static Vec load(const T* p) {
     return __builtin_bit_cast(Vec, *reinterpret_cast<const Word*>(p));
   }

@@ -1,21 +1,21 @@
 // Pointwise kernels made from the functors of math/: broadcasting, strides, vectors of 16 bytes, halves.
 #pragma once
 
+#include "device/float_memory.cuh"
 #include "device/index.cuh"
 #include "device/math.cuh"
-#include "device/vec.cuh"
 #include "math/functor_traits.h"
 #include "runtime/stream.h"
 
 namespace fireseed::cuda {
 
 // Note [Pointwise kernels]
-// Two kinds of kernels share the work, so that 200 formulas stay small as machine code for five architectures.
-// Formulas of the hot path (kInVectors) have kernels of their own, for float and for 16-bit storage, which move
-// vectors of 16 bytes: all operands lie alike, with an innermost step of 1 or one value for a row. Everything else
-// goes through one kernel a file (group of ops.def) and arithmetic type (float, double, int64), which picks the
-// formula by number at run time and takes any strides, element by element. Integers of fewer bits wrap around when
-// they are stored, so int64 serves all of them.
+// 200 formulas stay small as machine code for five architectures: one kernel a file (group of ops.def) and arithmetic
+// type (float, double, int64) picks the formula by number at run time. Operands that lie alike, with an innermost
+// step of 1 or one value for a row, are moved in vectors, others with any strides element by element. A thread's
+// elements wait in shared memory, so that the code of a formula is there once. The formulas that models spend their
+// time in (kInVectors) have kernels of their own besides, for float32 and the halves, which keep vectors in
+// registers. Integers of fewer bits wrap around when they are stored, so int64 serves all of them.
 
 // ---- the calls of a functor --------------------------------------------------------------------------------
 
@@ -63,121 +63,69 @@ struct GradXCall {
 
 inline constexpr int kMostInputs = 3, kMostOperands = kMostInputs + 1;
 
-// All operands are T, arithmetic too.
-template <class T>
-struct PlainMemory {
-  using Unit = T;
-  using Compute = T;
-  __device__ __forceinline__ T widen(T x) const { return x; }
-  __device__ __forceinline__ T narrow(T x) const { return x; }
-  __device__ __forceinline__ T load(const void* p, int32_t i, int) const { return static_cast<const T*>(p)[i]; }
-  __device__ __forceinline__ void store(void* p, int32_t i, T x) const { static_cast<T*>(p)[i] = x; }
-};
-// All operands are of one 16-bit type.
-struct HalfMemory {
-  using Unit = uint16_t;
-  using Compute = float;
-  bool bfloat;
-  __device__ __forceinline__ float widen(uint16_t x) const {
-    return bfloat ? __uint_as_float(static_cast<uint32_t>(x) << 16) : half_to_float(half_bits<float16>(x));
+// All operands are float64.
+struct PlainDoubleMemory {
+  using Compute = double;
+  static constexpr bool kVectors = true;
+  __device__ __forceinline__ void load(const void* p, int32_t i, int, double (&x)[4]) const {
+    DoubleMemory{}.load(p, i, 2, true, x);
+    DoubleMemory{}.load(p, i + 2, 2, true, x + 2);
   }
-  __device__ __forceinline__ uint16_t narrow(float x) const {
-    return bfloat ? float_to_bfloat(x).bits : float_to_half(x).bits;
+  __device__ __forceinline__ void store(void* p, int32_t i, const double (&x)[4]) const {
+    DoubleMemory{}.store(p, i, 2, true, x);
+    DoubleMemory{}.store(p, i + 2, 2, true, x + 2);
   }
+  __device__ __forceinline__ double load(const void* p, int32_t i, int) const {
+    return static_cast<const double*>(p)[i];
+  }
+  __device__ __forceinline__ void store(void* p, int32_t i, double x) const { static_cast<double*>(p)[i] = x; }
 };
 // Each operand is any float type but double.
 struct AnyFloatMemory {
   using Compute = float;
-  uint8_t dtype[kMostOperands];  // DType; 0: the output
+  static constexpr bool kVectors = true;
+  DType dtype[kMostOperands];  // 0: the output
   __device__ __forceinline__ float load(const void* p, int32_t i, int k) const {
-    if (dtype[k] == static_cast<uint8_t>(DType::kFloat32)) return static_cast<const float*>(p)[i];
-    const uint16_t bits = static_cast<const uint16_t*>(p)[i];
-    return HalfMemory{dtype[k] == static_cast<uint8_t>(DType::kBFloat16)}.widen(bits);
+    return load_number(p, i, dtype[k], float{});
   }
   __device__ __forceinline__ void store(void* p, int32_t i, float x) const {
-    if (dtype[0] == static_cast<uint8_t>(DType::kFloat32)) static_cast<float*>(p)[i] = x;
-    else static_cast<uint16_t*>(p)[i] = HalfMemory{dtype[0] == static_cast<uint8_t>(DType::kBFloat16)}.narrow(x);
+    FloatMemory{dtype[0]}.store_one(p, i, x);
+  }
+  __device__ __forceinline__ void load(const void* p, int32_t i, int k, float (&x)[4]) const {
+    FloatMemory{dtype[k]}.load(p, i, 4, true, x);
+  }
+  __device__ __forceinline__ void store(void* p, int32_t i, const float (&x)[4]) const {
+    FloatMemory{dtype[0]}.store(p, i, 4, true, x);
   }
 };
 // Each operand is any integer type, or bool.
 struct AnyIntMemory {
   using Compute = int64_t;
-  uint8_t dtype[kMostOperands];
+  static constexpr bool kVectors = false;
+  DType dtype[kMostOperands];
   __device__ __forceinline__ int64_t load(const void* p, int32_t i, int k) const {
-    switch (static_cast<DType>(dtype[k])) {
-      case DType::kInt64: return static_cast<const int64_t*>(p)[i];
-      case DType::kInt32: return static_cast<const int32_t*>(p)[i];
-      case DType::kInt16: return static_cast<const int16_t*>(p)[i];
-      case DType::kInt8: return static_cast<const int8_t*>(p)[i];
-      default: return static_cast<const uint8_t*>(p)[i];
-    }
+    return load_number(p, i, dtype[k], int64_t{});
   }
-  __device__ __forceinline__ void store(void* p, int32_t i, int64_t x) const {
-    switch (static_cast<DType>(dtype[0])) {
-      case DType::kInt64: static_cast<int64_t*>(p)[i] = x; return;
-      case DType::kInt32: static_cast<int32_t*>(p)[i] = static_cast<int32_t>(x); return;
-      case DType::kInt16: static_cast<int16_t*>(p)[i] = static_cast<int16_t>(x); return;
-      case DType::kBool: static_cast<uint8_t*>(p)[i] = x != 0; return;
-      default: static_cast<uint8_t*>(p)[i] = static_cast<uint8_t>(x); return;
-    }
-  }
+  __device__ __forceinline__ void store(void* p, int32_t i, int64_t x) const { store_number(p, i, dtype[0], x); }
 };
 
 // ---- what is hot -------------------------------------------------------------------------------------------
 
-// Formulas with vector kernels of their own (1: for float, 2: for the halves too), and how many vectors a thread has
-// under way.
-template <class F> inline constexpr int kInVectors = 0;
-template <class F> inline constexpr int kVectorUnroll = 1;
-#define FS_HOT(F, types, unroll)                          \
-  template <> inline constexpr int kInVectors<F> = types; \
-  template <> inline constexpr int kVectorUnroll<F> = unroll;
-FS_HOT(Relu, 2, 2)
-FS_HOT(Neg, 2, 2)
-FS_HOT(Add, 2, 2)
-FS_HOT(Sub, 2, 2)
-FS_HOT(Mul, 2, 2)
-FS_HOT(AddScalar, 2, 2)
-FS_HOT(MulScalar, 2, 2)
-FS_HOT(Sigmoid, 2, 1)
-FS_HOT(Tanh, 2, 1)
-FS_HOT(Gelu, 2, 1)
-FS_HOT(GeluTanh, 2, 1)
-FS_HOT(Silu, 2, 1)
-FS_HOT(Exp, 2, 1)
-FS_HOT(Square, 2, 1)
-FS_HOT(Div, 2, 1)
-FS_HOT(DivScalar, 2, 1)
-FS_HOT(LeakyRelu, 1, 2)
-FS_HOT(Hardtanh, 1, 2)
-FS_HOT(Abs, 1, 2)
-FS_HOT(Clamp, 1, 2)
-FS_HOT(RsubScalar, 1, 2)
-FS_HOT(Elu, 1, 1)
-FS_HOT(Mish, 1, 1)
-FS_HOT(Hardswish, 1, 1)
-FS_HOT(Softplus, 1, 1)
-FS_HOT(Sqrt, 1, 1)
-FS_HOT(Rsqrt, 1, 1)
-FS_HOT(Reciprocal, 1, 1)
-FS_HOT(Log, 1, 1)
-FS_HOT(Sin, 1, 1)
-FS_HOT(Cos, 1, 1)
-FS_HOT(Maximum, 1, 1)
-FS_HOT(Minimum, 1, 1)
-FS_HOT(Addcmul, 1, 1)
-FS_HOT(Lerp, 1, 1)
-FS_HOT(LerpScalar, 1, 1)
-FS_HOT(Eq, 1, 1)
-FS_HOT(Ne, 1, 1)
-FS_HOT(Lt, 1, 1)
-FS_HOT(Le, 1, 1)
-FS_HOT(Gt, 1, 1)
-FS_HOT(Ge, 1, 1)
-FS_HOT(MseLoss, 1, 1)
-FS_HOT(L1Loss, 1, 1)
-FS_HOT(SmoothL1Loss, 1, 1)
-FS_HOT(BceWithLogitsLoss, 1, 1)
+// Formulas with kernels of their own.
+template <class F> inline constexpr bool kInVectors = false;
+#define FS_HOT(F) template <> inline constexpr bool kInVectors<F> = true;
+FS_HOT(Relu)
+FS_HOT(Sigmoid)
+FS_HOT(Tanh)
+FS_HOT(Gelu)
+FS_HOT(GeluTanh)
+FS_HOT(Silu)
+FS_HOT(Add)
+FS_HOT(Sub)
+FS_HOT(Mul)
+FS_HOT(Div)
+FS_HOT(AddScalar)
+FS_HOT(MulScalar)
 #undef FS_HOT
 
 // ---- kernels -----------------------------------------------------------------------------------------------
@@ -200,65 +148,55 @@ inline constexpr bool kIsMask = false;
 template <class T>
 inline constexpr bool kIsMask<NumMask<T>> = true;
 
+// A thread has one vector of float32 or halves, or, where all is flat, one of the elements behind the last vector.
+//
 // Compiles to (pointwise_activation.cu): no spills, LDG.E.128, STG.E.128
-template <class Call, class F, int kIn, class Memory, int kVec>
+template <class Call, class F, int kIn>
 static __global__ void __launch_bounds__(kPointwiseThreads)
-    pointwise_vectors(const F f, const Memory memory, const __grid_constant__ PointwiseArgs<kIn> args) {
-  using C = typename Memory::Compute;
-  using Unit = typename Memory::Unit;
-  using Result = decltype(Call::apply(f, static_cast<const Num<C>*>(nullptr)));
-  using OutUnit = std::conditional_t<kIsMask<Result>, uint8_t, Unit>;
-  constexpr int kUnroll = kVectorUnroll<F>;
-  const int32_t first = static_cast<int32_t>(blockIdx.x * (kUnroll * kPointwiseThreads) + threadIdx.x);
-  Vec<Unit, kVec> x[kUnroll][kIn];
-  int32_t to[kUnroll] = {};
+    pointwise_vectors(const F f, const FloatMemory memory, const __grid_constant__ PointwiseArgs<kIn> args) {
+  using V = Num<float>;
+  constexpr int kVec = FloatMemory::kVec;
+  constexpr bool kMask = kIsMask<decltype(Call::apply(f, static_cast<const V*>(nullptr)))>;
+  const int32_t i = static_cast<int32_t>(blockIdx.x * kPointwiseThreads + threadIdx.x);
+  int32_t offset[kIn + 1];
+  if (i >= args.n) {
+    const int32_t j = i - args.n;
+    if (j >= args.tail) return;
+    args.index.offsets(args.n, offset);
+    V v[kIn];
 #pragma unroll
-  for (int u = 0; u < kUnroll; ++u) {
-    const int32_t i = first + u * kPointwiseThreads;
-    const bool last = i == args.n && args.tail > 0;  // a part of a vector, only where all lies flat
-    if (i >= args.n && !last) continue;
-    int32_t offset[kIn + 1];
-    args.index.offsets(i, offset);
-    to[u] = offset[0];
-#pragma unroll
-    for (int k = 0; k < kIn; ++k) {
-      const Unit* p = static_cast<const Unit*>(args.in[k]) + offset[k + 1];
-      if (args.row_value[k]) {
-        const Unit value = *p;
-#pragma unroll
-        for (int j = 0; j < kVec; ++j) x[u][k].v[j] = value;
-      } else if (last) {
-#pragma unroll
-        for (int j = 0; j < kVec; ++j) x[u][k].v[j] = p[j < args.tail ? j : 0];
-      } else {
-        x[u][k] = Vec<Unit, kVec>::load_global(p);
-      }
-    }
+    for (int k = 0; k < kIn; ++k)
+      v[k] = V(load_number(args.in[k], offset[k + 1] + (args.row_value[k] ? 0 : j), memory.dtype, float{}));
+    const auto r = Call::apply(f, static_cast<const V*>(v));
+    if constexpr (kMask) static_cast<uint8_t*>(args.out)[offset[0] + j] = r.m;
+    else memory.store_one(args.out, offset[0] + j, r.v);
+    return;
   }
+  args.index.offsets(i, offset);
+  float x[kIn][kVec];
 #pragma unroll
-  for (int u = 0; u < kUnroll; ++u) {
-    const int32_t i = first + u * kPointwiseThreads;
-    const bool last = i == args.n && args.tail > 0;
-    if (i >= args.n && !last) continue;
-    Vec<OutUnit, kVec> y;
+  for (int k = 0; k < kIn; ++k) {
+    if (args.row_value[k]) {
+      const float value = load_number(args.in[k], offset[k + 1], memory.dtype, float{});
 #pragma unroll
-    for (int j = 0; j < kVec; ++j) {
-      Num<C> v[kIn];
-#pragma unroll
-      for (int k = 0; k < kIn; ++k) v[k] = Num<C>(memory.widen(x[u][k].v[j]));
-      const Result r = Call::apply(f, static_cast<const Num<C>*>(v));
-      if constexpr (kIsMask<Result>) y.v[j] = static_cast<OutUnit>(r.m);
-      else y.v[j] = memory.narrow(r.v);
-    }
-    OutUnit* out = static_cast<OutUnit*>(args.out) + to[u];
-    if (last) {
-#pragma unroll
-      for (int j = 0; j < kVec; ++j)
-        if (j < args.tail) out[j] = y.v[j];
+      for (int j = 0; j < kVec; ++j) x[k][j] = value;
     } else {
-      y.store_global(out);
+      memory.load(args.in[k], offset[k + 1], kVec, true, x[k]);
     }
   }
+  float y[kVec];
+  Vec<uint8_t, kVec> mask;
+#pragma unroll
+  for (int j = 0; j < kVec; ++j) {
+    V v[kIn];
+#pragma unroll
+    for (int k = 0; k < kIn; ++k) v[k] = V(x[k][j]);
+    const auto r = Call::apply(f, static_cast<const V*>(v));
+    if constexpr (kMask) mask.v[j] = r.m;
+    else y[j] = r.v;
+  }
+  if constexpr (kMask) mask.store(static_cast<uint8_t*>(args.out) + offset[0]);
+  else memory.store(args.out, offset[0], kVec, true, y);
 }
 
 // A formula of a list: Call says how functor F is used.
@@ -306,53 +244,107 @@ struct FunctorBytes {
   }
 };
 
-// sink(result) of formula number `item` of List at v.
-template <class List, int kLow, int kHigh, class C, class Sink>
-__device__ __forceinline__ void call_item(int item, const FunctorBytes& bytes, const Num<C>* v, const Sink& sink) {
+inline constexpr int kElements = 4;
+struct ElementwiseCall {
+  int item, num_in;
+  bool mask;     // the output is bool
+  bool vectors;  // args counts vectors of kElements
+  FunctorBytes bytes;
+};
+
+// The result of formula number `item` of List at v; a mask's as 0 or 1.
+template <class List, int kLow, int kHigh, class C>
+__device__ __forceinline__ C call_item(int item, const FunctorBytes& bytes, const Num<C>* v) {
   if constexpr (kHigh - kLow == 1) {
     using I = decltype(item_at<kLow>(List{}));
-    if constexpr (is_real<C> || kOnIntegers<typename I::F>) sink(I::Call::apply(bytes.get<typename I::F>(), v));
+    if constexpr (is_real<C> || kOnIntegers<typename I::F>) {
+      const auto r = I::Call::apply(bytes.get<typename I::F>(), v);
+      if constexpr (kIsMask<std::remove_cvref_t<decltype(r)>>) return static_cast<C>(r.m);
+      else return r.v;
+    }
+    return C(0);
   } else {
     constexpr int kMiddle = (kLow + kHigh) / 2;
-    if (item < kMiddle) call_item<List, kLow, kMiddle>(item, bytes, v, sink);
-    else call_item<List, kMiddle, kHigh>(item, bytes, v, sink);
+    if (item < kMiddle) return call_item<List, kLow, kMiddle>(item, bytes, v);
+    return call_item<List, kMiddle, kHigh>(item, bytes, v);
   }
 }
 
-// Loads of kUnroll elements are under way at once; they wait in shared memory, each thread using its own, so that the
-// code of the formulas stands here once.
+// A thread has kElements: a vector of them (Vectors), or such as are a block's width apart. With vectors, the
+// elements behind the last one have a thread each, where all lies flat.
 template <class List, class Memory>
 static __global__ void __launch_bounds__(kPointwiseThreads)
-    pointwise_elements(const int item, const int num_in, const FunctorBytes bytes, const Memory memory,
+    pointwise_elements(const ElementwiseCall call, const Memory memory,
                        const __grid_constant__ PointwiseArgs<kMostInputs> args) {
   using C = typename Memory::Compute;
-  constexpr int kUnroll = 4;
-  FS_SHARED(C, waiting, [kUnroll][kMostInputs][kPointwiseThreads]);
+  FS_SHARED(C, waiting, [kElements][kMostInputs][kPointwiseThreads]);
   const int thread = static_cast<int>(threadIdx.x);
-  const int32_t first = static_cast<int32_t>(blockIdx.x * (kUnroll * kPointwiseThreads) + threadIdx.x);
+  const int32_t vector = static_cast<int32_t>(blockIdx.x * kPointwiseThreads) + thread;
+  const bool in_vector = Memory::kVectors && call.vectors && vector < args.n;
+  int32_t offset[kMostInputs + 1];
+  // The offsets of the thread's element u; false where there is none.
+  const auto place = [&](int u) {
+    if (Memory::kVectors && call.vectors) {
+      const int32_t behind = vector - args.n;
+      args.index.offsets(behind < 0 ? vector : args.n, offset);
+      if (behind < 0) return true;
+      offset[0] += behind;
 #pragma unroll
-  for (int u = 0; u < kUnroll; ++u) {
-    const int32_t i = first + u * kPointwiseThreads;
-    if (i >= args.n) break;
-    int32_t offset[kMostInputs + 1];
+      for (int k = 0; k < kMostInputs; ++k) offset[k + 1] += args.row_value[k] ? 0 : behind;
+      return u == 0 && behind < args.tail;
+    }
+    const int32_t i = static_cast<int32_t>((blockIdx.x * kElements + u) * kPointwiseThreads) + thread;
     args.index.offsets(i, offset);
+    return i < args.n;
+  };
+  if constexpr (Memory::kVectors) {
+    if (in_vector) {
+      args.index.offsets(vector, offset);
 #pragma unroll
-    for (int k = 0; k < kMostInputs; ++k)
-      if (k < num_in) waiting[u][k][thread] = memory.load(args.in[k], offset[k + 1], k + 1);
+      for (int k = 0; k < kMostInputs; ++k) {
+        if (k >= call.num_in) break;
+        C x[kElements];
+        if (args.row_value[k]) x[0] = x[1] = x[2] = x[3] = memory.load(args.in[k], offset[k + 1], k + 1);
+        else memory.load(args.in[k], offset[k + 1], k + 1, x);
+#pragma unroll
+        for (int u = 0; u < kElements; ++u) waiting[u][k][thread] = x[u];
+      }
+    }
+  }
+  if (!in_vector) {
+#pragma unroll 1
+    for (int u = 0; u < kElements; ++u) {
+      if (!place(u)) break;
+#pragma unroll
+      for (int k = 0; k < kMostInputs; ++k)
+        if (k < call.num_in) waiting[u][k][thread] = memory.load(args.in[k], offset[k + 1], k + 1);
+    }
   }
 #pragma unroll 1
-  for (int u = 0; u < kUnroll; ++u) {
-    const int32_t i = first + u * kPointwiseThreads;
-    if (i >= args.n) break;
+  for (int u = 0; u < kElements; ++u) {
+    if (!in_vector && !place(u)) break;
     Num<C> v[kMostInputs];
 #pragma unroll
-    for (int k = 0; k < kMostInputs; ++k) v[k] = Num<C>(k < num_in ? waiting[u][k][thread] : C(0));
-    int32_t offset[kMostInputs + 1];
-    args.index.offsets(i, offset);
-    call_item<List, 0, List::kSize>(item, bytes, v, [&](auto r) {
-      if constexpr (kIsMask<decltype(r)>) static_cast<uint8_t*>(args.out)[offset[0]] = r.m;
-      else memory.store(args.out, offset[0], r.v);
-    });
+    for (int k = 0; k < kMostInputs; ++k) v[k] = Num<C>(k < call.num_in ? waiting[u][k][thread] : C(0));
+    const C r = call_item<List, 0, List::kSize>(call.item, call.bytes, v);
+    if (in_vector) waiting[u][0][thread] = r;
+    else if (call.mask) static_cast<uint8_t*>(args.out)[offset[0]] = r != C(0);
+    else memory.store(args.out, offset[0], r);
+  }
+  if constexpr (Memory::kVectors) {
+    if (!in_vector) return;
+    args.index.offsets(vector, offset);
+    C y[kElements];
+#pragma unroll
+    for (int u = 0; u < kElements; ++u) y[u] = waiting[u][0][thread];
+    if (call.mask) {
+      Vec<uint8_t, kElements> mask;
+#pragma unroll
+      for (int u = 0; u < kElements; ++u) mask.v[u] = y[u] != C(0);
+      mask.store(static_cast<uint8_t*>(args.out) + offset[0]);
+    } else {
+      memory.store(args.out, offset[0], y);
+    }
   }
 }
 
@@ -408,32 +400,39 @@ PointwiseArgs<kIn> pointwise_args(const Geometry<kIn + 1>& g, int vec) {
 
 template <class List, class Call, class F, class Memory>
 void launch_elements(const KernelArgs& args, const Memory& memory) {
-  constexpr int kItem = index_of<Item<Call, F>>(List{});
-  static_assert(kItem < List::kSize, "the formula is not in this file's list");
-  FunctorBytes bytes{};
-  if constexpr (!std::is_empty_v<F>) memcpy(bytes.parameter, args.attrs_ptr, sizeof(F));
+  using C = typename Memory::Compute;
+  ElementwiseCall call{};
+  call.item = index_of<Item<Call, F>>(List{});
+  static_assert(index_of<Item<Call, F>>(List{}) < List::kSize, "the formula is not in this file's list");
+  if constexpr (!std::is_empty_v<F>) memcpy(call.bytes.parameter, args.attrs_ptr, sizeof(F));
+  call.num_in = args.num_in;
+  if constexpr (is_real<C> || kOnIntegers<F>)
+    call.mask = kIsMask<decltype(Call::apply(std::declval<const F&>(), static_cast<const Num<C>*>(nullptr)))>;
   int64_t sizes[kMostOperands];
   operand_bytes<kMostInputs>(args, sizes);
-  geometry_of<kMostInputs>(args).in_parts(sizes, [&](const Geometry<kMostOperands>& g) {
-    FS_LAUNCH((pointwise_elements<List, Memory>), grid_for(g.numel(), 4 * kPointwiseThreads, INT32_MAX),
-              kPointwiseThreads, 0, current_stream(), kItem, args.num_in, bytes, memory,
-              pointwise_args<kMostInputs>(g, 1));
+  const auto whole = geometry_of<kMostInputs>(args);
+  call.vectors = Memory::kVectors && in_vectors(whole, kElements, sizes);
+  whole.in_parts(sizes, [&](const Geometry<kMostOperands>& g) {
+    const auto a = pointwise_args<kMostInputs>(g, call.vectors ? kElements : 1);
+    FS_LAUNCH(
+        (pointwise_elements<List, Memory>),
+        grid_for(call.vectors ? a.n + a.tail : a.n, (call.vectors ? 1 : kElements) * kPointwiseThreads, INT32_MAX),
+        kPointwiseThreads, 0, current_stream(), call, memory, a);
   });
 }
 
-// False where the operands do not lie in vectors.
-template <class Call, class F, int kIn, class Memory>
-bool launch_vectors(const KernelArgs& args, const F& f, const Memory& memory) {
-  constexpr int kVec = kVecSize<typename Memory::Unit>;
+// False where the operands do not lie in vectors. All inputs are of dtype t, the output too or bool.
+template <class Call, class F, int kIn>
+bool launch_vectors(const KernelArgs& args, const F& f, DType t) {
+  constexpr int kVec = FloatMemory::kVec;
   int64_t sizes[kIn + 1];
   operand_bytes<kIn>(args, sizes);
   const auto whole = geometry_of<kIn>(args);
   if (!in_vectors(whole, kVec, sizes)) return false;
   whole.in_parts(sizes, [&](const Geometry<kIn + 1>& g) {
     const auto a = pointwise_args<kIn>(g, kVec);
-    FS_LAUNCH((pointwise_vectors<Call, F, kIn, Memory, kVec>),
-              grid_for(a.n + (a.tail > 0), kVectorUnroll<F> * kPointwiseThreads, INT32_MAX), kPointwiseThreads, 0,
-              current_stream(), f, memory, a);
+    FS_LAUNCH((pointwise_vectors<Call, F, kIn>), grid_for(a.n + a.tail, kPointwiseThreads, INT32_MAX),
+              kPointwiseThreads, 0, current_stream(), f, FloatMemory{t}, a);
   });
   return true;
 }
@@ -441,8 +440,8 @@ bool launch_vectors(const KernelArgs& args, const F& f, const Memory& memory) {
 template <class Memory>
 Memory any_memory(const KernelArgs& args) {
   Memory m{};
-  m.dtype[0] = static_cast<uint8_t>(args.out[0].dtype);
-  for (int k = 0; k < args.num_in; ++k) m.dtype[k + 1] = static_cast<uint8_t>(args.in[k].dtype);
+  m.dtype[0] = args.out[0].dtype;
+  for (int k = 0; k < args.num_in; ++k) m.dtype[k + 1] = args.in[k].dtype;
   return m;
 }
 
@@ -452,17 +451,14 @@ void float_kernel(const KernelArgs& args) {
   const DType t = args.in[0].dtype;
   if (!is_floating(t))
     fail(ErrorKind::kRuntime, "not implemented for '", dtype_name(t), "', only for floats; convert with .float()");
-  if (t == DType::kFloat64) return launch_elements<List, Call, F>(args, PlainMemory<double>{});
-  if constexpr (kInVectors<F> > 0) {
+  if (t == DType::kFloat64) return launch_elements<List, Call, F>(args, PlainDoubleMemory{});
+  if constexpr (kInVectors<F>) {
     constexpr int kIn = Item<Call, F>::kInputs;
     bool same = args.out[0].dtype == t || args.out[0].dtype == DType::kBool;
     for (int k = 1; k < kIn; ++k) same &= args.in[k].dtype == t;
     F f{};
     if constexpr (!std::is_empty_v<F>) f = *static_cast<const F*>(args.attrs_ptr);
-    if (same && t == DType::kFloat32 && launch_vectors<Call, F, kIn>(args, f, PlainMemory<float>{})) return;
-    if constexpr (kInVectors<F> == 2) {
-      if (same && is_half(t) && launch_vectors<Call, F, kIn>(args, f, HalfMemory{t == DType::kBFloat16})) return;
-    }
+    if (same && launch_vectors<Call, F, kIn>(args, f, t)) return;
   }
   launch_elements<List, Call, F>(args, any_memory<AnyFloatMemory>(args));
 }
