@@ -6,8 +6,9 @@
 namespace fireseed::cpu::FS_ISA {
 namespace {
 
-// Columns of one task where the dimension is not the last: so many vectors side by side.
-constexpr int kColVecs = 4;
+// Columns of one task where the dimension is not the last: so many vectors side by side, the more the longer the runs
+// of memory, and at least kMinColVecs of them where there are threads enough.
+constexpr int kColVecs = 16, kMinColVecs = 4;
 
 // y = exp(x - max) / Σ exp(x - max), or x - log Σ exp(x), over n contiguous elements.
 template <bool kLog, class T>
@@ -89,6 +90,57 @@ void softmax_cols(const T* x, T* y, int64_t n, int64_t stride, int64_t cols) {
   }
 }
 
+// Whether the following pays: what was written is read again, which short runs of memory that do not stay in L2 make
+// slower than a second exp. (By the shape alone, not by a task's columns: the bits differ.)
+template <class T>
+bool once(const AxisShape& s) {
+  constexpr int64_t kSize = sizeof(T);
+  return s.inner * kSize >= 4096 || 2 * s.n * s.inner * kSize <= 1 << 20;
+}
+
+// The same with one exp an element: y holds exp(x - shift) of a group of rows first, the largest element so far, and
+// is brought to the last group's shift when the sum is known.
+template <class T>
+void softmax_cols_once(const T* x, T* y, int64_t n, int64_t stride, int64_t cols) {
+  using V = Vec<T>;
+  const int64_t step = ceil_div(cols, V::kSize) * V::kSize;
+  Scratch<T> shifts(ceil_div(n, kRowGroup) * step);
+  V top[kColVecs], sum[kColVecs];
+  for (int v = 0; v < kColVecs; ++v) top[v] = limits_of<T>::lowest, sum[v] = T(0);
+  for (int64_t r = 0; r < n; r += kRowGroup) {
+    const int rows = static_cast<int>(smaller(kRowGroup, n - r));
+    int v = 0;
+    each_vec<T>(cols, [&](int64_t c, int k) __attribute__((always_inline)) {
+      V m = top[v];
+      for (int i = 0; i < rows; ++i) m = maximum(take<T>(x + (r + i) * stride + c, k), m);
+      const V shift = finite_shift(m);
+      V s = sum[v] * exp(finite_shift(top[v]) - shift);
+      for (int i = 0; i < rows; ++i) {
+        const V e = exp(take<T>(x + (r + i) * stride + c, k) - shift);
+        put(y + (r + i) * stride + c, e, k);
+        s += e;
+      }
+      shift.store(shifts.data() + r / kRowGroup * step + c);
+      top[v] = m;
+      sum[v] = s;
+      ++v;
+    });
+  }
+  for (int v = 0; v < kColVecs; ++v) sum[v] = V(T(1)) / sum[v], top[v] = finite_shift(top[v]);
+  for (int64_t r = 0; r < n; r += kRowGroup) {
+    const int rows = static_cast<int>(smaller(kRowGroup, n - r));
+    int v = 0;
+    each_vec<T>(cols, [&](int64_t c, int k) __attribute__((always_inline)) {
+      const V scale = exp(V::load(shifts.data() + r / kRowGroup * step + c) - top[v]) * sum[v];
+      for (int i = 0; i < rows; ++i) {
+        T* at = y + (r + i) * stride + c;
+        put(at, take<T>(at, k) * scale, k);
+      }
+      ++v;
+    });
+  }
+}
+
 // softmax: gx = y (g - Σ g y); log_softmax: gx = g - exp(y) Σ g.
 template <bool kLog, class T>
 void softmax_backward_row(const T* g, const T* y, T* gx, int64_t n) {
@@ -144,7 +196,11 @@ void each_line(const AxisShape& s, Row&& row, Cols&& cols) {
     });
     return;
   }
-  const int64_t width = kColVecs * Vec<compute_type<T>>::kSize, tiles = ceil_div(s.inner, width);
+  // Columns do not meet: how many are side by side changes no bit.
+  constexpr int64_t kV = Vec<compute_type<T>>::kSize;
+  const int64_t shared = ceil_div(s.inner, ceil_div(2 * num_threads(), s.outer));
+  const int64_t width = larger(kMinColVecs * kV, smaller(kColVecs * kV, ceil_div(shared, kV) * kV));
+  const int64_t tiles = ceil_div(s.inner, width);
   parallel_for(s.outer * tiles, larger(1, kGrain / (s.n * smaller(width, s.inner))), [&](int64_t b, int64_t e) {
     for (int64_t i = b; i < e; ++i) {
       const int64_t c = i % tiles * width;
@@ -163,7 +219,12 @@ void forward(const KernelArgs& args) {
     T* y = args.out[0].ptr<T>();
     each_line<T>(
         s, [&](int64_t at) { softmax_row<kLog>(x + at, y + at, s.n); },
-        [&](int64_t at, int64_t cols) { softmax_cols<kLog>(x + at, y + at, s.n, s.inner, cols); });
+        [&](int64_t at, int64_t cols) {
+          if constexpr (!kLog && same_type<T, compute_type<T>>) {
+            if (once<T>(s)) return softmax_cols_once(x + at, y + at, s.n, s.inner, cols);
+          }
+          softmax_cols<kLog>(x + at, y + at, s.n, s.inner, cols);
+        });
   });
 }
 
