@@ -40,23 +40,23 @@ PixelAxis pixel_axis(const ConvAxis& a, int64_t first, int64_t pace) {
 }
 
 // All but the axes. w_row, w_channel, w_group: strides of the weight by output channel, by channel and by group.
-template <class T>
-ConvJob<T> job_of(const ConvAttrs& at, const TensorView& src, const TensorView& w, const TensorView& out) {
+ConvJob job_of(const ConvAttrs& at, const TensorView& src, const TensorView& w, const TensorView& out) {
   check_offsets(src, 1, "an image");
   check_offsets(w, 0, "a weight");
   check_offsets(out, 1, "an image");
-  ConvJob<T> job{};
+  ConvJob job{};
+  job.dtype = src.dtype;
   job.batch = static_cast<int32_t>(src.size(0));
   job.groups = static_cast<int32_t>(at.groups);
   job.channels = static_cast<int32_t>(src.size(1) / at.groups);
   job.rows = static_cast<int32_t>(out.size(1) / at.groups);
   job.by_channels = Divider<int32_t>(std::max(1, job.channels));
   job.by_rows = Divider<int32_t>(std::max(1, job.rows));
-  job.src = src.ptr<T>();
+  job.src = src.data;
   job.src_image = src.stride(0);
   job.src_channel = static_cast<int32_t>(src.stride(1));
-  job.weight = w.ptr<T>();
-  job.out = out.ptr<T>();
+  job.weight = w.data;
+  job.out = out.data;
   job.out_image = out.stride(0);
   job.out_channel = static_cast<int32_t>(out.stride(1));
   for (int i = 0; i < 3; ++i) {
@@ -69,9 +69,8 @@ ConvJob<T> job_of(const ConvAttrs& at, const TensorView& src, const TensorView& 
 }
 
 // x, w, y of conv; also of conv_backward_weight, where y is the gradient.
-template <class T>
-ConvJob<T> forward_job(const ConvAttrs& at, const TensorView& x, const TensorView& w, const TensorView& y) {
-  ConvJob<T> job = job_of<T>(at, x, w, y);
+ConvJob forward_job(const ConvAttrs& at, const TensorView& x, const TensorView& w, const TensorView& y) {
+  ConvJob job = job_of(at, x, w, y);
   job.w_row = static_cast<int32_t>(w.stride(0));
   job.w_channel = static_cast<int32_t>(w.stride(1));
   job.w_group = job.rows * job.w_row;
@@ -82,25 +81,17 @@ ConvJob<T> forward_job(const ConvAttrs& at, const TensorView& x, const TensorVie
   return job;
 }
 
-template <class T>
-void add_bias(ConvJob<T>& job, const KernelArgs& args) {
+void add_bias(ConvJob& job, const KernelArgs& args) {
   if (args.num_in < 3 || !args.in[2].defined()) return;
-  job.bias = args.in[2].ptr<T>();
+  job.bias = args.in[2].data;
   job.bias_step = args.in[2].stride(0);
 }
 
-template <class T>
-constexpr bool tensor_cores = !std::is_same_v<T, double>;
-template <class T>
-bool may_use_tensor_cores() {
-  return !std::is_same_v<T, float> || allow_tf32_conv;
-}
+// Whether the job may and could be done by tensor cores; by the functions for halves, or for float as tf32.
+bool may_use_tensor_cores(DType t) { return is_half(t) || (t == DType::kFloat32 && allow_tf32_conv); }
 
 // Whether tiles of products would stand mostly empty: few output channels, or few of both a group.
-template <class T>
-bool few_channels(const ConvJob<T>& job) {
-  return job.rows <= 4 || (job.rows <= 8 && job.channels <= 8);
-}
+bool few_channels(const ConvJob& job) { return job.rows <= 4 || (job.rows <= 8 && job.channels <= 8); }
 
 // Whether the axes of a view lie behind one another, `step` elements apart.
 bool is_dense(const int32_t (&steps)[3], int64_t z, int64_t y, int64_t x) {
@@ -110,9 +101,8 @@ bool is_dense(const int32_t (&steps)[3], int64_t z, int64_t y, int64_t x) {
 // A kernel of one element with stride 1 and no padding is a matrix product for each image, or one for all where
 // channels are innermost. Returns false where the job is another one, or the product might be in tf32 and this must
 // not, or the other way round.
-template <class T>
-bool run_product(const ConvJob<T>& job) {
-  if (job.groups != 1 || job.all_phases() != 1 || (std::is_same_v<T, float> && (allow_tf32_conv || allow_tf32)))
+bool run_product(const ConvJob& job) {
+  if (job.groups != 1 || job.all_phases() != 1 || (job.dtype == DType::kFloat32 && (allow_tf32_conv || allow_tf32)))
     return false;
   int64_t size[3];
   for (int i = 0; i < 3; ++i) {
@@ -123,7 +113,7 @@ bool run_product(const ConvJob<T>& job) {
   const int64_t pixels = job.pixels();
   if (!is_dense(job.src_step, size[0], size[1], size[2]) || !is_dense(job.out_step, size[0], size[1], size[2]))
     return false;
-  Gemm<T> g;
+  Gemm g(job.dtype);
   g.k = job.channels;
   g.c = job.out;
   if (job.channels_last() && job.src_image == pixels * job.src_step[2] && job.out_image == pixels * job.out_step[2]) {
@@ -165,26 +155,22 @@ bool run_product(const ConvJob<T>& job) {
   return true;
 }
 
-template <class T>
-void run_job(const ConvJob<T>& job) {
+void run_job(const ConvJob& job) {
   if (job.channels == 0 || few_channels(job)) return conv_direct(job);
   if (run_product(job)) return;
   const int64_t images = std::max<int64_t>(1, (int64_t{1} << 30) / job.pixels());
   for (int64_t n = 0; n < job.batch; n += images) {  // pixels are numbered in 32 bits
-    ConvJob<T> part = job;
+    ConvJob part = job;
     part.batch = static_cast<int32_t>(std::min(images, job.batch - n));
-    part.src += n * job.src_image;
-    part.out += n * job.out_image;
-    if constexpr (tensor_cores<T>) {
-      if (may_use_tensor_cores<T>() && conv_mma(part)) continue;
-    }
+    part.src = element_of(job, job.src, n * job.src_image);
+    part.out = const_cast<void*>(element_of(job, job.out, n * job.out_image));
+    if (may_use_tensor_cores(job.dtype) && (is_half(job.dtype) ? conv_mma(part) : conv_tf32(part))) continue;
     conv_simt(part);
   }
 }
 
 // As many parts as make some hundred blocks, if each has some steps of pixels and their sums are not too large.
-template <class T>
-int64_t tile_weight_parts(const ConvJob<T>& job) {
+int64_t tile_weight_parts(const ConvJob& job) {
   const int64_t k = job.channels * job.taps(), total = job.batch * job.pixels();
   const int64_t tiles = (job.rows + 63) / 64 * ((k + 63) / 64) * job.groups;
   const int64_t most = std::min(total / 256, (int64_t{16} << 20) / (job.groups * job.rows * k) + 1);
@@ -192,11 +178,10 @@ int64_t tile_weight_parts(const ConvJob<T>& job) {
 }
 
 // dw = the parts of its sums, added: kLanes threads an element.
-template <class T, int kLanes>
+template <class C, int kLanes>
 __global__ void __launch_bounds__(kThreads)
-    add_weight_parts(T* dw, const __grid_constant__ StridedIndex<1, int64_t> index, const compute_type<T>* sums,
+    add_weight_parts(void* dw, DType dtype, const __grid_constant__ StridedIndex<1, int64_t> index, const C* sums,
                      const __grid_constant__ WeightParts p, Divider<int32_t> taps, Divider<int32_t> channels) {
-  using C = compute_type<T>;
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / kLanes) + threadIdx.x / kLanes;
   const bool valid = i < p.count;
@@ -209,91 +194,82 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t j = lane; j < p.parts; j += kLanes) sum += sums[j * p.count];
   }
   sum = row_reduce<kThreads, kLanes>(sum, AddOp{});
-  if (valid && lane == 0) dw[index.offset(i)] = store_as<T>(sum);
+  if (valid && lane == 0) store_sum(dw, index.offset(i), dtype, sum);
 }
 
-template <class T, int kLanes>
-void launch_add(const TensorView& dw, const compute_type<T>* sums, const WeightParts& p, int64_t taps,
-                int64_t channels) {
-  FS_LAUNCH((add_weight_parts<T, kLanes>), grid_for(p.count, kThreads / kLanes, int64_t{1} << 31), kThreads, 0,
-            current_stream(), dw.ptr<T>(), Geometry<1>({&dw}).template index<int64_t>(), sums, p,
-            Divider<int32_t>(taps), Divider<int32_t>(channels));
+template <class C, int kLanes>
+void launch_add(const TensorView& dw, const C* sums, const WeightParts& p, int64_t taps, int64_t channels) {
+  FS_LAUNCH((add_weight_parts<C, kLanes>), grid_for(p.count, kThreads / kLanes, int64_t{1} << 31), kThreads, 0,
+            current_stream(), dw.data, dw.dtype, Geometry<1>({&dw}).index<int64_t>(), sums, p, Divider<int32_t>(taps),
+            Divider<int32_t>(channels));
 }
 
 }  // namespace
 
 // in: x (n, c, spatial...), weight (m, c / groups, kernel...), optional bias (m); out (n, m, size...).
 void conv(const KernelArgs& args) {
-  dispatch_float(args.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    ConvJob<T> job = forward_job<T>(args.attrs<ConvAttrs>(), args.in[0], args.in[1], args.out[0]);
-    add_bias(job, args);
-    run_job(job);
-  });
+  ConvJob job = forward_job(args.attrs<ConvAttrs>(), args.in[0], args.in[1], args.out[0]);
+  add_bias(job, args);
+  run_job(job);
 }
 
 // in: g (n, m, spatial...), weight (m, c / groups, kernel...), optional bias (c); out (n, c, size...).
 void conv_backward_input(const KernelArgs& args) {
   const ConvAttrs& at = args.attrs<ConvAttrs>();
-  dispatch_float(args.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const TensorView &g = args.in[0], &w = args.in[1], &x = args.out[0];
-    ConvJob<T> job = job_of<T>(at, g, w, x);
-    job.w_row = static_cast<int32_t>(w.stride(1));
-    job.w_channel = static_cast<int32_t>(w.stride(0));
-    job.w_group = job.channels * job.w_channel;
-    add_bias(job, args);
-    int64_t count[3], r[3];  // phases that have pixels, and the first ones of a launch
-    for (int i = 0; i < 3; ++i) count[i] = std::min(at.stride[i], spatial_size(x, at.rank, i));
-    for (r[0] = 0; r[0] < count[0]; r[0] += kMaxPhases)
-      for (r[1] = 0; r[1] < count[1]; r[1] += kMaxPhases)
-        for (r[2] = 0; r[2] < count[2]; r[2] += kMaxPhases) {
-          for (int i = 0; i < 3; ++i) {
-            job.phases[i] = static_cast<int32_t>(std::min<int64_t>(kMaxPhases, count[i] - r[i]));
-            for (int j = 0; j < job.phases[i]; ++j)
-              job.axis[i][j] =
-                  pixel_axis(conv_phase(at.stride[i], at.padding[i], at.dilation[i], spatial_size(g, at.rank, i),
-                                        spatial_size(w, at.rank, i), spatial_size(x, at.rank, i), r[i] + j),
-                             r[i] + j, at.stride[i]);
-          }
-          run_job(job);
+  const TensorView &g = args.in[0], &w = args.in[1], &x = args.out[0];
+  ConvJob job = job_of(at, g, w, x);
+  job.w_row = static_cast<int32_t>(w.stride(1));
+  job.w_channel = static_cast<int32_t>(w.stride(0));
+  job.w_group = job.channels * job.w_channel;
+  add_bias(job, args);
+  int64_t count[3], r[3];  // phases that have pixels, and the first ones of a launch
+  for (int i = 0; i < 3; ++i) count[i] = std::min(at.stride[i], spatial_size(x, at.rank, i));
+  for (r[0] = 0; r[0] < count[0]; r[0] += kMaxPhases)
+    for (r[1] = 0; r[1] < count[1]; r[1] += kMaxPhases)
+      for (r[2] = 0; r[2] < count[2]; r[2] += kMaxPhases) {
+        for (int i = 0; i < 3; ++i) {
+          job.phases[i] = static_cast<int32_t>(std::min<int64_t>(kMaxPhases, count[i] - r[i]));
+          for (int j = 0; j < job.phases[i]; ++j)
+            job.axis[i][j] =
+                pixel_axis(conv_phase(at.stride[i], at.padding[i], at.dilation[i], spatial_size(g, at.rank, i),
+                                      spatial_size(w, at.rank, i), spatial_size(x, at.rank, i), r[i] + j),
+                           r[i] + j, at.stride[i]);
         }
-  });
+        run_job(job);
+      }
 }
 
 // in: x (n, c, spatial...), g (n, m, spatial...); out (m, c / groups, size...).
 void conv_backward_weight(const KernelArgs& args) {
   const TensorView& dw = args.out[0];
-  dispatch_float(dw.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const ConvJob<T> job = forward_job<T>(args.attrs<ConvAttrs>(), args.in[0], dw, args.in[1]);
-    const bool empty = args.in[0].numel == 0 || args.in[1].numel == 0;
-    const int64_t taps = job.taps();
-    FS_CHECK(empty || job.pixels() <= int64_t{1} << 30, "convolution on CUDA: an image of ", job.pixels(),
-             " pixels; cut it into smaller ones");
-    const bool direct = few_channels(job) || job.channels == 1;
-    WeightParts p{0, dw.numel, static_cast<int32_t>(taps), 1};
-    if (!empty) p.parts = direct ? direct_weight_parts(job) : tile_weight_parts(job);
-    Scratch sums(static_cast<size_t>(std::max<int64_t>(1, p.parts * p.count)) * sizeof(compute_type<T>));
-    auto* to = sums.ptr<compute_type<T>>();
-    if (!empty) {
-      const T* g = args.in[1].ptr<const T>();
-      bool done = direct;
-      if (direct) conv_direct_weight(job, g, p.parts, to);
-      if constexpr (tensor_cores<T>) {
-        const bool in_vectors = weight_vectors(job, g);
-        if (!done && may_use_tensor_cores<T>()) {
-          done = conv_mma_weight(job, g, in_vectors, p.parts, to);
-          if (done && in_vectors) {
-            p.channel_step = 1;
-            p.tap_step = job.channels;
-          }
-        }
+  const ConvJob job = forward_job(args.attrs<ConvAttrs>(), args.in[0], dw, args.in[1]);
+  const bool empty = args.in[0].numel == 0 || args.in[1].numel == 0;
+  const int64_t taps = job.taps();
+  FS_CHECK(empty || job.pixels() <= int64_t{1} << 30, "convolution on CUDA: an image of ", job.pixels(),
+           " pixels; cut it into smaller ones");
+  const bool direct = few_channels(job) || job.channels == 1;
+  WeightParts p{0, dw.numel, static_cast<int32_t>(taps), 1};
+  if (!empty) p.parts = direct ? direct_weight_parts(job) : tile_weight_parts(job);
+  const size_t size = dw.dtype == DType::kFloat64 ? 8 : 4;
+  const Scratch sums(static_cast<size_t>(std::max<int64_t>(1, p.parts * p.count)) * size);
+  if (!empty) {
+    const void* g = args.in[1].data;
+    bool done = direct;
+    if (direct) conv_direct_weight(job, g, p.parts, sums.ptr<void>());
+    if (!done && may_use_tensor_cores(dw.dtype)) {
+      const bool in_vectors = weight_vectors(job, g);
+      done = (is_half(dw.dtype) ? conv_mma_weight : conv_tf32_weight)(job, g, in_vectors, p.parts, sums.ptr<float>());
+      if (done && in_vectors) {
+        p.channel_step = 1;
+        p.tap_step = job.channels;
       }
-      if (!done) conv_simt_weight(job, g, p.parts, to);
     }
-    if (p.parts >= kWarpSize) launch_add<T, kWarpSize>(dw, to, p, taps, job.channels);
-    else launch_add<T, 1>(dw, to, p, taps, job.channels);
+    if (!done) conv_simt_weight(job, g, p.parts, sums.ptr<void>());
+  }
+  dispatch_float_compute(dw.dtype, "convolution", [&](auto c) {
+    using C = decltype(c);
+    if (p.parts >= kWarpSize) launch_add<C, kWarpSize>(dw, sums.ptr<C>(), p, taps, job.channels);
+    else launch_add<C, 1>(dw, sums.ptr<C>(), p, taps, job.channels);
   });
 }
 

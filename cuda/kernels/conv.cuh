@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "device/index.cuh"
-#include "device/vec.cuh"
+#include "device/memory.cuh"
 #include "tensor/attrs/conv.h"
 #include "tensor/conv_axis.h"
 
@@ -29,20 +29,21 @@ struct PixelAxis {
   Divider<int32_t> by_out, by_taps;
 };
 
-template <class T>
+// Operands are of one dtype; steps are in elements.
 struct ConvJob {
+  DType dtype;
   int32_t batch, groups, channels, rows;  // channels and rows (output channels) of one group
   Divider<int32_t> by_channels, by_rows;
   int32_t phases[3];  // depth, height, width
   PixelAxis axis[3][kMaxPhases];
-  const T* src;
+  const void* src;
   int64_t src_image;
   int32_t src_channel, src_step[3];
-  const T* weight;
+  const void* weight;
   int32_t w_group, w_row, w_channel, w_step[3];
-  const T* bias;  // groups * rows values, bias_step apart; or null
+  const void* bias;  // groups * rows values, bias_step apart; or null
   int64_t bias_step;
-  T* out;
+  void* out;
   int64_t out_image;
   int32_t out_channel, out_step[3];
 
@@ -63,8 +64,7 @@ struct ConvJob {
 };
 
 // The axes of phase number `phase` of a launch.
-template <class T>
-__device__ __forceinline__ void axes_of(const ConvJob<T>& job, int phase, const PixelAxis* (&axis)[3]) {
+__device__ __forceinline__ void axes_of(const ConvJob& job, int phase, const PixelAxis* (&axis)[3]) {
   axis[2] = &job.axis[2][phase % job.phases[2]];
   phase /= job.phases[2];
   axis[1] = &job.axis[1][phase % job.phases[1]];
@@ -78,41 +78,39 @@ struct WeightParts {
   int32_t channel_step, tap_step;
 };
 
-// conv_direct.cu: any job, a thread a few pixels; and the gradient to the weight into `parts` sums of compute_type.
-template <class T>
-void conv_direct(const ConvJob<T>& job);
-template <class T>
-int64_t direct_weight_parts(const ConvJob<T>& job);
-template <class T>
-void conv_direct_weight(const ConvJob<T>& job, const T* g, int64_t parts, compute_type<T>* sums);
+// Element i of operand p of a launch.
+inline const void* element_of(const ConvJob& job, const void* p, int64_t i) {
+  return static_cast<const char*>(p) + i * dtype_size(job.dtype);
+}
+
+// conv_direct.cu: any job, a thread a few pixels; and the gradient to the weight into `parts` sums in the type of the
+// arithmetic: double, or float.
+void conv_direct(const ConvJob& job);
+int64_t direct_weight_parts(const ConvJob& job);
+void conv_direct_weight(const ConvJob& job, const void* g, int64_t parts, void* sums);
 
 // conv_simt.cu: any job of less than 2^31 pixels, in tiles, by plain arithmetic; and the gradient to the weight.
-template <class T>
-void conv_simt(const ConvJob<T>& job);
-template <class T>
-void conv_simt_weight(const ConvJob<T>& job, const T* g, int64_t parts, compute_type<T>* sums);
+void conv_simt(const ConvJob& job);
+void conv_simt_weight(const ConvJob& job, const void* g, int64_t parts, void* sums);
 
-// conv_mma.cu, conv_tf32.cu: the same by tensor cores, of float with operands rounded to tf32; false where the device
-// has none for them. in_vectors: weight_vectors(job, g); dw is then in the order of (tap, channel).
-bool conv_mma(const ConvJob<float16>& job);
-bool conv_mma(const ConvJob<bfloat16>& job);
-bool conv_mma(const ConvJob<float>& job);
-bool conv_mma_weight(const ConvJob<float16>& job, const float16* g, bool in_vectors, int64_t parts, float* sums);
-bool conv_mma_weight(const ConvJob<bfloat16>& job, const bfloat16* g, bool in_vectors, int64_t parts, float* sums);
-bool conv_mma_weight(const ConvJob<float>& job, const float* g, bool in_vectors, int64_t parts, float* sums);
+// conv_mma.cu: the same of halves by tensor cores; conv_tf32.cu: of float, operands rounded to tf32. False where the
+// device has none. in_vectors: weight_vectors(job, g); dw is then in the order of (tap, channel).
+bool conv_mma(const ConvJob& job);
+bool conv_mma_weight(const ConvJob& job, const void* g, bool in_vectors, int64_t parts, float* sums);
+bool conv_tf32(const ConvJob& job);
+bool conv_tf32_weight(const ConvJob& job, const void* g, bool in_vectors, int64_t parts, float* sums);
 
 // Whether pieces of 16 bytes are channels of one pixel, of the source and of the gradient g, which is one matrix.
-template <class T>
-bool image_vectors(const ConvJob<T>& job) {
-  constexpr int kVec = kVecSize<T>;
-  return job.src_channel == 1 && job.channels % kVec == 0 && aligned_for(job.src, 16) && job.src_image % kVec == 0 &&
-         job.src_step[0] % kVec == 0 && job.src_step[1] % kVec == 0 && job.src_step[2] % kVec == 0;
+inline bool image_vectors(const ConvJob& job) {
+  const int64_t vec = 16 / dtype_size(job.dtype);
+  return job.src_channel == 1 && job.channels % vec == 0 && aligned_for(job.src, 16) && job.src_image % vec == 0 &&
+         job.src_step[0] % vec == 0 && job.src_step[1] % vec == 0 && job.src_step[2] % vec == 0;
 }
-template <class T>
-bool weight_vectors(const ConvJob<T>& job, const T* g) {
+inline bool weight_vectors(const ConvJob& job, const void* g) {
+  const int64_t vec = 16 / dtype_size(job.dtype);
   const int64_t y = int64_t{job.axis[2][0].out} * job.out_step[2], z = job.axis[1][0].out * y;
-  return image_vectors(job) && job.out_channel == 1 && job.rows % kVecSize<T> == 0 && aligned_for(g, 16) &&
-         job.out_step[2] % kVecSize<T> == 0 && (job.axis[1][0].out == 1 || job.out_step[1] == y) &&
+  return image_vectors(job) && job.out_channel == 1 && job.rows % vec == 0 && aligned_for(g, 16) &&
+         job.out_step[2] % vec == 0 && (job.axis[1][0].out == 1 || job.out_step[1] == y) &&
          (job.axis[0][0].out == 1 || job.out_step[0] == z) &&
          (job.batch == 1 || job.out_image == job.axis[0][0].out * z);
 }

@@ -17,10 +17,9 @@ struct DirectOrder {
   int64_t count;
 };
 
-template <class T>
+template <class C>
 __global__ void __launch_bounds__(kThreads)
-    convolve_directly(const __grid_constant__ ConvJob<T> job, const __grid_constant__ DirectOrder order) {
-  using C = compute_type<T>;
+    convolve_directly(const __grid_constant__ ConvJob job, const __grid_constant__ DirectOrder order) {
   const PixelAxis* axis[3];
   axes_of(job, static_cast<int>(blockIdx.y), axis);
   const PixelAxis &az = *axis[0], &ay = *axis[1], &ax = *axis[2];
@@ -32,38 +31,46 @@ __global__ void __launch_bounds__(kThreads)
     if (x >= ax.out || y >= ay.out || z >= az.out) continue;  // this phase has fewer pixels
     int32_t group = m;
     const int32_t row = take(group, job.by_rows);
-    const T* src = job.src + i * job.src_image + group * job.channels * job.src_channel;
-    const T* w = job.weight + group * job.w_group + row * job.w_row;
     C sum[kPixels];
+    const C bias = job.bias ? load_number(job.bias, m * job.bias_step, job.dtype, C{}) : C(0);
 #pragma unroll
-    for (int j = 0; j < kPixels; ++j) sum[j] = job.bias ? load_as<C>(job.bias[m * job.bias_step]) : C(0);
+    for (int j = 0; j < kPixels; ++j) sum[j] = bias;
     const int32_t x0 = x * ax.step + ax.off0, y0 = y * ay.step + ay.off0, z0 = z * az.step + az.off0;
-    for (int32_t c = 0; c < job.channels; ++c, src += job.src_channel, w += job.w_channel) {
-      for (int32_t tz = 0; tz < az.taps; ++tz) {
-        const int32_t iz = z0 + tz * az.doff;
-        if (static_cast<uint32_t>(iz) >= static_cast<uint32_t>(az.src)) continue;
-        for (int32_t ty = 0; ty < ay.taps; ++ty) {
-          const int32_t iy = y0 + ty * ay.doff;
-          if (static_cast<uint32_t>(iy) >= static_cast<uint32_t>(ay.src)) continue;
-          const T* line = src + iz * job.src_step[0] + iy * job.src_step[1];
-          const T* wt = w + (az.ker0 + tz * az.dker) * job.w_step[0] + (ay.ker0 + ty * ay.dker) * job.w_step[1] +
-                        ax.ker0 * job.w_step[2];
-          for (int32_t tx = 0; tx < ax.taps; ++tx, wt += ax.dker * job.w_step[2]) {
-            const C v = load_as<C>(*wt);
-            int32_t ix = x0 + tx * ax.doff;
+    with_load<C>(job.dtype, [&](auto load) {
+      int64_t src = i * job.src_image + group * job.channels * job.src_channel;
+      int32_t w = group * job.w_group + row * job.w_row;
+#pragma unroll 1
+      for (int32_t c = 0; c < job.channels; ++c, src += job.src_channel, w += job.w_channel) {
+#pragma unroll 1
+        for (int32_t tz = 0; tz < az.taps; ++tz) {
+          const int32_t iz = z0 + tz * az.doff;
+          if (static_cast<uint32_t>(iz) >= static_cast<uint32_t>(az.src)) continue;
+#pragma unroll 1
+          for (int32_t ty = 0; ty < ay.taps; ++ty) {
+            const int32_t iy = y0 + ty * ay.doff;
+            if (static_cast<uint32_t>(iy) >= static_cast<uint32_t>(ay.src)) continue;
+            const int64_t line = src + iz * job.src_step[0] + iy * job.src_step[1];
+            int32_t wt = w + (az.ker0 + tz * az.dker) * job.w_step[0] + (ay.ker0 + ty * ay.dker) * job.w_step[1] +
+                         ax.ker0 * job.w_step[2];
+#pragma unroll 1
+            for (int32_t tx = 0; tx < ax.taps; ++tx, wt += ax.dker * job.w_step[2]) {
+              const C v = load(job.weight, wt);
+              int32_t ix = x0 + tx * ax.doff;
 #pragma unroll
-            for (int j = 0; j < kPixels; ++j, ix += ax.step)
-              if (static_cast<uint32_t>(ix) < static_cast<uint32_t>(ax.src))
-                sum[j] = multiply_add(v, load_as<C>(line[ix * job.src_step[2]]), sum[j]);
+              for (int j = 0; j < kPixels; ++j, ix += ax.step)
+                if (static_cast<uint32_t>(ix) < static_cast<uint32_t>(ax.src))
+                  sum[j] = multiply_add(v, load(job.src, line + ix * job.src_step[2]), sum[j]);
+            }
           }
         }
       }
-    }
-    T* out = job.out + i * job.out_image + m * job.out_channel + (az.first + z * az.pace) * job.out_step[0] +
-             (ay.first + y * ay.pace) * job.out_step[1];
+    });
+    const int64_t out = i * job.out_image + m * job.out_channel + (az.first + z * az.pace) * job.out_step[0] +
+                        (ay.first + y * ay.pace) * job.out_step[1];
 #pragma unroll
     for (int j = 0; j < kPixels; ++j)
-      if (x + j < ax.out) out[(ax.first + (x + j) * ax.pace) * job.out_step[2]] = store_as<T>(sum[j]);
+      if (x + j < ax.out)
+        store_sum(job.out, out + (ax.first + (x + j) * ax.pace) * job.out_step[2], job.dtype, sum[j]);
   }
 }
 
@@ -77,11 +84,10 @@ struct WeightOrder {
 };
 
 // A block sums, for one weight row m, one channel c and up to kTaps taps, the products of one part of the pixels.
-template <class T>
+template <class C>
 __global__ void __launch_bounds__(kThreads)
-    sum_weight_directly(const __grid_constant__ ConvJob<T> job, const __grid_constant__ WeightOrder order, const T* g,
-                        compute_type<T>* sums) {
-  using C = compute_type<T>;
+    sum_weight_directly(const __grid_constant__ ConvJob job, const __grid_constant__ WeightOrder order, const void* g,
+                        C* sums) {
   struct Tap { int32_t z, y, x, offset; };
   FS_SHARED(Tap, tap, [kTaps]);
   const PixelAxis &az = job.axis[0][0], &ay = job.axis[1][0], &ax = job.axis[2][0];
@@ -104,39 +110,50 @@ __global__ void __launch_bounds__(kThreads)
   const int32_t length = static_cast<int32_t>(rest < order.per_part ? rest : order.per_part);
   const int64_t first_image = begin / order.pixels;
   const int32_t first_pixel = static_cast<int32_t>(begin - first_image * order.pixels);
-  const T* src = job.src + first_image * job.src_image + (group * job.channels + c) * job.src_channel;
-  g += first_image * job.out_image + m * job.out_channel;
+  const int64_t src = first_image * job.src_image + (group * job.channels + c) * job.src_channel;
+  const int64_t first = first_image * job.out_image + m * job.out_channel;
   C sum[kTaps];
 #pragma unroll
   for (int j = 0; j < kTaps; ++j) sum[j] = C(0);
-  for (int32_t p = t; p < length; p += kThreads) {
-    int32_t n = first_pixel + p;
-    const int32_t x = take(n, ax.by_out), y = take(n, ay.by_out), z = take(n, az.by_out);
-    const C v = load_as<C>(g[n * job.out_image + z * job.out_step[0] + y * job.out_step[1] + x * job.out_step[2]]);
-    const int32_t sx = x * ax.step, sy = y * ay.step, sz = z * az.step;
-    const T* at = src + n * job.src_image + sz * job.src_step[0] + sy * job.src_step[1] + sx * job.src_step[2];
+  with_load<C>(job.dtype, [&](auto load) {
+#pragma unroll 1
+    for (int32_t p = t; p < length; p += kThreads) {
+      int32_t n = first_pixel + p;
+      const int32_t x = take(n, ax.by_out), y = take(n, ay.by_out), z = take(n, az.by_out);
+      const C v =
+          load(g, first + n * job.out_image + z * job.out_step[0] + y * job.out_step[1] + x * job.out_step[2]);
+      const int32_t sx = x * ax.step, sy = y * ay.step, sz = z * az.step;
+      const int64_t at = src + n * job.src_image + sz * job.src_step[0] + sy * job.src_step[1] + sx * job.src_step[2];
 #pragma unroll
-    for (int j = 0; j < kTaps; ++j) {
-      const Tap to = tap[j];
-      const bool inside = static_cast<uint32_t>(sx + to.x) < static_cast<uint32_t>(ax.src) &&
-                          static_cast<uint32_t>(sy + to.y) < static_cast<uint32_t>(ay.src) &&
-                          static_cast<uint32_t>(sz + to.z) < static_cast<uint32_t>(az.src);
-      if (inside) sum[j] = multiply_add(v, load_as<C>(at[to.offset]), sum[j]);
+      for (int j = 0; j < kTaps; ++j) {
+        const Tap to = tap[j];
+        const bool inside = static_cast<uint32_t>(sx + to.x) < static_cast<uint32_t>(ax.src) &&
+                            static_cast<uint32_t>(sy + to.y) < static_cast<uint32_t>(ay.src) &&
+                            static_cast<uint32_t>(sz + to.z) < static_cast<uint32_t>(az.src);
+        if (inside) sum[j] = multiply_add(v, load(job.src, at + to.offset), sum[j]);
+      }
     }
-  }
-  C* to =
-      sums + (static_cast<int64_t>(blockIdx.y) * job.groups * job.rows + m) * job.channels * taps + c * taps + tap0;
+  });
+  constexpr int kWarps = kThreads / kWarpSize;
+  FS_SHARED(C, of_warp, [kWarps][kTaps]);
 #pragma unroll
   for (int j = 0; j < kTaps; ++j) {
-    const C total = block_reduce<kThreads>(sum[j], AddOp{});
-    if (t == 0 && tap0 + j < taps) to[j] = total;
+    const C total = warp_reduce(sum[j], AddOp{});
+    if (t % kWarpSize == 0) of_warp[t / kWarpSize][j] = total;
+  }
+  __syncthreads();
+  if (t < kTaps && tap0 + t < taps) {
+    C total = of_warp[0][t];
+#pragma unroll 1
+    for (int w = 1; w < kWarps; ++w) total += of_warp[w][t];
+    sums += (static_cast<int64_t>(blockIdx.y) * job.groups * job.rows + m) * job.channels * taps + c * taps + tap0;
+    sums[t] = total;
   }
 }
 
 }  // namespace
 
-template <class T>
-void conv_direct(const ConvJob<T>& whole) {
+void conv_direct(const ConvJob& whole) {
   const int64_t groups_x = (whole.axis[2][0].out + kPixels - 1) / kPixels;
   DirectOrder order;
   order.x = Divider<int32_t>(groups_x);
@@ -147,25 +164,25 @@ void conv_direct(const ConvJob<T>& whole) {
   const int64_t per_image = groups_x * whole.axis[1][0].out * whole.axis[0][0].out * whole.groups * whole.rows;
   const int64_t images = std::max<int64_t>(1, std::numeric_limits<int32_t>::max() / per_image);
   for (int64_t n = 0; n < whole.batch; n += images) {
-    ConvJob<T> job = whole;
-    job.src += n * job.src_image;
-    job.out += n * job.out_image;
+    ConvJob job = whole;
+    job.src = element_of(job, job.src, n * job.src_image);
+    job.out = const_cast<void*>(element_of(job, job.out, n * job.out_image));
     order.count = std::min(images, whole.batch - n) * per_image;
     const dim3 grid(grid_for(order.count, kThreads, 1 << 20), static_cast<unsigned>(job.all_phases()));
-    FS_LAUNCH((convolve_directly<T>), grid, kThreads, 0, current_stream(), job, order);
+    if (job.dtype == DType::kFloat64)
+      FS_LAUNCH((convolve_directly<double>), grid, kThreads, 0, current_stream(), job, order);
+    else FS_LAUNCH((convolve_directly<float>), grid, kThreads, 0, current_stream(), job, order);
   }
 }
 
 // As many parts as make a thousand blocks, if each has some pixels a thread.
-template <class T>
-int64_t direct_weight_parts(const ConvJob<T>& job) {
+int64_t direct_weight_parts(const ConvJob& job) {
   const int64_t blocks = int64_t{job.groups} * job.rows * job.channels * ((job.taps() + kTaps - 1) / kTaps);
   const int64_t total = job.batch * job.pixels(), most = std::max<int64_t>(1, total / (4 * kThreads));
   return std::clamp<int64_t>(1024 / blocks, (total >> 30) + 1, std::max((total >> 30) + 1, most));
 }
 
-template <class T>
-void conv_direct_weight(const ConvJob<T>& job, const T* g, int64_t parts, compute_type<T>* sums) {
+void conv_direct_weight(const ConvJob& job, const void* g, int64_t parts, void* sums) {
   WeightOrder order;
   order.taps = Divider<int32_t>(job.taps());
   const int64_t tap_groups = (job.taps() + kTaps - 1) / kTaps;
@@ -175,17 +192,10 @@ void conv_direct_weight(const ConvJob<T>& job, const T* g, int64_t parts, comput
   order.per_part = (order.total + parts - 1) / parts;
   const dim3 grid(static_cast<unsigned>(int64_t{job.groups} * job.rows * job.channels * tap_groups),
                   static_cast<unsigned>(parts));
-  FS_LAUNCH((sum_weight_directly<T>), grid, kThreads, 0, current_stream(), job, order, g, sums);
+  dispatch_float_compute(job.dtype, "convolution", [&](auto c) {
+    using C = decltype(c);
+    FS_LAUNCH((sum_weight_directly<C>), grid, kThreads, 0, current_stream(), job, order, g, static_cast<C*>(sums));
+  });
 }
-
-#define FS_CONV_DIRECT(T)                                  \
-  template void conv_direct(const ConvJob<T>&);            \
-  template int64_t direct_weight_parts(const ConvJob<T>&); \
-  template void conv_direct_weight(const ConvJob<T>&, const T*, int64_t, compute_type<T>*);
-FS_CONV_DIRECT(float)
-FS_CONV_DIRECT(double)
-FS_CONV_DIRECT(float16)
-FS_CONV_DIRECT(bfloat16)
-#undef FS_CONV_DIRECT
 
 }  // namespace fireseed::cuda

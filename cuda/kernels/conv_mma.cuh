@@ -23,15 +23,26 @@ namespace fireseed::cuda {
 
 // A thread's elements of a tile, which lie side by side, from registers to shared memory.
 template <class T, int kLoads>
-__device__ __forceinline__ void store_vectors(T* to, const T (&from)[kLoads]) {
+__device__ __forceinline__ void store_vectors(T* to, const BitsOf<T> (&from)[kLoads]) {
   constexpr int kVec = kVecSize<T>;
 #pragma unroll
   for (int i = 0; i < kLoads; i += kVec) {
-    Vec<T, kVec> v;
+    Vec<BitsOf<T>, kVec> v;
 #pragma unroll
     for (int j = 0; j < kVec; ++j) v.v[j] = from[i + j];
-    v.store(to + i);
+    v.store(reinterpret_cast<BitsOf<T>*>(to) + i);
   }
+}
+// The element that a tap of a pixel reads.
+template <class T>
+__device__ __forceinline__ const BitsOf<T>* element(const Pixel& pixel, const Tap& tap) {
+  return reinterpret_cast<const BitsOf<T>*>(pixel.at) + tap.offset;
+}
+// The same for a piece of 16 bytes, to shared memory; zeros outside.
+template <class T>
+__device__ __forceinline__ void copy_piece(T* to, const ConvPart& part, const Pixel& pixel, const Tap& tap) {
+  const bool inside = part.reads(pixel, tap);
+  cp_async<16>(to, inside ? element<T>(pixel, tap) : part.job.src, inside ? 16 : 0);
 }
 
 // Tiles along k: rows are pixels.
@@ -39,14 +50,14 @@ template <class Tile, int kOuter>
 struct ImageVectors {
   using T = typename Tile::T;
   static constexpr bool kAlongK = true;
-  using Operand = MmaOperand<T, kOuter, kAlongK>;
+  using Operand = MmaOperand<T, kOuter>;
   static constexpr int kVec = kVecSize<T>, kChunks = Tile::kStep / kVec, kPass = Tile::kThreads / kChunks,
                        kPixels = kOuter / kPass;
   static_assert(kOuter % kPass == 0);
-  const ConvPart<T>& part;
-  Pixel<T> pixel[kPixels];
+  const ConvPart& part;
+  Pixel pixel[kPixels];
 
-  __device__ __forceinline__ ImageVectors(const ConvPart<T>& part_, int32_t first) : part(part_) {
+  __device__ __forceinline__ ImageVectors(const ConvPart& part_, int32_t first) : part(part_) {
 #pragma unroll
     for (int i = 0; i < kPixels; ++i)
       pixel[i] = part.pixel(first + static_cast<int32_t>(threadIdx.x) / kChunks + i * kPass);
@@ -54,13 +65,10 @@ struct ImageVectors {
   __device__ __forceinline__ void fetch(T* tile, int k0) {
     const int row = static_cast<int>(threadIdx.x) / kChunks, chunk = static_cast<int>(threadIdx.x) % kChunks * kVec;
     int32_t unused;
-    const Tap tap = part.template tap<true>(k0 + chunk, unused);
+    const Tap tap = part.tap(k0 + chunk, true, unused);
 #pragma unroll
-    for (int i = 0; i < kPixels; ++i) {
-      const bool inside = part.reads(pixel[i], tap);
-      cp_async<16>(tile + Operand::place(row + i * kPass, chunk), inside ? pixel[i].at + tap.offset : part.job.src,
-                   inside ? 16 : 0);
-    }
+    for (int i = 0; i < kPixels; ++i)
+      copy_piece(tile + (row + i * kPass) * Operand::kAlongPitch + chunk, part, pixel[i], tap);
   }
   __device__ __forceinline__ void land(T*) {}
 };
@@ -68,44 +76,45 @@ template <class Tile, int kOuter>
 struct ImageElements {
   using T = typename Tile::T;
   static constexpr bool kAlongK = true;
-  using Operand = MmaOperand<T, kOuter, kAlongK>;
+  using Operand = MmaOperand<T, kOuter>;
   static constexpr int kVec = kVecSize<T>, kLoads = kOuter * Tile::kStep / Tile::kThreads;
   static_assert(kLoads % kVec == 0 && Tile::kThreads % kOuter == 0);
-  const ConvPart<T>& part;
+  const ConvPart& part;
   TapRing<Tile::kStep> ring;
-  Pixel<T> pixel;
-  T next[kLoads];
+  Pixel pixel;
+  BitsOf<T> next[kLoads];
 
-  __device__ __forceinline__ ImageElements(const ConvPart<T>& part_, const TapRing<Tile::kStep>& ring_, int32_t first)
+  __device__ __forceinline__ ImageElements(const ConvPart& part_, const TapRing<Tile::kStep>& ring_, int32_t first)
       : part(part_), ring(ring_), pixel(part_.pixel(first + static_cast<int32_t>(threadIdx.x) % kOuter)) {}
   __device__ __forceinline__ void fetch(T*, int k0) {
     const Tap* taps = ring.taps(k0) + static_cast<int>(threadIdx.x) / kOuter * kLoads;
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {
       const Tap tap = taps[i];
-      next[i] = part.reads(pixel, tap) ? pixel.at[tap.offset] : T();
+      next[i] = part.reads(pixel, tap) ? *element<T>(pixel, tap) : BitsOf<T>{0};
     }
     ring.fill(part, k0 + 2 * Tile::kStep);
   }
   __device__ __forceinline__ void land(T* tile) {
-    T* to = tile +
-            Operand::place(static_cast<int>(threadIdx.x) % kOuter, static_cast<int>(threadIdx.x) / kOuter * kLoads);
-    store_vectors(to, next);
+    const int t = static_cast<int>(threadIdx.x);
+    store_vectors(tile + t % kOuter * Operand::kAlongPitch + t / kOuter * kLoads, next);
   }
 };
 
-// to[number][row][k]: the weight of phase and group `number` as rows of `pitch` elements, zeros behind its k.
-template <class T, bool kTapsFirst>
+// to[number][row][k]: the weight of phase and group `number` as rows of `pitch` elements, zeros behind its k. Bits:
+// of an element.
+template <class Bits>
 static __global__ void __launch_bounds__(256)
-    pack_weight(const __grid_constant__ ConvJob<T> job, T* to, Divider<int32_t> pitch) {
-  const ConvPart<T> part(job, blockIdx.y);
+    pack_weight(const __grid_constant__ ConvJob job, Bits* to, Divider<int32_t> pitch, bool taps_first) {
+  const ConvPart part(job, blockIdx.y, sizeof(Bits));
   const int32_t count = job.rows * static_cast<int32_t>(pitch.d);
   to += static_cast<int64_t>(blockIdx.y) * count;
   for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
     int32_t row = static_cast<int32_t>(i), weight;
     const int32_t k = take(row, pitch);
-    part.template tap<kTapsFirst>(k, weight);
-    to[i] = k < part.k ? job.weight[part.group * job.w_group + row * job.w_row + weight] : T();
+    part.tap(k, taps_first, weight);
+    to[i] = k < part.k ? static_cast<const Bits*>(job.weight)[part.group * job.w_group + row * job.w_row + weight]
+                       : Bits{0};
   }
 }
 
@@ -113,8 +122,8 @@ static __global__ void __launch_bounds__(256)
 // Compiles to (conv_mma.cu): no spills, HMMA
 template <class Tile, bool kVectors>
 static __global__ void __launch_bounds__(Tile::kThreads)
-    convolve_mma(const __grid_constant__ ConvJob<typename Tile::T> job, const typename Tile::T* weight, int64_t pitch,
-                 uint32_t tiles_m, uint32_t tiles_n, bool vectors) {
+    convolve_mma(const __grid_constant__ ConvJob job, const typename Tile::T* weight, int64_t pitch, uint32_t tiles_m,
+                 uint32_t tiles_n, bool vectors) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
   __trap();
 #else
@@ -122,32 +131,30 @@ static __global__ void __launch_bounds__(Tile::kThreads)
   constexpr int kPixels = kVectors ? Tile::kM : Tile::kN, kChannels = kVectors ? Tile::kN : Tile::kM;
   FS_DYN_SMEM(T, shared);
   FS_SHARED(typename TapRing<Tile::kStep>::Memory, taps, [1]);
+  FS_SHARED(int64_t, places, [kPixels]);
   uint32_t tile_row, tile_column;
   tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
   const int64_t row0 = int64_t{tile_row} * Tile::kM, column0 = int64_t{tile_column} * Tile::kN;
   const int64_t parts = int64_t{job.groups} * job.phases[0] * job.phases[1] * job.phases[2];
   for (int64_t number = blockIdx.y; number < parts; number += gridDim.y) {
-    const ConvPart<T> part(job, number);
+    const ConvPart part(job, number, sizeof(T));
     const int64_t m = kVectors ? part.pixels : job.rows, n = kVectors ? job.rows : part.pixels;
     if (row0 >= m || column0 >= n) continue;
+    const int32_t first = static_cast<int32_t>(kVectors ? row0 : column0);
+    place_pixels(part, places, first, kPixels);
     CopyLoader<Tile, kChannels, true> rows(weight + number * job.rows * pitch, pitch, kVectors ? column0 : row0,
                                            job.rows, part.k);
     typename Tile::Sums sum;
-    const auto loop = [&](auto& image) {
-      if constexpr (kVectors) mma_main_loop<Tile>(sum, shared, image, rows, 0, part.k);
-      else mma_main_loop<Tile>(sum, shared, rows, image, 0, part.k);
-    };
-    const int32_t first = static_cast<int32_t>(kVectors ? row0 : column0);
     if constexpr (kVectors) {
       ImageVectors<Tile, kPixels> image(part, first);
-      loop(image);
+      mma_main_loop<Tile>(sum, shared, image, rows, 0, part.k);
     } else {
       TapRing<Tile::kStep> ring{taps[0]};
       ring.start(part);
       ImageElements<Tile, kPixels> image(part, ring, first);
-      loop(image);
+      mma_main_loop<Tile>(sum, shared, rows, image, 0, part.k);
     }
-    const ConvOut<T, kVectors> out{part, vectors};
+    const ConvOut<float, kVectors> out{part, places, first, dtype_of<T>::value, vectors};
     mma_epilogue<Tile>(sum, shared, row0, column0, m, n, out);
   }
 #endif
@@ -160,27 +167,25 @@ template <class Tile, int kOuter>
 struct WindowVectors {
   using T = typename Tile::T;
   static constexpr bool kAlongK = false;
-  using Operand = MmaOperand<T, kOuter, kAlongK>;
+  using Operand = MmaOperand<T, kOuter>;
   static constexpr int kVec = kVecSize<T>, kChunks = kOuter / kVec, kPass = Tile::kThreads / kChunks,
                        kPixels = Tile::kStep / kPass;
   static_assert(Tile::kThreads % kChunks == 0 && Tile::kStep % kPass == 0);
-  const ConvPart<T>& part;
-  const PixelRange<T>& range;
+  const ConvPart& part;
+  const PixelRange& range;
   Tap tap;
 
-  __device__ __forceinline__ WindowVectors(const ConvPart<T>& part_, const PixelRange<T>& range_, int32_t first)
+  __device__ __forceinline__ WindowVectors(const ConvPart& part_, const PixelRange& range_, int32_t first)
       : part(part_), range(range_) {
     int32_t unused;
-    tap = part.template tap<true>(first + static_cast<int32_t>(threadIdx.x) % kChunks * kVec, unused);
+    tap = part.tap(first + static_cast<int32_t>(threadIdx.x) % kChunks * kVec, true, unused);
   }
   __device__ __forceinline__ void fetch(T* tile, int k0) {
     const int row = static_cast<int>(threadIdx.x) / kChunks, chunk = static_cast<int>(threadIdx.x) % kChunks * kVec;
 #pragma unroll
     for (int i = 0; i < kPixels; ++i) {
-      const Pixel<T> pixel = pixel_pair(part, range, part.job.out, k0 + row + i * kPass).window;
-      const bool inside = part.reads(pixel, tap);
-      cp_async<16>(tile + Operand::place(chunk, row + i * kPass), inside ? pixel.at + tap.offset : part.job.src,
-                   inside ? 16 : 0);
+      const Pixel pixel = pixel_pair(part, range, part.job.out, k0 + row + i * kPass).window;
+      copy_piece(tile + (row + i * kPass) * Operand::kAcrossPitch + chunk, part, pixel, tap);
     }
   }
   __device__ __forceinline__ void land(T*) {}
@@ -192,17 +197,17 @@ template <class Tile, int kOuter, bool kWindows>
 struct PixelElements {
   using T = typename Tile::T;
   static constexpr bool kAlongK = false;
-  using Operand = MmaOperand<T, kOuter, kAlongK>;
+  using Operand = MmaOperand<T, kOuter>;
   static constexpr int kVec = kVecSize<T>, kLoads = kOuter * Tile::kStep / Tile::kThreads;
   static_assert(kLoads % kVec == 0 && Tile::kThreads % Tile::kStep == 0);
-  const ConvPart<T>& part;
-  const PixelRange<T>& range;
+  const ConvPart& part;
+  const PixelRange& range;
   const T* g;
   const Tap* taps;
   int rest;
-  T next[kLoads];
+  BitsOf<T> next[kLoads];
 
-  __device__ __forceinline__ PixelElements(const ConvPart<T>& part_, const PixelRange<T>& range_, const T* g_,
+  __device__ __forceinline__ PixelElements(const ConvPart& part_, const PixelRange& range_, const T* g_,
                                            const Tap* taps_, int32_t first)
       : part(part_), range(range_) {
     const int outer = static_cast<int>(threadIdx.x) / Tile::kStep * kLoads;
@@ -211,29 +216,29 @@ struct PixelElements {
     rest = part.job.rows - first - outer;
   }
   __device__ __forceinline__ void fetch(T*, int k0) {
-    const auto pair = pixel_pair(part, range, g, k0 + static_cast<int>(threadIdx.x) % Tile::kStep);
+    const PixelPair pair = pixel_pair(part, range, g, k0 + static_cast<int>(threadIdx.x) % Tile::kStep);
+    const auto* gradient = reinterpret_cast<const BitsOf<T>*>(pair.gradient);
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {
       if constexpr (kWindows) {
         const Tap tap = taps[i];
-        next[i] = part.reads(pair.window, tap) ? pair.window.at[tap.offset] : T();
+        next[i] = part.reads(pair.window, tap) ? *element<T>(pair.window, tap) : BitsOf<T>{0};
       } else {
-        next[i] = pair.gradient && i < rest ? pair.gradient[i * part.job.out_channel] : T();
+        next[i] = gradient && i < rest ? gradient[i * part.job.out_channel] : BitsOf<T>{0};
       }
     }
   }
   __device__ __forceinline__ void land(T* tile) {
-    T* to = tile + Operand::place(static_cast<int>(threadIdx.x) / Tile::kStep * kLoads,
-                                  static_cast<int>(threadIdx.x) % Tile::kStep);
-    store_vectors(to, next);
+    const int t = static_cast<int>(threadIdx.x);
+    store_vectors(tile + t % Tile::kStep * Operand::kAcrossPitch + t / Tile::kStep * kLoads, next);
   }
 };
 
 // Compiles to (conv_mma.cu): no spills, HMMA
 template <class Tile, bool kVectors>
 static __global__ void __launch_bounds__(Tile::kThreads)
-    sum_weight_mma(const __grid_constant__ ConvJob<typename Tile::T> job, const typename Tile::T* g, float* sums,
-                   int64_t parts, int64_t per_part, uint32_t tiles_m, uint32_t tiles_n) {
+    sum_weight_mma(const __grid_constant__ ConvJob job, const typename Tile::T* g, float* sums, int64_t parts,
+                   int64_t per_part, uint32_t tiles_m, uint32_t tiles_n) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
   __trap();
 #else
@@ -244,8 +249,8 @@ static __global__ void __launch_bounds__(Tile::kThreads)
   tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
   const int64_t row0 = int64_t{tile_row} * Tile::kM, column0 = int64_t{tile_column} * Tile::kN;
   for (int64_t number = blockIdx.y; number < job.groups * parts; number += gridDim.y) {
-    const ConvPart<T> part(job, number % job.groups);
-    const PixelRange<T> range(job, number / job.groups, per_part);
+    const ConvPart part(job, number % job.groups, sizeof(T));
+    const PixelRange range(job, number / job.groups, per_part);
     typename Tile::Sums sum;
     if constexpr (kVectors) {
       CopyLoader<Tile, Tile::kM, false> gradient(g + part.out_row(0) + range.begin * job.out_step[2], job.out_step[2],
@@ -255,14 +260,14 @@ static __global__ void __launch_bounds__(Tile::kThreads)
     } else {
       if (threadIdx.x < Tile::kN) {
         int32_t unused;
-        taps[threadIdx.x] = part.template tap<false>(static_cast<int32_t>(column0 + threadIdx.x), unused);
+        taps[threadIdx.x] = part.tap(static_cast<int32_t>(column0 + threadIdx.x), false, unused);
       }
       __syncthreads();
       PixelElements<Tile, Tile::kM, false> gradient(part, range, g, taps, static_cast<int32_t>(row0));
       PixelElements<Tile, Tile::kN, true> window(part, range, g, taps, 0);
       mma_main_loop<Tile>(sum, shared, gradient, window, 0, range.count);
     }
-    WeightOut<float> out{sums + (number / job.groups * job.groups + part.group) * job.rows * part.k, part.k};
+    const WeightOut<float> out(sums + (number / job.groups * job.groups + part.group) * job.rows * part.k, part.k);
     mma_epilogue<Tile>(sum, shared, row0, column0, job.rows, part.k, out);
   }
 #endif
@@ -271,10 +276,9 @@ static __global__ void __launch_bounds__(Tile::kThreads)
 // ---- launches --------------------------------------------------------------------------------------------------
 
 // Whether the weight already is what pack_weight makes of it.
-template <class T>
-bool weight_is_packed(const ConvJob<T>& job, bool taps_first) {
-  constexpr int kVec = kVecSize<T>;
-  if (job.all_phases() != 1 || job.w_row % kVec != 0 || !aligned_for(job.weight, 16)) return false;
+inline bool weight_is_packed(const ConvJob& job, bool taps_first) {
+  if (job.all_phases() != 1 || job.w_row % (16 / dtype_size(job.dtype)) != 0 || !aligned_for(job.weight, 16))
+    return false;
   int64_t step = taps_first ? job.channels : 1;
   if (taps_first && job.w_channel != 1 && job.channels != 1) return false;
   for (int i = 2; i >= 0; --i) {
@@ -286,32 +290,26 @@ bool weight_is_packed(const ConvJob<T>& job, bool taps_first) {
 }
 
 template <class Tile, bool kVectors>
-void launch_mma(const ConvJob<typename Tile::T>& job, const typename Tile::T* weight, int64_t pitch) {
-  constexpr int kPixels = kVectors ? Tile::kM : Tile::kN, kChannels = kVectors ? Tile::kN : Tile::kM;
-  using Image = std::conditional_t<kVectors, ImageVectors<Tile, kPixels>, ImageElements<Tile, kPixels>>;
-  using Weight = CopyLoader<Tile, kChannels, true>;
+void launch_mma(const ConvJob& job, const typename Tile::T* weight, int64_t pitch) {
   const int64_t pixels = job.batch * job.pixels();
   const TileGrid tiles(kVectors ? pixels : job.rows, kVectors ? job.rows : pixels, Tile::kM, Tile::kN,
                        job.groups * job.all_phases());
-  FS_LAUNCH((convolve_mma<Tile, kVectors>), tiles.grid, Tile::kThreads, (Tile::template kSharedBytes<Image, Weight>),
-            current_stream(), job, weight, pitch, tiles.m, tiles.n, vector_results(job, kVectors));
+  FS_LAUNCH((convolve_mma<Tile, kVectors>), tiles.grid, Tile::kThreads, Tile::kSharedBytes, current_stream(), job,
+            weight, pitch, tiles.m, tiles.n, vector_results(job, kVectors));
 }
 
 template <class Tile>
-void launch_layout(const ConvJob<typename Tile::T>& job, bool in_vectors, const typename Tile::T* weight,
-                   int64_t pitch) {
+void launch_layout(const ConvJob& job, bool in_vectors, const typename Tile::T* weight, int64_t pitch) {
   if (in_vectors) launch_mma<Tile, true>(job, weight, pitch);
   else launch_mma<Tile, false>(job, weight, pitch);
 }
 
 template <class Tile, bool kVectors>
-void launch_weight(const ConvJob<typename Tile::T>& job, const typename Tile::T* g, int64_t parts, float* sums) {
-  using A = std::conditional_t<kVectors, CopyLoader<Tile, Tile::kM, false>, PixelElements<Tile, Tile::kM, false>>;
-  using B = std::conditional_t<kVectors, WindowVectors<Tile, Tile::kN>, PixelElements<Tile, Tile::kN, true>>;
+void launch_weight(const ConvJob& job, const typename Tile::T* g, int64_t parts, float* sums) {
   const TileGrid tiles(job.rows, job.channels * job.taps(), Tile::kM, Tile::kN, job.groups * parts);
   const int64_t steps = (job.batch * job.pixels() + Tile::kStep - 1) / Tile::kStep;
-  FS_LAUNCH((sum_weight_mma<Tile, kVectors>), tiles.grid, Tile::kThreads, (Tile::template kSharedBytes<A, B>),
-            current_stream(), job, g, sums, parts, (steps + parts - 1) / parts * Tile::kStep, tiles.m, tiles.n);
+  FS_LAUNCH((sum_weight_mma<Tile, kVectors>), tiles.grid, Tile::kThreads, Tile::kSharedBytes, current_stream(), job,
+            g, sums, parts, (steps + parts - 1) / parts * Tile::kStep, tiles.m, tiles.n);
 }
 
 // Tiles of 128 x 128 where they keep the device busy.
@@ -320,10 +318,10 @@ inline bool large_tiles(int64_t m, int64_t n, int64_t batch) {
 }
 
 template <class T>
-bool run_mma_job(const ConvJob<T>& job) {
+bool run_mma_job(const ConvJob& job) {
   if (compute_capability() < 80) return false;
   const bool in_vectors = image_vectors(job);
-  const T* weight = job.weight;
+  const T* weight = static_cast<const T*>(job.weight);
   int64_t pitch = job.w_row;
   std::optional<Scratch> packed;
   if (!weight_is_packed(job, in_vectors)) {
@@ -335,9 +333,8 @@ bool run_mma_job(const ConvJob<T>& job) {
     weight = packed->template ptr<T>();
     const dim3 grid(grid_for(count, 256, 1 << 16), static_cast<unsigned>(parts));
     const Divider<int32_t> row(std::max<int64_t>(1, pitch));
-    if (in_vectors)
-      FS_LAUNCH((pack_weight<T, true>), grid, 256, 0, current_stream(), job, packed->template ptr<T>(), row);
-    else FS_LAUNCH((pack_weight<T, false>), grid, 256, 0, current_stream(), job, packed->template ptr<T>(), row);
+    FS_LAUNCH((pack_weight<BitsOf<T>>), grid, 256, 0, current_stream(), job, packed->template ptr<BitsOf<T>>(), row,
+              in_vectors);
   }
   if (large_tiles(job.rows, job.batch * job.pixels(), job.groups * job.all_phases()))
     launch_layout<MmaTile<T, 128, 128>>(job, in_vectors, weight, pitch);
@@ -346,7 +343,8 @@ bool run_mma_job(const ConvJob<T>& job) {
 }
 
 template <class T>
-bool run_mma_weight(const ConvJob<T>& job, const T* g, bool in_vectors, int64_t parts, float* sums) {
+bool run_mma_weight(const ConvJob& job, const void* gradient, bool in_vectors, int64_t parts, float* sums) {
+  const T* g = static_cast<const T*>(gradient);
   if (compute_capability() < 80) return false;
   if (large_tiles(job.rows, job.channels * job.taps(), job.groups * parts)) {
     if (in_vectors) launch_weight<MmaTile<T, 128, 128>, true>(job, g, parts, sums);

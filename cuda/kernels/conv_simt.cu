@@ -8,29 +8,39 @@
 namespace fireseed::cuda {
 namespace {
 
+// Bytes of a float of dtype t that has arithmetic in C.
+template <class C>
+__device__ __forceinline__ int size_of(DType t) {
+  return sizeof(C) == 8 ? 8 : t == DType::kFloat32 ? 4 : 2;
+}
+
 // Pixels of the image: a thread has one, and every (threads / tile)th element of k.
-template <class Tile, class T>
+template <class Tile>
 struct ImageLoader {
   using C = typename Tile::C;
   static constexpr int kLoads = Tile::kTile * Tile::kStep / Tile::kThreads, kJump = Tile::kThreads / Tile::kTile;
-  const ConvPart<T>& part;
+  const ConvPart& part;
+  DType dtype;
   TapRing<Tile::kStep>& ring;
-  Pixel<T> pixel;
+  Pixel pixel;
   int at;  // its first element of k in a step
   C next[kLoads];
 
-  __device__ __forceinline__ ImageLoader(const ConvPart<T>& part_, TapRing<Tile::kStep>& ring_, int32_t first)
+  __device__ __forceinline__ ImageLoader(const ConvPart& part_, DType t, TapRing<Tile::kStep>& ring_, int32_t first)
       : part(part_),
+        dtype(t),
         ring(ring_),
         pixel(part_.pixel(first + static_cast<int32_t>(threadIdx.x) % Tile::kTile)),
         at(static_cast<int>(threadIdx.x) / Tile::kTile) {}
   __device__ __forceinline__ void fetch(int64_t k0) {
     const Tap* taps = ring.taps(k0) + at;
+    with_load<C>(dtype, [&](auto load) {
 #pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      const Tap tap = taps[i * kJump];
-      next[i] = part.reads(pixel, tap) ? load_as<C>(pixel.at[tap.offset]) : C(0);
-    }
+      for (int i = 0; i < kLoads; ++i) {
+        const Tap tap = taps[i * kJump];
+        next[i] = part.reads(pixel, tap) ? load(pixel.at + int64_t{tap.offset} * part.size, 0) : C(0);
+      }
+    });
     ring.fill(part, k0 + 2 * Tile::kStep);
   }
   __device__ __forceinline__ void land(C* stage) {
@@ -40,130 +50,132 @@ struct ImageLoader {
   }
 };
 
-// The weight: a thread has one element of k in a step, and every (threads / step)th row.
-template <class Tile, class T>
-struct WeightLoader {
+// Rows of one element of k in a step, (threads / step) apart: of the weight, and of the gradient.
+template <class Tile>
+struct RowLoader {
   using C = typename Tile::C;
   static constexpr int kLoads = Tile::kTile * Tile::kStep / Tile::kThreads, kJump = Tile::kThreads / Tile::kStep;
-  const TapRing<Tile::kStep>& ring;
-  const T* from;
-  int32_t row_step, k;
+  DType dtype;
   int at, row, rest;  // its element of k in a step, its first row, rows from there to the end
   C next[kLoads];
 
-  __device__ __forceinline__ WeightLoader(const ConvPart<T>& part, const TapRing<Tile::kStep>& ring_, int32_t first)
-      : ring(ring_),
-        row_step(part.job.w_row),
-        k(part.k),
+  __device__ __forceinline__ RowLoader(DType t, int32_t rows)
+      : dtype(t),
         at(static_cast<int>(threadIdx.x) % Tile::kStep),
-        row(static_cast<int>(threadIdx.x) / Tile::kStep) {
-    rest = part.job.rows - first - row;
-    from = part.job.weight + part.group * part.job.w_group + (first + row) * row_step;
-  }
-  __device__ __forceinline__ void fetch(int64_t k0) {
-    const bool inside = k0 + at < k;
-    const T* p = from + (inside ? ring.weights(k0)[at] : 0);
+        row(static_cast<int>(threadIdx.x) / Tile::kStep),
+        rest(rows - row) {}
+  // From p on, `step` elements from row to row; p: null for zeros.
+  __device__ __forceinline__ void read(const char* p, int64_t step) {
+    with_load<C>(dtype, [&](auto load) {
 #pragma unroll
-    for (int i = 0; i < kLoads; ++i)
-      next[i] = inside && i * kJump < rest ? load_as<C>(p[i * kJump * row_step]) : C(0);
+      for (int i = 0; i < kLoads; ++i) next[i] = p && i * kJump < rest ? load(p, i * kJump * step) : C(0);
+    });
   }
   __device__ __forceinline__ void land(C* stage) {
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) stage[at * Tile::kPitch + row + i * kJump] = next[i];
   }
 };
+template <class Tile>
+struct WeightLoader : RowLoader<Tile> {
+  const TapRing<Tile::kStep>& ring;
+  const char* from;
+  int32_t row_step, k;
+  int size;
+
+  __device__ __forceinline__ WeightLoader(const ConvPart& part, DType t, const TapRing<Tile::kStep>& ring_,
+                                          int32_t first)
+      : RowLoader<Tile>(t, part.job.rows - first), ring(ring_), row_step(part.job.w_row), k(part.k), size(part.size) {
+    from = static_cast<const char*>(part.job.weight) +
+           int64_t{part.group * part.job.w_group + (first + this->row) * row_step} * size;
+  }
+  __device__ __forceinline__ void fetch(int64_t k0) {
+    this->read(k0 + this->at < k ? from + int64_t{ring.weights(k0)[this->at]} * size : nullptr, row_step);
+  }
+};
 
 // Compiles to: no spills
-template <class T, int kPer>
-__global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
-    convolve_tiles(const __grid_constant__ ConvJob<T> job, uint32_t tiles_m, uint32_t tiles_n, bool vectors) {
-  using Tile = SimtTile<compute_type<T>, kPer>;
-  using C = typename Tile::C;
+template <class C, int kPer>
+__global__ void __launch_bounds__(256, kPer == 8 || sizeof(C) == 8 ? 1 : 2)
+    convolve_tiles(const __grid_constant__ ConvJob job, uint32_t tiles_m, uint32_t tiles_n, bool vectors) {
+  using Tile = SimtTile<C, kPer>;
   using Aligned = Vec<C, kVecSize<C>>;
   FS_SHARED(Aligned, shared, [4 * Tile::kStage / kVecSize<C>]);
   FS_SHARED(typename TapRing<Tile::kStep>::Memory, taps, [1]);
+  FS_SHARED(int64_t, places, [Tile::kTile]);
+  const DType t = kPer == 8 ? DType::kFloat32 : job.dtype;
   uint32_t tile_row, tile_column;
   tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
   const int64_t row0 = int64_t{tile_row} * Tile::kTile, column0 = int64_t{tile_column} * Tile::kTile;
   const int64_t parts = int64_t{job.groups} * job.phases[0] * job.phases[1] * job.phases[2];
   for (int64_t number = blockIdx.y; number < parts; number += gridDim.y) {
-    const ConvPart<T> part(job, number);
+    const ConvPart part(job, number, size_of<C>(t));
     if (column0 >= part.pixels) continue;  // this phase has fewer
+    place_pixels(part, places, static_cast<int32_t>(column0), Tile::kTile);
     TapRing<Tile::kStep> ring{taps[0]};
     ring.start(part);
-    ImageLoader<Tile, T> image(part, ring, static_cast<int32_t>(column0));
-    WeightLoader<Tile, T> weight(part, ring, static_cast<int32_t>(row0));
+    ImageLoader<Tile> image(part, t, ring, static_cast<int32_t>(column0));
+    WeightLoader<Tile> weight(part, t, ring, static_cast<int32_t>(row0));
     typename Tile::Sums sum;
     C* const stages = reinterpret_cast<C*>(&shared[0]);
     simt_main_loop<Tile>(sum, stages, weight, image, 0, part.k);
-    const ConvOut<T, false> out{part, vectors};
-    simt_epilogue<Tile>(sum, row0, column0, job.rows, part.pixels, out);
+    const ConvOut<C, false> out{part, places, static_cast<int32_t>(column0), t, vectors};
+    simt_epilogue<Tile>(sum, stages, row0, column0, job.rows, part.pixels, out);
   }
 }
 
-template <class T, int kPer>
-void launch(const ConvJob<T>& job) {
+template <class C, int kPer>
+void launch(const ConvJob& job) {
   const TileGrid tiles(job.rows, job.batch * job.pixels(), 16 * kPer, 16 * kPer, job.groups * job.all_phases());
-  FS_LAUNCH((convolve_tiles<T, kPer>), tiles.grid, 256, 0, current_stream(), job, tiles.m, tiles.n,
+  FS_LAUNCH((convolve_tiles<C, kPer>), tiles.grid, 256, 0, current_stream(), job, tiles.m, tiles.n,
             vector_results(job, false));
 }
 
 // ---- gradient to the weight --------------------------------------------------------------------------------
 
 // Its operands; k runs over pixels. A thread has one pixel in a step, and every (threads / step)th row or column.
-template <class Tile, class T>
-struct GradientLoader {
-  using C = typename Tile::C;
-  static constexpr int kLoads = Tile::kTile * Tile::kStep / Tile::kThreads, kJump = Tile::kThreads / Tile::kStep;
-  const ConvPart<T>& part;
-  const PixelRange<T>& range;
-  const T* g;
-  int at, row, rest;
-  C next[kLoads];
+template <class Tile>
+struct GradientLoader : RowLoader<Tile> {
+  const ConvPart& part;
+  const PixelRange& range;
+  const char* g;
 
-  __device__ __forceinline__ GradientLoader(const ConvPart<T>& part_, const PixelRange<T>& range_, const T* g_,
+  __device__ __forceinline__ GradientLoader(const ConvPart& part_, DType t, const PixelRange& range_, const void* g_,
                                             int32_t first)
-      : part(part_),
-        range(range_),
-        at(static_cast<int>(threadIdx.x) % Tile::kStep),
-        row(static_cast<int>(threadIdx.x) / Tile::kStep) {
-    g = g_ + int64_t{first + row} * part.job.out_channel;
-    rest = part.job.rows - first - row;
+      : RowLoader<Tile>(t, part_.job.rows - first), part(part_), range(range_) {
+    g = static_cast<const char*>(g_) + int64_t{first + this->row} * part.job.out_channel * part.size;
   }
   __device__ __forceinline__ void fetch(int64_t k0) {
-    const T* p = pixel_pair(part, range, g, static_cast<int32_t>(k0) + at).gradient;
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i)
-      next[i] = p && i * kJump < rest ? load_as<C>(p[i * kJump * part.job.out_channel]) : C(0);
-  }
-  __device__ __forceinline__ void land(C* stage) {
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) stage[at * Tile::kPitch + row + i * kJump] = next[i];
+    this->read(pixel_pair(part, range, g, static_cast<int32_t>(k0) + this->at).gradient, part.job.out_channel);
   }
 };
-template <class Tile, class T>
+template <class Tile>
 struct WindowLoader {
   using C = typename Tile::C;
   static constexpr int kLoads = Tile::kTile * Tile::kStep / Tile::kThreads, kJump = Tile::kThreads / Tile::kStep;
-  const ConvPart<T>& part;
-  const PixelRange<T>& range;
+  const ConvPart& part;
+  DType dtype;
+  const PixelRange& range;
   int at;
   const Tap* taps;
   C next[kLoads];
 
   // taps_: of the columns of the tile.
-  __device__ __forceinline__ WindowLoader(const ConvPart<T>& part_, const PixelRange<T>& range_, const Tap* taps_)
+  __device__ __forceinline__ WindowLoader(const ConvPart& part_, DType t, const PixelRange& range_, const Tap* taps_)
       : part(part_),
+        dtype(t),
         range(range_),
         at(static_cast<int>(threadIdx.x) % Tile::kStep),
         taps(taps_ + static_cast<int>(threadIdx.x) / Tile::kStep) {}
   __device__ __forceinline__ void fetch(int64_t k0) {
-    const Pixel<T> pixel = pixel_pair(part, range, part.job.out, static_cast<int32_t>(k0) + at).window;
+    const Pixel pixel = pixel_pair(part, range, part.job.out, static_cast<int32_t>(k0) + at).window;
+    with_load<C>(dtype, [&](auto load) {
 #pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      const Tap tap = taps[i * kJump];
-      next[i] = part.reads(pixel, tap) ? load_as<C>(pixel.at[tap.offset]) : C(0);
-    }
+      for (int i = 0; i < kLoads; ++i) {
+        const Tap tap = taps[i * kJump];
+        next[i] = part.reads(pixel, tap) ? load(pixel.at + int64_t{tap.offset} * part.size, 0) : C(0);
+      }
+    });
   }
   __device__ __forceinline__ void land(C* stage) {
     const int column = static_cast<int>(threadIdx.x) / Tile::kStep;
@@ -173,43 +185,44 @@ struct WindowLoader {
 };
 
 // Compiles to: no spills
-template <class T, int kPer>
-__global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
-    sum_weight_tiles(const __grid_constant__ ConvJob<T> job, const T* g, compute_type<T>* sums, int64_t parts,
-                     int64_t per_part, uint32_t tiles_m, uint32_t tiles_n) {
-  using Tile = SimtTile<compute_type<T>, kPer>;
-  using C = typename Tile::C;
+template <class C, int kPer>
+__global__ void __launch_bounds__(256, kPer == 8 || sizeof(C) == 8 ? 1 : 2)
+    sum_weight_tiles(const __grid_constant__ ConvJob job, const void* g, C* sums, int64_t parts, int64_t per_part,
+                     uint32_t tiles_m, uint32_t tiles_n) {
+  using Tile = SimtTile<C, kPer>;
   using Aligned = Vec<C, kVecSize<C>>;
   FS_SHARED(Aligned, shared, [4 * Tile::kStage / kVecSize<C>]);
   FS_SHARED(Tap, taps, [Tile::kTile]);
+  const DType t = kPer == 8 ? DType::kFloat32 : job.dtype;
   uint32_t tile_row, tile_column;
   tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
   const int64_t row0 = int64_t{tile_row} * Tile::kTile, column0 = int64_t{tile_column} * Tile::kTile;
   for (int64_t number = blockIdx.y; number < job.groups * parts; number += gridDim.y) {
-    const ConvPart<T> part(job, number % job.groups);
-    const PixelRange<T> range(job, number / job.groups, per_part);
+    const ConvPart part(job, number % job.groups, size_of<C>(t));
+    const PixelRange range(job, number / job.groups, per_part);
     if (threadIdx.x < Tile::kTile) {
       int32_t unused;
-      taps[threadIdx.x] = part.template tap<false>(static_cast<int32_t>(column0 + threadIdx.x), unused);
+      taps[threadIdx.x] = part.tap(static_cast<int32_t>(column0 + threadIdx.x), false, unused);
     }
     __syncthreads();
-    GradientLoader<Tile, T> gradient(part, range, g, static_cast<int32_t>(row0));
-    WindowLoader<Tile, T> window(part, range, taps);
+    GradientLoader<Tile> gradient(part, t, range, g, static_cast<int32_t>(row0));
+    WindowLoader<Tile> window(part, t, range, taps);
     typename Tile::Sums sum;
-    simt_main_loop<Tile>(sum, reinterpret_cast<C*>(&shared[0]), gradient, window, 0, range.count);
-    WeightOut<C> out{sums + (number / job.groups * job.groups + part.group) * job.rows * part.k, part.k};
-    simt_epilogue<Tile>(sum, row0, column0, job.rows, part.k, out);
+    C* const stages = reinterpret_cast<C*>(&shared[0]);
+    simt_main_loop<Tile>(sum, stages, gradient, window, 0, range.count);
+    const WeightOut<C> out(sums + (number / job.groups * job.groups + part.group) * job.rows * part.k, part.k);
+    simt_epilogue<Tile>(sum, stages, row0, column0, job.rows, part.k, out);
   }
 }
 
-template <class T, int kPer>
-void launch_weight(const ConvJob<T>& job, const T* g, int64_t parts, compute_type<T>* sums) {
-  constexpr int64_t kStep = SimtTile<compute_type<T>, kPer>::kStep;
+template <class C, int kPer>
+void launch_weight(const ConvJob& job, const void* g, int64_t parts, void* sums) {
+  constexpr int64_t kStep = SimtTile<C, kPer>::kStep;
   const TileGrid tiles(job.rows, job.channels * job.taps(), 16 * kPer, 16 * kPer, job.groups * parts);
   const int64_t steps = (job.batch * job.pixels() + kStep - 1) / kStep,
                 per_part = (steps + parts - 1) / parts * kStep;
-  FS_LAUNCH((sum_weight_tiles<T, kPer>), tiles.grid, 256, 0, current_stream(), job, g, sums, parts, per_part, tiles.m,
-            tiles.n);
+  FS_LAUNCH((sum_weight_tiles<C, kPer>), tiles.grid, 256, 0, current_stream(), job, g, static_cast<C*>(sums), parts,
+            per_part, tiles.m, tiles.n);
 }
 
 // Tiles of 128 x 128 where they keep the device busy.
@@ -219,29 +232,19 @@ bool large_tiles(int64_t m, int64_t n, int64_t batch) {
 
 }  // namespace
 
-template <class T>
-void conv_simt(const ConvJob<T>& job) {
-  if constexpr (std::is_same_v<T, float>) {
-    if (large_tiles(job.rows, job.batch * job.pixels(), job.groups * job.all_phases())) return launch<T, 8>(job);
-  }
-  launch<T, 4>(job);
+void conv_simt(const ConvJob& job) {
+  if (job.dtype == DType::kFloat64) launch<double, 4>(job);
+  else if (job.dtype == DType::kFloat32 &&
+           large_tiles(job.rows, job.batch * job.pixels(), job.groups * job.all_phases()))
+    launch<float, 8>(job);
+  else launch<float, 4>(job);
 }
 
-template <class T>
-void conv_simt_weight(const ConvJob<T>& job, const T* g, int64_t parts, compute_type<T>* sums) {
-  if constexpr (std::is_same_v<T, float>) {
-    if (job.rows > 64 && job.channels * job.taps() > 64) return launch_weight<T, 8>(job, g, parts, sums);
-  }
-  launch_weight<T, 4>(job, g, parts, sums);
+void conv_simt_weight(const ConvJob& job, const void* g, int64_t parts, void* sums) {
+  if (job.dtype == DType::kFloat64) launch_weight<double, 4>(job, g, parts, sums);
+  else if (job.dtype == DType::kFloat32 && job.rows > 64 && job.channels * job.taps() > 64)
+    launch_weight<float, 8>(job, g, parts, sums);
+  else launch_weight<float, 4>(job, g, parts, sums);
 }
-
-#define FS_CONV_SIMT(T)                       \
-  template void conv_simt(const ConvJob<T>&); \
-  template void conv_simt_weight(const ConvJob<T>&, const T*, int64_t, compute_type<T>*);
-FS_CONV_SIMT(float)
-FS_CONV_SIMT(double)
-FS_CONV_SIMT(float16)
-FS_CONV_SIMT(bfloat16)
-#undef FS_CONV_SIMT
 
 }  // namespace fireseed::cuda

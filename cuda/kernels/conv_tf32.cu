@@ -3,9 +3,9 @@
 
 namespace fireseed::cuda {
 
-bool conv_mma(const ConvJob<float>& job) { return run_mma_job(job); }
-bool conv_mma_weight(const ConvJob<float>& job, const float* g, bool in_vectors, int64_t parts, float* sums) {
-  return run_mma_weight(job, g, in_vectors, parts, sums);
+bool conv_tf32(const ConvJob& job) { return run_mma_job<float>(job); }
+bool conv_tf32_weight(const ConvJob& job, const void* g, bool in_vectors, int64_t parts, float* sums) {
+  return run_mma_weight<float>(job, g, in_vectors, parts, sums);
 }
 
 }  // namespace fireseed::cuda

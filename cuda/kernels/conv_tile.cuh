@@ -17,20 +17,19 @@ namespace fireseed::cuda {
 struct Tap { int32_t offset, z, y, x; };
 inline constexpr int32_t kOutside = -(1 << 30);  // as z of a tap or pixel that does not exist
 
-template <class T>
 struct Pixel {
-  const T* at;
+  const char* at;
   int32_t z, y, x;
 };
 
-// One phase and group of a launch.
-template <class T>
+// One phase and group of a launch; `size`: bytes of an element, a constant where a kernel is for one dtype.
 struct ConvPart {
-  const ConvJob<T>& job;
+  const ConvJob& job;
+  int size;
   const PixelAxis *az, *ay, *ax;
   int32_t group, k, pixels;  // k: channels * taps; pixels of all images
 
-  __device__ __forceinline__ ConvPart(const ConvJob<T>& job_, int64_t number) : job(job_) {
+  __device__ __forceinline__ ConvPart(const ConvJob& job_, int64_t number, int size_) : job(job_), size(size_) {
     const int32_t phases = job.phases[0] * job.phases[1] * job.phases[2];
     group = static_cast<int32_t>(number) / phases;
     const PixelAxis* axis[3];
@@ -41,15 +40,15 @@ struct ConvPart {
     k = job.channels * az->taps * ay->taps * ax->taps;
     pixels = job.batch * az->out * ay->out * ax->out;
   }
-  template <bool kTapsFirst>
-  __device__ __forceinline__ Tap tap(int32_t i, int32_t& weight) const {
+  // Element i of k, in the order of (channel, tap), or (tap, channel); and where its weight is.
+  __device__ __forceinline__ Tap tap(int32_t i, bool taps_first, int32_t& weight) const {
     weight = 0;
     if (i >= k) return {0, kOutside, 0, 0};
     int32_t c = 0;
-    if constexpr (kTapsFirst) c = take(i, job.by_channels);
+    if (taps_first) c = take(i, job.by_channels);
     const int32_t tx = take(i, ax->by_taps), ty = take(i, ay->by_taps);
     int32_t tz = i;
-    if constexpr (!kTapsFirst) {
+    if (!taps_first) {
       tz = take(i, az->by_taps);
       c = i;
     }
@@ -65,23 +64,28 @@ struct ConvPart {
     z = take(i, az->by_out);
     n = i;
   }
-  __device__ __forceinline__ Pixel<T> pixel(int32_t i) const {
-    if (i >= pixels) return {job.src, kOutside, 0, 0};
+  __device__ __forceinline__ Pixel pixel(int32_t i) const {
+    if (i >= pixels) return {image(0), kOutside, 0, 0};
     int32_t n, z, y, x;
     place(i, n, z, y, x);
     z *= az->step;
     y *= ay->step;
     x *= ax->step;
-    return {job.src + n * job.src_image + int64_t{group} * job.channels * job.src_channel + z * job.src_step[0] +
-                y * job.src_step[1] + x * job.src_step[2],
-            z, y, x};
+    return {image(n) + int64_t{z * job.src_step[0] + y * job.src_step[1] + x * job.src_step[2]} * size, z, y, x};
   }
-  __device__ __forceinline__ bool reads(const Pixel<T>& p, const Tap& t) const {
+  __device__ __forceinline__ const char* image(int64_t n) const {
+    return static_cast<const char*>(job.src) +
+           (n * job.src_image + int64_t{group} * job.channels * job.src_channel) * size;
+  }
+  __device__ __forceinline__ bool reads(const Pixel& p, const Tap& t) const {
     return static_cast<uint32_t>(p.x + t.x) < static_cast<uint32_t>(ax->src) &&
            static_cast<uint32_t>(p.y + t.y) < static_cast<uint32_t>(ay->src) &&
            static_cast<uint32_t>(p.z + t.z) < static_cast<uint32_t>(az->src);
   }
-  __device__ __forceinline__ int64_t out_offset(int32_t n, int32_t z, int32_t y, int32_t x) const {
+  // Where the result has pixel i, which exists, of the first channel of all groups.
+  __device__ __forceinline__ int64_t out_offset(int32_t i) const {
+    int32_t n, z, y, x;
+    place(i, n, z, y, x);
     return n * job.out_image + (az->first + z * az->pace) * job.out_step[0] +
            (ay->first + y * ay->pace) * job.out_step[1] + (ax->first + x * ax->pace) * job.out_step[2];
   }
@@ -102,83 +106,72 @@ struct TapRing {
   __device__ __forceinline__ static int slot(int64_t k0) { return static_cast<int>(k0) / kStep % 4; }
   __device__ __forceinline__ const Tap* taps(int64_t k0) const { return memory.tap[slot(k0)]; }
   __device__ __forceinline__ const int32_t* weights(int64_t k0) const { return memory.weight[slot(k0)]; }
-  template <class T>
-  __device__ __forceinline__ void fill(const ConvPart<T>& part, int64_t k0) {
+  __device__ __forceinline__ void fill(const ConvPart& part, int64_t k0) {
     const int t = static_cast<int>(threadIdx.x), s = slot(k0);
     if (t < kStep && k0 < part.k)
-      memory.tap[s][t] = part.template tap<false>(static_cast<int32_t>(k0) + t, memory.weight[s][t]);
+      memory.tap[s][t] = part.tap(static_cast<int32_t>(k0) + t, false, memory.weight[s][t]);
   }
   // The first two steps. Ends with a barrier.
-  template <class T>
-  __device__ __forceinline__ void start(const ConvPart<T>& part) {
+  __device__ __forceinline__ void start(const ConvPart& part) {
     fill(part, 0);
     fill(part, kStep);
     __syncthreads();
   }
 };
 
+// Where the result has the `count` pixels from `first` on, in shared memory. A barrier follows before they are read.
+__device__ __forceinline__ void place_pixels(const ConvPart& part, int64_t* places, int32_t first, int count) {
+  const int t = static_cast<int>(threadIdx.x);
+  if (t < count && first + t < part.pixels) places[t] = part.out_offset(first + t);
+}
+
 // The epilogue of conv and its gradient to the input. kPixelRows: rows of the product are pixels, columns output
-// channels; else the other way round.
-template <class T, bool kPixelRows>
+// channels; else the other way round. dtype: the job's.
+template <class C, bool kPixelRows>
 struct ConvOut {
-  using C = compute_type<T>;
-  const ConvPart<T>& part;
-  bool vectors;  // host: four neighbours from a multiple of four on are an aligned vector
+  const ConvPart& part;
+  const int64_t* places;  // by place_pixels, from `first` on
+  int32_t first;
+  DType dtype;
+  bool vectors;  // vector_results
 
   __device__ __forceinline__ C bias(int64_t m) const {
-    const ConvJob<T>& job = part.job;
-    return job.bias ? load_as<C>(job.bias[(int64_t{part.group} * job.rows + m) * job.bias_step]) : C(0);
+    const ConvJob& job = part.job;
+    return job.bias ? load_number(job.bias, (int64_t{part.group} * job.rows + m) * job.bias_step, dtype, C{}) : C(0);
   }
-  __device__ __forceinline__ void four(int64_t row, int64_t column, const C (&v)[4], int inside) const {
-    const ConvJob<T>& job = part.job;
-    const int32_t first = static_cast<int32_t>(kPixelRows ? row : column);
-    int32_t n, z, y, x;
-    part.place(first, n, z, y, x);
-    const int64_t offset = part.out_offset(n, z, y, x);
-    T* const to = job.out + offset + part.out_row(static_cast<int32_t>(kPixelRows ? column : row));
-    // Elements that go on in one direction; pixels do as long as their line does.
-    const int32_t step = kPixelRows ? job.out_channel : part.ax->pace * job.out_step[2];
+  __device__ __forceinline__ int64_t at(int64_t row, int64_t column) const {
+    const int32_t pixel = static_cast<int32_t>(kPixelRows ? row : column),
+                  m = static_cast<int32_t>(row + column) - pixel;
+    return places[pixel - first] + part.out_row(m);
+  }
+  __device__ __forceinline__ void operator()(int64_t row, int64_t column, C sum) const {
+    store_sum(part.job.out, at(row, column), dtype, sum + bias(kPixelRows ? column : row));
+  }
+  __device__ __forceinline__ void four(int64_t row, int64_t column, const C (&sum)[4]) const {
     C r[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) r[i] = kPixelRows ? (i < inside ? v[i] + bias(column + i) : C(0)) : v[i] + bias(row);
-    if (inside == 4 && (kPixelRows || x + 3 < part.ax->out)) {
-      if constexpr (sizeof(T) <= 4) {
-        if (vectors && step == 1 && (kPixelRows || offset % 4 == 0))
-          return Vec<T, 4>{store_as<T>(r[0]), store_as<T>(r[1]), store_as<T>(r[2]), store_as<T>(r[3])}.store(to);
-      }
-#pragma unroll
-      for (int i = 0; i < 4; ++i) to[i * step] = store_as<T>(r[i]);
-      return;
-    }
-#pragma unroll 1
-    for (int i = 0; i < inside; ++i) {
-      int64_t at = i * step;
-      if constexpr (!kPixelRows) {
-        part.place(first + i, n, z, y, x);
-        at = part.out_offset(n, z, y, x) - offset;
-      }
-      to[at] = store_as<T>(i == 0 ? r[0] : i == 1 ? r[1] : i == 2 ? r[2] : r[3]);
-    }
+    for (int i = 0; i < 4; ++i) r[i] = sum[i] + bias(kPixelRows ? column + i : row);
+    store_four(part.job.out, at(row, column), dtype, r);
   }
 };
 
-// Whether ConvOut may write vectors: all that is added to a multiple of four is one.
-template <class T>
-bool vector_results(const ConvJob<T>& job, bool pixel_rows) {
-  if (!aligned_for(job.out, std::min<size_t>(16, 4 * sizeof(T))) || job.out_image % 4 != 0) return false;
-  if (!pixel_rows) return job.out_step[2] == 1 && job.out_channel % 4 == 0;
-  return job.out_channel == 1 && job.rows % 4 == 0 && job.out_step[0] % 4 == 0 && job.out_step[1] % 4 == 0 &&
-         job.out_step[2] % 4 == 0;
+// Whether ConvOut may write vectors: four neighbours of a row, from a multiple of four on, are one.
+inline bool vector_results(const ConvJob& job, bool pixel_rows) {
+  if (!aligned_for(job.out, static_cast<size_t>(std::min<int64_t>(16, 4 * dtype_size(job.dtype))))) return false;
+  if (pixel_rows && (job.out_channel != 1 || job.rows % 4 != 0 || job.out_step[2] % 4 != 0)) return false;
+  if (!pixel_rows &&
+      (job.out_channel % 4 != 0 || job.out_step[2] != 1 || job.axis[2][0].pace != 1 || job.axis[2][0].out % 4 != 0))
+    return false;
+  return job.out_image % 4 == 0 && job.out_step[0] % 4 == 0 && job.out_step[1] % 4 == 0;
 }
 
 // The pixels of one part of the gradient to the weight.
-template <class T>
 struct PixelRange {
   int64_t begin;  // among the pixels of all images
   int64_t image;  // that it lies in
   int32_t first;  // its place there
   int32_t count;
-  __device__ __forceinline__ PixelRange(const ConvJob<T>& job, int64_t number, int64_t per_part) {
+  __device__ __forceinline__ PixelRange(const ConvJob& job, int64_t number, int64_t per_part) {
     const int64_t plane = int64_t{job.axis[0][0].out} * job.axis[1][0].out * job.axis[2][0].out;
     begin = number * per_part;
     image = begin / plane;
@@ -188,28 +181,29 @@ struct PixelRange {
   }
 };
 
-// Pixel k of a range: where its window begins and where its gradient is.
-template <class T>
+// Pixel k of a range: where its window begins and where its gradient is, in g of the same dtype; null where there is
+// no such pixel.
 struct PixelPair {
-  Pixel<T> window;
-  const T* gradient;
+  Pixel window;
+  const char* gradient;
 };
-template <class T>
-__device__ __forceinline__ PixelPair<T> pixel_pair(const ConvPart<T>& part, const PixelRange<T>& range, const T* g,
-                                                   int32_t k) {
-  const ConvJob<T>& job = part.job;
-  if (k >= range.count) return {{job.src, kOutside, 0, 0}, nullptr};
+__device__ __forceinline__ PixelPair pixel_pair(const ConvPart& part, const PixelRange& range, const void* g,
+                                                int32_t k) {
+  const ConvJob& job = part.job;
+  if (k >= range.count) return {{part.image(0), kOutside, 0, 0}, nullptr};
   int32_t n, z, y, x;
   part.place(range.first + k, n, z, y, x);
   const int64_t image = range.image + n;
-  g += image * job.out_image + part.out_row(0) + z * job.out_step[0] + y * job.out_step[1] + x * job.out_step[2];
+  const char* const gradient =
+      static_cast<const char*>(g) +
+      (image * job.out_image + part.out_row(0) + z * job.out_step[0] + y * job.out_step[1] + x * job.out_step[2]) *
+          part.size;
   z *= part.az->step;
   y *= part.ay->step;
   x *= part.ax->step;
-  return {{job.src + image * job.src_image + int64_t{part.group} * job.channels * job.src_channel +
-               z * job.src_step[0] + y * job.src_step[1] + x * job.src_step[2],
+  return {{part.image(image) + int64_t{z * job.src_step[0] + y * job.src_step[1] + x * job.src_step[2]} * part.size,
            z, y, x},
-          g};
+          gradient};
 }
 
 // The epilogue of the gradient to the weight: rows are output channels of the group, columns elements of (channel,
@@ -218,14 +212,11 @@ template <class C>
 struct WeightOut {
   C* to;  // of the part and group
   int32_t k;
-  __device__ __forceinline__ void four(int64_t row, int64_t column, const C (&v)[4], int inside) {
-    C* p = to + row * k + column;
-    if constexpr (sizeof(C) == 4) {
-      if (inside == 4 && k % 4 == 0) return Vec<C, 4>{v[0], v[1], v[2], v[3]}.store(p);
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (i < inside) p[i] = v[i];
+  bool vectors;  // k is a multiple of four
+  __device__ __forceinline__ WeightOut(C* sums, int32_t k_) : to(sums), k(k_), vectors(k_ % 4 == 0) {}
+  __device__ __forceinline__ void operator()(int64_t row, int64_t column, C sum) const { to[row * k + column] = sum; }
+  __device__ __forceinline__ void four(int64_t row, int64_t column, const C (&sum)[4]) const {
+    store_four(to + row * k + column, 0, sizeof(C) == 8 ? DType::kFloat64 : DType::kFloat32, sum);
   }
 };
 

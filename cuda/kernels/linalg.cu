@@ -30,7 +30,7 @@ template <class T>
 void subtract_product(T* c, int64_t c_row, int64_t c_batch, const Operand<T>& a, const Operand<T>& b, int64_t m,
                       int64_t n, int64_t k, int64_t count) {
   if (m == 0 || n == 0) return;
-  Gemm<T> g;
+  Gemm g(dtype_of<T>::value);
   g.m = m;
   g.n = n;
   g.k = k;

@@ -12,13 +12,15 @@
 namespace fireseed::cuda {
 namespace {
 
-template <class T, int kPer>
-__global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
-    gemm_plain(const __grid_constant__ Gemm<T> g, uint32_t tiles_m, uint32_t tiles_n) {
-  using Tile = SimtTile<compute_type<T>, kPer>;
-  using Aligned = Vec<typename Tile::C, kVecSize<typename Tile::C>>;
-  FS_SHARED(Aligned, shared, [4 * Tile::kStage / kVecSize<typename Tile::C>]);
-  auto* const stages = reinterpret_cast<typename Tile::C*>(shared);
+// Tiles of 128 x 128 are of float32 only, others of any float that has arithmetic in C.
+template <class C, int kPer>
+__global__ void __launch_bounds__(256, kPer == 8 || sizeof(C) == 8 ? 1 : 2)
+    gemm_plain(const __grid_constant__ Gemm g, uint32_t tiles_m, uint32_t tiles_n) {
+  using Tile = SimtTile<C, kPer>;
+  using Aligned = Vec<C, kVecSize<C>>;
+  FS_SHARED(Aligned, shared, [4 * Tile::kStage / kVecSize<C>]);
+  auto* const stages = reinterpret_cast<C*>(shared);
+  const DType t = kPer == 8 ? DType::kFloat32 : g.dtype;
   uint32_t tile_row, tile_column;
   tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
   const int64_t row0 = int64_t{tile_row} * Tile::kTile, column0 = int64_t{tile_column} * Tile::kTile;
@@ -26,124 +28,113 @@ __global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
   for (int64_t batch = blockIdx.y; batch < g.batch; batch += gridDim.y) {
     int64_t offset[4];
     g.batch_index.offsets(batch, offset);
-    SimtLoader<Tile, T> a(g.a + offset[0], g.a_row, g.a_col, row0, g.m, k1);
-    SimtLoader<Tile, T> b(g.b + offset[1], g.b_col, g.b_row, column0, g.n, k1);
+    SimtLoader<Tile> a(g.a, t, offset[0], g.a_row, g.a_col, row0, g.m, k1);
+    SimtLoader<Tile> b(g.b, t, offset[1], g.b_col, g.b_row, column0, g.n, k1);
     typename Tile::Sums sum;
     simt_main_loop<Tile>(sum, stages, a, b, k0, k1);
-    const GemmOut<T> out(g, batch, part);
-    simt_epilogue<Tile>(sum, row0, column0, g.m, g.n, out);
+    simt_epilogue<Tile>(sum, stages, row0, column0, g.m, g.n, GemmOut<C>(g, t, batch, part));
   }
 }
 
-template <class T, int kPer>
-void launch_plain(const Gemm<T>& g) {
+template <class C, int kPer>
+void launch_plain(const Gemm& g) {
   const TileGrid tiles(g.m, g.n, 16 * kPer, 16 * kPer, g.batch, g.parts);
-  FS_LAUNCH((gemm_plain<T, kPer>), tiles.grid, 256, 0, current_stream(), g, tiles.m, tiles.n);
+  FS_LAUNCH((gemm_plain<C, kPer>), tiles.grid, 256, 0, current_stream(), g, tiles.m, tiles.n);
 }
 
-template <class T>
-__global__ void add_parts(const __grid_constant__ Gemm<T> g) {
+template <class C>
+__global__ void add_parts(const __grid_constant__ Gemm g, const C* partial) {
   const int64_t count = g.batch * g.m * g.n;
   for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
-    compute_type<T> sum = g.partial[i];
-    for (int p = 1; p < g.parts; ++p) sum += g.partial[p * count + i];
-    const int64_t column = i % g.n, row = i / g.n % g.m, batch = i / g.n / g.m;
-    const GemmOut<T> out(g, batch, 0);
-    out.c[row * g.c_row + column * g.c_col] = store_as<T>(out.result(sum, out.d + row * g.d_row + column * g.d_col));
+    C sum = partial[i];
+    for (int p = 1; p < g.parts; ++p) sum += partial[p * count + i];
+    const int64_t row = i / g.n;
+    GemmOut<C>(g, g.dtype, row / g.m, 0)(row % g.m, i - row * g.n, sum);
   }
 }
 
-template <class T>
-bool stores_vectors(const Gemm<T>& g) {
-  bool ok = g.c_col == 1 && g.c_row % 4 == 0 && aligned_for(g.c, std::min<size_t>(16, 4 * sizeof(T)));
-  for (int i = 0; i < g.batch_index.ndim; ++i) ok = ok && g.batch_index.stride[2][i] % 4 == 0;
-  return ok;
-}
-
-template <class T>
-void run_floats(Gemm<T> g) {
-  if (g.m == 1 || g.n == 1) return run_vector(g);
-  g.vectors = stores_vectors(g);
-  if constexpr (is_half(dtype_of<T>::value)) {
-    if (run_mma(g)) return;
-  }
-  constexpr bool kFloat = std::is_same_v<T, float>;
-  if constexpr (kFloat) {
-    if (allow_tf32.load(std::memory_order_relaxed) && run_mma(g)) return;
-  }
-  constexpr TileOption kOptions[] = {{64, 64, kFloat ? 0.75 : 1.0}, {128, 128, 1.0}};
-  constexpr TileCosts kCosts = {sizeof(T) == 8 ? 55.0 : 110.0, 16};  // a multiple of both tiles' steps
-  const TilePlan plan = plan_tiles(kOptions, kFloat ? 2 : 1, kCosts, g.m, g.n, g.k, g.batch, multiprocessors());
-  g.parts = plan.parts;
-  g.part = plan.part;
-  in_parts(g, [&](const Gemm<T>& h) {
-    if constexpr (kFloat) {
-      if (plan.option == 1) return launch_plain<T, 8>(h);
-    }
-    launch_plain<T, 4>(h);
-  });
+void set_vectors(Gemm& g) {
+  const int64_t size = std::min<int64_t>(16, 4 * dtype_size(g.dtype));
+  g.vectors = g.n % 4 == 0 && g.c_col == 1 && g.c_row % 4 == 0 && aligned_for(g.c, static_cast<size_t>(size));
+  for (int i = 0; i < g.batch_index.ndim; ++i) g.vectors = g.vectors && g.batch_index.stride[2][i] % 4 == 0;
 }
 
 // Integers, a thread an element; sums wrap around.
-template <class T>
-__global__ void gemm_integers(const __grid_constant__ Gemm<T> g) {
+__global__ void gemm_integers(const __grid_constant__ Gemm g) {
   const int64_t count = g.batch * g.m * g.n;
   for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
-    const int64_t column = i % g.n, row = i / g.n % g.m;
-    int64_t offset[4];
-    g.batch_index.offsets(i / g.n / g.m, offset);
-    const T *a = g.a + offset[0] + row * g.a_row, *b = g.b + offset[1] + column * g.b_col;
+    int64_t row = i / g.n, offset[4];
+    const int64_t column = i - row * g.n, batch = row / g.m;
+    row -= batch * g.m;
+    g.batch_index.offsets(batch, offset);
+    int64_t a = offset[0] + row * g.a_row, b = offset[1] + column * g.b_col;
+    const auto load = [&](const void* p, int64_t at) {
+      return static_cast<uint64_t>(load_number(p, at, g.dtype, at));
+    };
     uint64_t sum = 0;
-    for (int64_t k = 0; k < g.k; ++k)
-      sum += static_cast<uint64_t>(a[k * g.a_col]) * static_cast<uint64_t>(b[k * g.b_row]);
+    for (int64_t k = 0; k < g.k; ++k, a += g.a_col, b += g.b_row) sum += load(g.a, a) * load(g.b, b);
     uint64_t r = static_cast<uint64_t>(static_cast<int64_t>(g.alpha)) * sum;
     if (g.beta != 0)
       r += static_cast<uint64_t>(static_cast<int64_t>(g.beta)) *
-           static_cast<uint64_t>(g.d[offset[3] + row * g.d_row + column * g.d_col]);
-    g.c[offset[2] + row * g.c_row + column * g.c_col] = static_cast<T>(r);
+           load(g.d, offset[3] + row * g.d_row + column * g.d_col);
+    store_number(g.c, offset[2] + row * g.c_row + column * g.c_col, g.dtype, static_cast<int64_t>(r));
   }
 }
 
 }  // namespace
 
-template <class T>
-void sum_parts(const Gemm<T>& g) {
-  FS_LAUNCH((add_parts<T>), grid_for(g.batch * g.m * g.n, 256, 1 << 16), 256, 0, current_stream(), g);
+void in_parts(const Gemm& g, const std::function<void(const Gemm&)>& launch) {
+  if (g.parts == 1) return launch(g);
+  const int64_t count = g.batch * g.m * g.n;
+  const Scratch partial(static_cast<size_t>(g.parts * count) * (g.dtype == DType::kFloat64 ? 8 : 4));
+  Gemm h = g;
+  h.c = partial.ptr<void>();
+  h.c_row = g.n;
+  h.c_col = 1;
+  h.alpha = 1;
+  h.beta = 0;
+  h.partial = true;
+  h.part_step = count;
+  h.vectors = g.n % 4 == 0;
+  int64_t step = g.m * g.n;
+  for (int i = 0; i < g.batch_index.ndim; ++i) {
+    h.batch_index.stride[2][i] = step;
+    step *= g.batch_index.size[i].d;
+  }
+  launch(h);
+  const unsigned blocks = grid_for(count, 256, 1 << 16);
+  dispatch_float_compute(g.dtype, "matrix product", [&](auto c) {
+    using C = decltype(c);
+    FS_LAUNCH((add_parts<C>), blocks, 256, 0, current_stream(), g, static_cast<const C*>(h.c));
+  });
 }
-template void sum_parts(const Gemm<float>&);
-template void sum_parts(const Gemm<double>&);
-template void sum_parts(const Gemm<float16>&);
-template void sum_parts(const Gemm<bfloat16>&);
 
 void copy_operand(const TensorView& to, const TensorView& from) { move_view(to, from); }
 
-template <class T>
-void run_gemm(const Gemm<T>& g) {
+void run_gemm(Gemm g) {
   if (g.m == 0 || g.n == 0 || g.batch == 0) return;
-  if constexpr (std::is_integral_v<T>) {
-    FS_LAUNCH((gemm_integers<T>), grid_for(g.batch * g.m * g.n, 256, 1 << 16), 256, 0, current_stream(), g);
+  if (!is_floating(g.dtype)) {
+    FS_LAUNCH(gemm_integers, grid_for(g.batch * g.m * g.n, 256, 1 << 16), 256, 0, current_stream(), g);
     return;
-  } else {
-    run_floats(g);
   }
+  if (g.m == 1 || g.n == 1) return run_vector(g);
+  set_vectors(g);
+  const bool is_float = g.dtype == DType::kFloat32;
+  if (is_half(g.dtype) && run_mma(g)) return;
+  if (is_float && allow_tf32.load(std::memory_order_relaxed) && run_tf32(g)) return;
+  const TileOption options[] = {{64, 64, is_float ? 0.75 : 1.0}, {128, 128, 1.0}};
+  const TileCosts costs = {g.dtype == DType::kFloat64 ? 55.0 : 110.0, 16};  // a multiple of both tiles' steps
+  const TilePlan plan = plan_tiles(options, is_float ? 2 : 1, costs, g.m, g.n, g.k, g.batch, multiprocessors());
+  g.parts = plan.parts;
+  g.part = plan.part;
+  in_parts(g, [&](const Gemm& h) {
+    if (plan.option == 1) launch_plain<float, 8>(h);
+    else if (h.dtype == DType::kFloat64) launch_plain<double, 4>(h);
+    else launch_plain<float, 4>(h);
+  });
 }
-template void run_gemm(const Gemm<float>&);
-template void run_gemm(const Gemm<double>&);
 
 namespace {
-
-// A product of bools is refused by infer.
-template <class F>
-void dispatch_numbers(DType t, F&& f) {
-  if (is_floating(t)) return dispatch_float(t, f);
-  switch (t) {
-    case DType::kInt64: return f(TypeTag<int64_t>{});
-    case DType::kInt32: return f(TypeTag<int32_t>{});
-    case DType::kInt16: return f(TypeTag<int16_t>{});
-    case DType::kInt8: return f(TypeTag<int8_t>{});
-    default: return f(TypeTag<uint8_t>{});
-  }
-}
 
 // The batch axes of one call, merged: a, b, c, d.
 struct Batch {
@@ -153,8 +144,7 @@ struct Batch {
     const int64_t step[4] = {a, b, c, d};
     for (int k = 0; k < 4; ++k) strides[k].push_back(step[k]);
   }
-  template <class T>
-  void put(Gemm<T>& g) const {
+  void put(Gemm& g) const {
     TensorView v[4];
     const TensorView* p[4];
     for (int k = 0; k < 4; ++k) {
@@ -167,14 +157,13 @@ struct Batch {
     const Geometry<4> geometry({p[0], p[1], p[2], p[3]});
     g.batch = geometry.numel();
     FS_CHECK(g.batch < (int64_t{1} << 31), "matrix product: a batch of ", g.batch, " matrices");
-    g.batch_index = geometry.template index<int64_t, int32_t>();
+    g.batch_index = geometry.index<int64_t, int32_t>();
   }
 };
 
 // d: what is added, of out's sizes; null for none.
-template <class T>
-Gemm<T> product_of(const TensorView& a, const TensorView& b, const TensorView& out, const TensorView* d) {
-  Gemm<T> g;
+Gemm product_of(const TensorView& a, const TensorView& b, const TensorView& out, const TensorView* d) {
+  Gemm g(out.dtype);
   Batch batch;
   const bool row = a.ndim == 1, column = b.ndim == 1;  // a vector is a matrix of one row or column, absent from out
   if (!row && !column)
@@ -184,9 +173,9 @@ Gemm<T> product_of(const TensorView& a, const TensorView& b, const TensorView& o
   g.m = row ? 1 : a.size(-2);
   g.n = column ? 1 : b.size(-1);
   g.k = a.size(-1);
-  g.a = a.ptr<T>();
-  g.b = b.ptr<T>();
-  g.c = out.ptr<T>();
+  g.a = a.data;
+  g.b = b.data;
+  g.c = out.data;
   g.a_row = row ? g.k : a.stride(-2);
   g.a_col = a.stride(-1);
   g.b_row = column ? b.stride(0) : b.stride(-2);
@@ -194,7 +183,7 @@ Gemm<T> product_of(const TensorView& a, const TensorView& b, const TensorView& o
   g.c_row = row ? 1 : out.stride(column ? -1 : -2);
   g.c_col = column ? 1 : out.stride(-1);
   if (d) {
-    g.d = d->ptr<T>();
+    g.d = d->data;
     g.d_row = row ? 1 : d->stride(column ? -1 : -2);
     g.d_col = column ? 1 : d->stride(-1);
   }
@@ -202,14 +191,13 @@ Gemm<T> product_of(const TensorView& a, const TensorView& b, const TensorView& o
 }
 
 // x's leading dimensions are rows of one matrix where they merge, else a batch.
-template <class T>
-Gemm<T> linear_of(const TensorView& x, const TensorView& weight, const TensorView& out, const TensorView* bias) {
-  Gemm<T> g;
+Gemm linear_of(const TensorView& x, const TensorView& weight, const TensorView& out, const TensorView* bias) {
+  Gemm g(out.dtype);
   g.n = weight.size(0);
   g.k = weight.size(1);
-  g.a = x.ptr<T>();
-  g.b = weight.ptr<T>();
-  g.c = out.ptr<T>();
+  g.a = x.data;
+  g.b = weight.data;
+  g.c = out.data;
   g.a_col = x.stride(-1);
   g.b_row = weight.stride(1);
   g.b_col = weight.stride(0);
@@ -226,7 +214,7 @@ Gemm<T> linear_of(const TensorView& x, const TensorView& weight, const TensorVie
   for (int j = 0; j <= i; ++j) batch.push(x.size(j), x.stride(j), 0, out.stride(j), 0);
   batch.put(g);
   if (bias) {
-    g.d = bias->ptr<T>();
+    g.d = bias->data;
     g.d_col = bias->stride(0);
     g.beta = 1;
   }
@@ -237,32 +225,21 @@ Gemm<T> linear_of(const TensorView& x, const TensorView& weight, const TensorVie
 
 // in: a (batch..., m, k), b (batch..., k, n) of one dtype; out (batch..., m, n). Without batch, a may be (k) and b
 // (k): out then lacks m or n.
-void matmul(const KernelArgs& args) {
-  dispatch_numbers(args.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    run_gemm(product_of<T>(args.in[0], args.in[1], args.out[0], nullptr));
-  });
-}
+void matmul(const KernelArgs& args) { run_gemm(product_of(args.in[0], args.in[1], args.out[0], nullptr)); }
 
 // in: x (rows..., k), weight (n, k), optional bias (n); out (rows..., n) = x weight^T + bias.
 void linear(const KernelArgs& args) {
-  dispatch_numbers(args.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const bool biased = args.num_in > 2 && args.in[2].defined();
-    run_gemm(linear_of<T>(args.in[0], args.in[1], args.out[0], biased ? &args.in[2] : nullptr));
-  });
+  const bool biased = args.num_in > 2 && args.in[2].defined();
+  run_gemm(linear_of(args.in[0], args.in[1], args.out[0], biased ? &args.in[2] : nullptr));
 }
 
 // in: input, broadcast to out's sizes, a, b; out = beta input + alpha a b. With beta 0 the input is not read.
 void addmm(const KernelArgs& args) {
   const auto& at = args.attrs<AddmmAttrs>();
-  dispatch_numbers(args.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    Gemm<T> g = product_of<T>(args.in[1], args.in[2], args.out[0], &args.in[0]);
-    g.alpha = at.alpha;
-    g.beta = at.beta;
-    run_gemm(g);
-  });
+  Gemm g = product_of(args.in[1], args.in[2], args.out[0], &args.in[0]);
+  g.alpha = at.alpha;
+  g.beta = at.beta;
+  run_gemm(g);
 }
 
 }  // namespace fireseed::cuda

@@ -3,7 +3,8 @@
 
 namespace fireseed::cuda {
 
-bool run_mma(const Gemm<float16>& g) { return run_on_tensor_cores(g, 620); }
-bool run_mma(const Gemm<bfloat16>& g) { return run_on_tensor_cores(g, 620); }
+bool run_mma(const Gemm& g) {
+  return g.dtype == DType::kFloat16 ? run_on_tensor_cores<float16>(g, 620) : run_on_tensor_cores<bfloat16>(g, 620);
+}
 
 }  // namespace fireseed::cuda

@@ -3,6 +3,6 @@
 
 namespace fireseed::cuda {
 
-bool run_mma(const Gemm<float>& g) { return run_on_tensor_cores(g, 310); }
+bool run_tf32(const Gemm& g) { return run_on_tensor_cores<float>(g, 310); }
 
 }  // namespace fireseed::cuda

@@ -110,7 +110,7 @@ RnnOperand<T> transposed(const RnnOperand<T>& o) {
 template <class T>
 void rnn_product(int64_t m, int64_t n, int64_t k, RnnOperand<T> a, RnnOperand<T> b, T* c, int64_t pitch,
                  RnnOperand<T> d = {}) {
-  Gemm<T> g;
+  Gemm g(dtype_of<T>::value);
   g.m = m, g.n = n, g.k = k;
   g.a = a.p, g.a_row = a.row, g.a_col = a.col;
   g.b = b.p, g.b_row = b.row, g.b_col = b.col;

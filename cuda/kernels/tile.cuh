@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "device/vec.cuh"
+#include "device/memory.cuh"
 
 namespace fireseed::cuda {
 
@@ -33,35 +33,69 @@ __device__ __forceinline__ void tile_at(uint32_t i, uint32_t tiles_m, uint32_t t
   column = in_band / rows;
 }
 
-// Hands four neighbours of a row, of which the first `inside` exist, to an epilogue: by one call of
-// four(row, column, v, inside) where it has it, else of (row, column, value) for each.
-template <class Epilogue, class C>
-__device__ __forceinline__ void hand_four(Epilogue& epilogue, int64_t row, int64_t column, const C (&v)[4],
-                                          int inside) {
-  if constexpr (requires { epilogue.four(row, column, v, inside); }) {
-    epilogue.four(row, column, v, inside);
-  } else {
+// Element i of p, a float of dtype t, from arithmetic type C.
+template <class C>
+__device__ __forceinline__ void store_sum(void* p, int64_t i, DType t, C x) {
+  if (sizeof(C) == 8 || t == DType::kFloat32) static_cast<C*>(p)[i] = x;
+  else static_cast<uint16_t*>(p)[i] = encode<uint16_t>(static_cast<float>(x), t);
+}
+// The same for elements i to i + 3, which are aligned vectors.
+template <class C>
+__device__ __forceinline__ void store_four(void* p, int64_t i, DType t, const C (&x)[4]) {
+  constexpr int kVec = kVecSize<C>;
+  if (sizeof(C) == 8 || t == DType::kFloat32) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (i < inside) epilogue(row, column + i, v[i]);
+    for (int j = 0; j < 4; j += kVec) {
+      Vec<C, kVec> v;
+#pragma unroll
+      for (int e = 0; e < kVec; ++e) v.v[e] = x[j + e];
+      v.store(static_cast<C*>(p) + i + j);
+    }
+  } else {
+    Vec<uint16_t, 4> v;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) v.v[j] = encode<uint16_t>(static_cast<float>(x[j]), t);
+    v.store(static_cast<uint16_t*>(p) + i);
   }
 }
 
-// A warp hands rows of 32 sums, kPartPitch apart in shared memory, at (row0, column0) of an m x n product.
-inline constexpr int kPartPitch = 32 + 8;  // pairs that 4 lanes write in each of 8 rows meet no bank twice
-template <int kRows, class Epilogue>
-__device__ __forceinline__ void hand_rows(Epilogue& epilogue, const float* part, int64_t row0, int64_t column0,
-                                          int64_t m, int64_t n) {
+// A warp hands kRows rows of kColumns sums, `pitch` apart in shared memory, to an epilogue: row r of them is row
+// row0 + r * row_step of an m x n product, from column0 on. An epilogue is called as (row, column, value) for each;
+// where it has four(row, column, v) and `vectors` is set, by that for four neighbours of a row: n is then a multiple
+// of four. All calls are in one place of the code, and neighbouring threads have neighbouring columns.
+template <int kRows, int kColumns, class Epilogue, class C>
+__device__ __forceinline__ void hand_rows(const Epilogue& epilogue, const C* part, int pitch, int64_t row0,
+                                          int row_step, int64_t column0, int64_t m, int64_t n) {
+  constexpr int kVec = kVecSize<C>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  column0 += lane % 8 * 4;
-  const int64_t rest = n - column0;
-  const int inside = rest < 4 ? static_cast<int>(rest) : 4;
-  if (inside <= 0) return;
+  if constexpr (requires(C(&v)[4]) { epilogue.four(row0, column0, v); }) {
+    if (epilogue.vectors) {
+      constexpr int kGroups = kColumns / 4;
 #pragma unroll 1
-  for (int r = lane / 8; r < kRows && row0 + r < m; r += 4) {
-    const auto v = Vec<float, 4>::load(part + r * kPartPitch + lane % 8 * 4);
-    hand_four(epilogue, row0 + r, column0, v.v, inside);
+      for (int i = lane; i < kRows * kGroups; i += 32) {
+        const int r = i / kGroups, c = i % kGroups * 4;
+        const int64_t row = row0 + r * row_step, column = column0 + c;
+        if (row >= m || column >= n) continue;
+        C v[4];
+#pragma unroll
+        for (int j = 0; j < 4; j += kVec) {
+          const auto u = Vec<C, kVec>::load(part + r * pitch + c + j);
+#pragma unroll
+          for (int e = 0; e < kVec; ++e) v[j + e] = u.v[e];
+        }
+        epilogue.four(row, column, v);
+      }
+      return;
+    }
   }
+#pragma unroll 1
+  for (int c = lane; c < kColumns && column0 + c < n; c += 32)
+#pragma unroll 1
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t row = row0 + r * row_step;
+      if (row >= m) break;
+      epilogue(row, column0 + c, part[r * pitch + c]);
+    }
 }
 
 }  // namespace fireseed::cuda

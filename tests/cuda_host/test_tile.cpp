@@ -22,14 +22,15 @@ struct Store {
   __device__ void operator()(int64_t row, int64_t column, float v) const { c[row * n + column] = v; }
 };
 struct StoreFour : Store {
-  __device__ void four(int64_t row, int64_t column, const float (&v)[4], int inside) const {
-    for (int i = 0; i < inside; ++i) c[row * n + column + i] = v[i];
+  bool vectors = false;  // n is a multiple of four
+  __device__ void four(int64_t row, int64_t column, const float (&v)[4]) const {
+    for (int i = 0; i < 4; ++i) c[row * n + column + i] = v[i];
   }
 };
 
 template <class L, class T>
 __device__ L make_loader(const T* p, int64_t outer, int64_t k_step, int64_t first, int64_t size, int64_t k) {
-  if constexpr (requires { L(p, outer, k_step, first, size, k); }) return L(p, outer, k_step, first, size, k);
+  if constexpr (L::kGathers) return L(p, outer, k_step, first, size, k);
   else return L(p, L::kAlongK ? outer : k_step, first, size, k);
 }
 
@@ -44,6 +45,7 @@ __global__ void mma_product(const Operands<typename Tile::T> o) {
   Out out;
   out.c = o.c;
   out.n = o.n;
+  if constexpr (requires { out.vectors; }) out.vectors = o.n % 4 == 0;
   mma_epilogue<Tile>(sum, shared, row0, column0, o.m, o.n, out);
 }
 template <class Tile>
@@ -52,11 +54,15 @@ __global__ void simt_product(const Operands<float> o) {
   FS_SHARED(Aligned, shared, [Tile::kStage]);
   auto* const stages = reinterpret_cast<float*>(shared);
   const int64_t row0 = int64_t{blockIdx.y} * Tile::kTile, column0 = int64_t{blockIdx.x} * Tile::kTile;
-  SimtLoader<Tile, float> a(o.a, o.a_outer, o.a_k, row0, o.m, o.k), b(o.b, o.b_outer, o.b_k, column0, o.n, o.k);
+  SimtLoader<Tile> a(o.a, DType::kFloat32, 0, o.a_outer, o.a_k, row0, o.m, o.k);
+  SimtLoader<Tile> b(o.b, DType::kFloat32, 0, o.b_outer, o.b_k, column0, o.n, o.k);
   typename Tile::Sums sum;
   simt_main_loop<Tile>(sum, stages, a, b, o.k0, o.k1);
-  const Store out{o.c, o.n};
-  simt_epilogue<Tile>(sum, row0, column0, o.m, o.n, out);
+  StoreFour out;
+  out.c = o.c;
+  out.n = o.n;
+  out.vectors = o.n % 4 == 0;
+  simt_epilogue<Tile>(sum, stages, row0, column0, o.m, o.n, out);
 }
 
 dim3 grid_of(int64_t m, int64_t n, int tile_m, int tile_n) {
@@ -98,7 +104,7 @@ void copied(int64_t m, int64_t n, int64_t k, int64_t k0, int64_t k1) {
   using B = CopyLoader<Tile, Tile::kN, kB>;
   check<T>(m, n, k, kA, kB, 16, k0, k1, std::is_same_v<T, float>, [](const Operands<T>& o) {
     FS_LAUNCH((mma_product<Tile, A, B, StoreFour>), grid_of(o.m, o.n, Tile::kM, Tile::kN), Tile::kThreads,
-              (Tile::template kSharedBytes<A, B>), nullptr, o);
+              Tile::kSharedBytes, nullptr, o);
   });
 }
 template <class Tile>
@@ -107,6 +113,7 @@ void copied() {
   copied<Tile, true, false>(80, 144, 40, 0, 40);
   copied<Tile, false, true>(72, 48, 104, 32, 104);
   copied<Tile, false, false>(136, 72, 24, 0, 24);
+  copied<Tile, true, true>(66, 67, 40, 0, 40);  // n is no multiple of four
 }
 template <class Tile>
 void gathered(int64_t m, int64_t n, int64_t k, bool a_along_k, bool b_along_k) {
@@ -115,7 +122,7 @@ void gathered(int64_t m, int64_t n, int64_t k, bool a_along_k, bool b_along_k) {
   using B = GatherLoader<Tile, Tile::kN>;
   check<T>(m, n, k, a_along_k, b_along_k, 1, 0, k, std::is_same_v<T, float>, [](const Operands<T>& o) {
     FS_LAUNCH((mma_product<Tile, A, B, Store>), grid_of(o.m, o.n, Tile::kM, Tile::kN), Tile::kThreads,
-              (Tile::template kSharedBytes<A, B>), nullptr, o);
+              Tile::kSharedBytes, nullptr, o);
   });
 }
 
