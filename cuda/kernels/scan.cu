@@ -16,14 +16,15 @@ namespace {
 // The input is seen as (outer, n, inner) and scanned along n. Where inner is 1, a block walks along a row in tiles
 // and carries the total from one to the next; elements come and go through shared memory, so that neighbouring
 // threads touch neighbouring elements although each joins kItems in sequence. Else (and for very short rows) a thread
-// walks along a column. Where rows or columns are too few to fill the device, they are cut into pieces: one kernel
-// joins each piece to a total, and the scan then starts each piece from the totals before it. All orders are fixed:
-// the same input gives the same bits. No atomics.
+// walks along a column. Where rows or columns are too few to fill the device, they are cut into pieces: the kernel
+// runs once to join each piece to a total, and then starts each piece from the totals before it. All orders are
+// fixed: the same input gives the same bits. No atomics.
 //
-// A rule says whether its elements may be of one byte (kHasBytes) and has an Item of 8 bytes (what is joined), a
-// State, and static functions identity(), first(item, i), join(earlier, later), result(state), decode(bits, args),
-// store(args, at, start, item), where `at` is an element and `start` the first of its row.
+// Elements travel as their bits in 64 (Bits). A rule says what they are: it has a State of a multiple of 8 bytes, and
+// functions identity(), first(bits, i), join(earlier, later) and result(state): the bits of the output, or of its
+// place. The kernels' loops are not unrolled, so that a rule's arithmetic stands there few times.
 
+using Bits = uint64_t;
 constexpr int kItems = 7;  // odd: rows of 7 words in shared memory have no bank conflicts
 constexpr int kScanThreads = 256;
 constexpr int64_t kShortRow = 16;    // a thread each
@@ -31,211 +32,198 @@ constexpr int64_t kMediumRow = 512;  // a warp each
 
 struct ScanArgs {
   const void* in;
-  void *out, *index;
-  void* partial;  // states, [row][piece] or [piece][column]; null where one piece is all
+  void *out, *index;  // index: extremes
+  void* partial;      // states, [row][piece] or [piece][column]; null where one piece is all
   DType in_dtype, out_dtype;
-  int in_size;  // bytes of an element
+  int in_size, out_size;  // bytes of an element
   int64_t rows, n, inner, piece, pieces;
-  bool smallest;
+  bool totals;  // only the totals of the pieces are wanted
+  bool other;   // of the rule's two operations the second: products, smallest
   KeyRule rule{DType::kBool};
   __device__ __forceinline__ int64_t end_of(int64_t begin) const { return n - begin < piece ? n : begin + piece; }
 };
 
-template <class U>
-__device__ __forceinline__ uint64_t decode_integer(U bits, DType t) {
-  if (t == DType::kBool || t == DType::kUInt8) return bits;
-  return static_cast<uint64_t>(static_cast<int64_t>(static_cast<std::make_signed_t<U>>(bits)));
+__device__ __forceinline__ double float_of(Bits bits, DType t) {
+  if (t == DType::kFloat64) return __longlong_as_double(static_cast<long long>(bits));
+  if (t == DType::kFloat32) return static_cast<double>(__uint_as_float(static_cast<uint32_t>(bits)));
+  return decode_float<double>(static_cast<uint16_t>(bits), t);
+}
+__device__ __forceinline__ Bits bits_of(double x, DType t) {
+  if (t == DType::kFloat64) return encode<uint64_t>(x, t);
+  const auto y = static_cast<float>(x);
+  if (t == DType::kFloat32) return __float_as_uint(y);
+  return t == DType::kFloat16 ? float_to_half(y).bits : float_to_bfloat(y).bits;
 }
 
-// Sums and products; floats in double, so that the error does not grow with the length; integers wrap around.
-template <class C, bool kProd>
-struct SumRule {
-  static constexpr bool kHasBytes = !std::is_same_v<C, double>;
-  using Item = C;
-  using State = C;
-  __device__ __forceinline__ static C identity() { return C(kProd ? 1 : 0); }
-  __device__ __forceinline__ static C first(C item, int64_t) { return item; }
-  __device__ __forceinline__ static C join(C a, C b) { return kProd ? a * b : a + b; }
-  __device__ __forceinline__ static C result(C s) { return s; }
-  template <class U>
-  __device__ __forceinline__ static C decode(U bits, const ScanArgs& args) {
-    if constexpr (std::is_same_v<C, double>) return decode_float<double>(bits, args.in_dtype);
-    else return decode_integer(bits, args.in_dtype);
+// Sums and products: of floats in double, so that the error does not grow with the length (a State is its bits), of
+// integers and bool in int64, wrapping around.
+struct NumberRule {
+  const ScanArgs& args;
+  using State = uint64_t;
+  __device__ __forceinline__ static uint64_t bits(double x) { return encode<uint64_t>(x, DType::kFloat64); }
+  __device__ __forceinline__ uint64_t identity() const {
+    return args.rule.floating && args.other ? bits(1.0) : uint64_t{args.other};
   }
-  __device__ __forceinline__ static void store(const ScanArgs& args, int64_t at, int64_t, C item) {
-    if constexpr (std::is_same_v<C, double>) store_number(args.out, at, args.out_dtype, item);
-    else static_cast<C*>(args.out)[at] = item;  // int64
+  __device__ __forceinline__ uint64_t first(Bits x, int64_t) const {
+    if (args.rule.floating) return bits(float_of(x, args.in_dtype));
+    const int unused = 64 - 8 * args.in_size;
+    return args.rule.sign == 0 ? x : static_cast<uint64_t>(static_cast<int64_t>(x << unused) >> unused);
+  }
+  __device__ __forceinline__ uint64_t join(uint64_t a, uint64_t b) const {
+    if (!args.rule.floating) return args.other ? a * b : a + b;
+    const double x = float_of(a, DType::kFloat64), y = float_of(b, DType::kFloat64);
+    return bits(args.other ? x * y : x + y);
+  }
+  __device__ __forceinline__ Bits result(uint64_t s) const {
+    return args.rule.floating ? bits_of(float_of(s, DType::kFloat64), args.out_dtype) : s;
   }
 };
-
 // The greatest key and its last place; of the smallest, keys are complemented. NaN is the greatest in both.
 struct ExtremeRule {
-  static constexpr bool kHasBytes = true;
-  using Item = uint64_t;
+  const ScanArgs& args;
   struct State {
     uint64_t key;
     int64_t index;  // -1: nothing yet
   };
-  __device__ __forceinline__ static State identity() { return {0, -1}; }
-  __device__ __forceinline__ static State first(uint64_t key, int64_t i) { return {key, i}; }
-  __device__ __forceinline__ static State join(const State& a, const State& b) {
+  __device__ __forceinline__ State identity() const { return {0, -1}; }
+  __device__ __forceinline__ State first(Bits x, int64_t i) const {
+    const Bits all = ~Bits{0} >> (64 - 8 * args.in_size), key = order_key(x, args.rule) & all;
+    return {args.other && !(args.rule.floating && key == all) ? ~key & all : key, i};
+  }
+  __device__ __forceinline__ State join(const State& a, const State& b) const {
     return b.index >= 0 && (b.key > a.key || (b.key == a.key && b.index > a.index)) ? b : a;
   }
-  __device__ __forceinline__ static uint64_t result(const State& s) { return static_cast<uint64_t>(s.index); }
-  template <class U>
-  __device__ __forceinline__ static uint64_t decode(U bits, const ScanArgs& args) {
-    const U key = order_key(bits, args.rule);
-    return args.smallest && !is_nan_key(key, args.rule) ? static_cast<U>(~key) : key;
-  }
-  __device__ __forceinline__ static void store(const ScanArgs& args, int64_t at, int64_t start, uint64_t index) {
-    static_cast<uint64_t*>(args.index)[at] = index;
-    const int64_t from = start + static_cast<int64_t>(index) * args.inner;
-    switch (args.in_size) {
-      case 1: move<uint8_t>(args, at, from); return;
-      case 2: move<uint16_t>(args, at, from); return;
-      case 4: move<uint32_t>(args, at, from); return;
-      default: move<uint64_t>(args, at, from); return;
-    }
-  }
-  template <class U>
-  __device__ __forceinline__ static void move(const ScanArgs& args, int64_t to, int64_t from) {
-    static_cast<U*>(args.out)[to] = static_cast<const U*>(args.in)[from];
-  }
+  __device__ __forceinline__ Bits result(const State& s) const { return static_cast<Bits>(s.index); }
 };
-
 // log Σ exp(x) as the greatest x and Σ exp(x - greatest).
 struct LogSumRule {
-  static constexpr bool kHasBytes = false;
-  using Item = double;
+  const ScanArgs& args;
   struct State { double top, sum; };
-  __device__ __forceinline__ static State identity() { return {-kInfinity<double>, 0}; }
-  __device__ __forceinline__ static State first(double x, int64_t) {
+  __device__ __forceinline__ State identity() const { return {-kInfinity<double>, 0}; }
+  __device__ __forceinline__ State first(Bits bits, int64_t) const {
+    const double x = float_of(bits, args.in_dtype);
     return {x, x == -kInfinity<double> ? 0.0 : 1.0};
   }
-  // A call: its exponential would stand in the kernels two dozen times.
-  __device__ [[gnu::noinline]] static State join(const State& a, const State& b) {
+  __device__ __forceinline__ State join(const State& a, const State& b) const {
     const bool second = b.top > a.top || b.top != b.top;
     const double top = second ? b.top : a.top, low = second ? a.top : b.top;
     const double scale = low == top ? 1.0 : ::exp(low - top);
     return {top, second ? a.sum * scale + b.sum : a.sum + b.sum * scale};
   }
-  __device__ __forceinline__ static double result(const State& s) {
-    return s.top == kInfinity<double> || s.top == -kInfinity<double> ? s.top : s.top + ::log(s.sum);
-  }
-  template <class U>
-  __device__ __forceinline__ static double decode(U bits, const ScanArgs& args) {
-    return decode_float<double>(bits, args.in_dtype);
-  }
-  __device__ __forceinline__ static void store(const ScanArgs& args, int64_t at, int64_t, double y) {
-    store_number(args.out, at, args.out_dtype, y);
+  __device__ __forceinline__ Bits result(const State& s) const {
+    const bool infinite = s.top == kInfinity<double> || s.top == -kInfinity<double>;
+    return bits_of(infinite ? s.top : s.top + ::log(s.sum), args.out_dtype);
   }
 };
 
-// Elements 0 … valid - 1 of kCount that are `step` apart; all loads come before the first use.
-template <class R, class U, int kCount>
-__device__ __forceinline__ void load_units(const ScanArgs& args, int64_t at, int64_t step, int valid,
-                                           typename R::Item (&item)[kCount]) {
-  U bits[kCount];
+// Elements at + k * step of p for k < valid, else zero; all loads come before the first use.
+template <int kCount>
+__device__ __forceinline__ void load_bits(Bits (&x)[kCount], const void* p, int size, int64_t at, int64_t step,
+                                          int valid) {
+  const char* from = static_cast<const char*>(p) + at * size;
+  const int64_t bytes = step * size;
+  const auto load = [&](auto zero) {
+    using U = decltype(zero);
 #pragma unroll
-  for (int k = 0; k < kCount; ++k) bits[k] = k < valid ? static_cast<const U*>(args.in)[at + k * step] : U(0);
-#pragma unroll
-  for (int k = 0; k < kCount; ++k) item[k] = R::decode(bits[k], args);
+    for (int k = 0; k < kCount; ++k, from += bytes) x[k] = k < valid ? *reinterpret_cast<const U*>(from) : zero;
+  };
+  if (size == 4) load(uint32_t{});
+  else if (size == 8) load(uint64_t{});
+  else if (size == 2) load(uint16_t{});
+  else load(uint8_t{});
 }
-template <class R, int kCount>
-__device__ __forceinline__ void load_items(const ScanArgs& args, int64_t at, int64_t step, int64_t valid,
-                                           typename R::Item (&item)[kCount]) {
-  const int n = static_cast<int>(valid < kCount ? valid : kCount);
-  switch (args.in_size) {
-    case 1:
-      if constexpr (R::kHasBytes) load_units<R, uint8_t>(args, at, step, n, item);
-      return;
-    case 2: return load_units<R, uint16_t>(args, at, step, n, item);
-    case 4: return load_units<R, uint32_t>(args, at, step, n, item);
-    default: return load_units<R, uint64_t>(args, at, step, n, item);
+__device__ __forceinline__ void store_bits(void* p, int size, int64_t at, Bits x) {
+  if (size == 4) static_cast<uint32_t*>(p)[at] = static_cast<uint32_t>(x);
+  else if (size == 8) static_cast<uint64_t*>(p)[at] = x;
+  else if (size == 2) static_cast<uint16_t*>(p)[at] = static_cast<uint16_t>(x);
+  else static_cast<uint8_t*>(p)[at] = static_cast<uint8_t>(x);
+}
+// A rule's result to element `at` of a row that begins at `start`.
+template <class R>
+__device__ __forceinline__ void store_result(const ScanArgs& args, int64_t at, int64_t start, Bits x) {
+  if constexpr (std::is_same_v<R, ExtremeRule>) {
+    static_cast<uint64_t*>(args.index)[at] = x;
+    Bits chosen[1];
+    load_bits(chosen, args.in, args.in_size, start + static_cast<int64_t>(x) * args.inner, 0, 1);
+    x = chosen[0];
   }
+  store_bits(args.out, args.out_size, at, x);
 }
 
-// ---- rows --------------------------------------------------------------------------------------------------
-
-template <class R, int kThreads>
-__global__ void __launch_bounds__(kThreads) scan_rows(const __grid_constant__ ScanArgs args) {
+// The join of `start` and the threads before this one, and in `total` of `start` and all; whole warps of at most
+// kScanThreads threads. All threads take part. May be called again at once.
+template <class R>
+__device__ __forceinline__ typename R::State block_join(const R& rule, typename R::State own,
+                                                        const typename R::State& start, typename R::State& total) {
   using State = typename R::State;
-  constexpr int kTile = kThreads * kItems;
-  FS_SHARED(typename R::Item, tile, [kTile]);
-  const int t = static_cast<int>(threadIdx.x);
-  const auto join = [](const State& a, const State& b) { return R::join(a, b); };
+  FS_SHARED(State, part, [kScanThreads / kWarpSize]);
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize, lane = static_cast<int>(threadIdx.x) % kWarpSize;
+#pragma unroll 1
+  for (int d = 1; d < kWarpSize; d *= 2) {
+    const State below = shuffle_up(own, d);
+    if (lane >= d) own = rule.join(below, own);
+  }
+  if (lane == kWarpSize - 1) part[warp] = own;
+  own = shuffle_up(own, 1);
+  if (lane == 0) own = rule.identity();
+  __syncthreads();
+  State before = start;
+  total = start;
+#pragma unroll 1
+  for (int w = 0; w < static_cast<int>(blockDim.x) / kWarpSize; ++w) {
+    if (w == warp) before = total;
+    total = rule.join(total, part[w]);
+  }
+  __syncthreads();  // part may be written again
+  return rule.join(before, own);
+}
+
+// Blocks of one or more warps.
+template <class R>
+__global__ void __launch_bounds__(kScanThreads) scan_rows(const __grid_constant__ ScanArgs args) {
+  using State = typename R::State;
+  FS_DYN_SMEM(Bits, tile);  // blockDim.x * kItems
+  const R rule{args};
+  const int t = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x), tile_size = threads * kItems;
   for (int64_t block = blockIdx.x; block < args.rows * args.pieces; block += gridDim.x) {
     const int64_t row = block / args.pieces, piece = block % args.pieces, start = row * args.n;
     const int64_t begin = piece * args.piece, end = args.end_of(begin);
-    State carry = R::identity();
-    if (piece > 0) {
-      const State* totals = static_cast<const State*>(args.partial) + row * args.pieces;
-      State own = R::identity();
-      for (int64_t q = t; q < piece; q += kThreads) own = R::join(own, totals[q]);
-      block_scan<kThreads>(own, R::identity(), join, carry);
-    }
-    for (int64_t first = begin; first < end; first += kTile) {
-      typename R::Item item[kItems];
-      load_items<R>(args, start + first + t, kThreads, (end - first - t + kThreads - 1) / kThreads, item);
+    State carry = rule.identity();
+    // Where pieces come before, the first step joins their totals; they fit in one tile.
+    const bool joins = piece > 0 && !args.totals;
+#pragma unroll 1
+    for (int64_t first = joins ? begin - tile_size : begin; first < end; first += tile_size) {
+      const bool of_pieces = first < begin;
+      const int valid = of_pieces                 ? static_cast<int>(piece)
+                        : end - first < tile_size ? static_cast<int>(end - first)
+                                                  : tile_size;
+      if (!of_pieces) {
+        Bits x[kItems];
+        load_bits(x, args.in, args.in_size, start + first + t, threads, (valid - t + threads - 1) / threads);
 #pragma unroll
-      for (int i = 0; i < kItems; ++i) tile[t + i * kThreads] = item[i];
-      __syncthreads();
-      const int64_t own = first + t * kItems;
-      State s[kItems];
-#pragma unroll
-      for (int i = 0; i < kItems; ++i) {
-        const State one = own + i < end ? R::first(tile[t * kItems + i], own + i) : R::identity();
-        s[i] = i == 0 ? one : R::join(s[i > 0 ? i - 1 : 0], one);
+        for (int i = 0; i < kItems; ++i) tile[t + i * threads] = x[i];
       }
-      State total;
-      State before = block_scan<kThreads>(s[kItems - 1], R::identity(), join, total);
-      before = R::join(carry, before);
-#pragma unroll
-      for (int i = 0; i < kItems; ++i)
-        if (own + i < end) tile[t * kItems + i] = R::result(R::join(before, s[i]));
+      __syncthreads();
+      State own = rule.identity();
+#pragma unroll 1
+      for (int i = t * kItems; i < valid && i < (t + 1) * kItems; ++i) {
+        const State one = of_pieces ? static_cast<const State*>(args.partial)[row * args.pieces + i]
+                                    : rule.first(tile[i], first + i);
+        own = i == t * kItems ? one : rule.join(own, one);
+      }
+      State before = block_join(rule, own, carry, carry);
+      if (args.totals || of_pieces) continue;
+#pragma unroll 1
+      for (int i = t * kItems; i < valid && i < (t + 1) * kItems; ++i) {
+        before = rule.join(before, rule.first(tile[i], first + i));
+        tile[i] = rule.result(before);
+      }
       __syncthreads();
 #pragma unroll 1
-      for (int i = 0; i < kItems; ++i) {
-        const int64_t at = first + t + i * kThreads;
-        if (at < end) R::store(args, start + at, start, tile[t + i * kThreads]);
-      }
-      carry = R::join(carry, total);
+      for (int i = t; i < valid; i += threads) store_result<R>(args, start + first + i, start, tile[i]);
       __syncthreads();  // tile may be written again
     }
-  }
-}
-
-template <class R>
-__global__ void __launch_bounds__(kScanThreads) join_row_pieces(const __grid_constant__ ScanArgs args) {
-  using State = typename R::State;
-  for (int64_t block = blockIdx.x; block < args.rows * args.pieces; block += gridDim.x) {
-    const int64_t start = block / args.pieces * args.n, begin = block % args.pieces * args.piece;
-    const int64_t end = args.end_of(begin);
-    State own = R::identity(), total;
-    for (int64_t i = begin + threadIdx.x; i < end; i += kItems * kScanThreads) {
-      typename R::Item item[kItems];
-      load_items<R>(args, start + i, kScanThreads, (end - i + kScanThreads - 1) / kScanThreads, item);
-#pragma unroll
-      for (int k = 0; k < kItems; ++k)
-        if (i + k * kScanThreads < end) own = R::join(own, R::first(item[k], i + k * kScanThreads));
-    }
-    block_scan<kScanThreads>(own, R::identity(), [](const State& a, const State& b) { return R::join(a, b); }, total);
-    if (threadIdx.x == 0) static_cast<State*>(args.partial)[block] = total;
-  }
-}
-
-// ---- columns -----------------------------------------------------------------------------------------------
-
-// Calls f(item, i, offset) for the elements [begin, end) of a column, several loads at a time.
-template <class R, class F>
-__device__ __forceinline__ void walk_column(const ScanArgs& args, int64_t start, int64_t begin, int64_t end, F f) {
-  constexpr int kAhead = 4;
-  for (int64_t i = begin; i < end; i += kAhead) {
-    typename R::Item item[kAhead];
-    load_items<R>(args, start + i * args.inner, args.inner, end - i, item);
-#pragma unroll
-    for (int k = 0; k < kAhead; ++k)
-      if (i + k < end) f(item[k], i + k, start + (i + k) * args.inner);
+    if (args.totals && t == 0) static_cast<State*>(args.partial)[block] = carry;
   }
 }
 
@@ -243,29 +231,28 @@ __device__ __forceinline__ void walk_column(const ScanArgs& args, int64_t start,
 template <class R>
 __global__ void __launch_bounds__(kScanThreads) scan_columns(const __grid_constant__ ScanArgs args) {
   using State = typename R::State;
+  constexpr int kAhead = 4;  // loads at a time
+  const R rule{args};
+  auto* const partial = static_cast<State*>(args.partial);
   for (int64_t c = grid_thread(); c < args.rows; c += grid_threads()) {
     const int64_t start = c / args.inner * args.n * args.inner + c % args.inner;
     const int64_t begin = blockIdx.y * args.piece, end = args.end_of(begin);
-    State s = R::identity();
-    for (int64_t q = 0; q < blockIdx.y; ++q)
-      s = R::join(s, static_cast<const State*>(args.partial)[q * args.rows + c]);
-    walk_column<R>(args, start, begin, end, [&](typename R::Item x, int64_t i, int64_t at) {
-      s = R::join(s, R::first(x, i));
-      R::store(args, at, start, R::result(s));
-    });
-  }
-}
-
-template <class R>
-__global__ void __launch_bounds__(kScanThreads) join_column_pieces(const __grid_constant__ ScanArgs args) {
-  using State = typename R::State;
-  for (int64_t c = grid_thread(); c < args.rows; c += grid_threads()) {
-    const int64_t start = c / args.inner * args.n * args.inner + c % args.inner;
-    const int64_t begin = blockIdx.y * args.piece, end = args.end_of(begin);
-    State s = R::identity();
-    walk_column<R>(args, start, begin, end,
-                   [&](typename R::Item x, int64_t i, int64_t) { s = R::join(s, R::first(x, i)); });
-    static_cast<State*>(args.partial)[static_cast<int64_t>(blockIdx.y) * args.rows + c] = s;
+    State s = rule.identity();
+    if (!args.totals)
+#pragma unroll 1
+      for (int64_t q = 0; q < blockIdx.y; ++q) s = rule.join(s, partial[q * args.rows + c]);
+    Bits x[kAhead] = {};
+#pragma unroll 1
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = start + i * args.inner;
+      if ((i - begin) % kAhead == 0)
+        load_bits(x, args.in, args.in_size, at, args.inner, static_cast<int>(end - i < kAhead ? end - i : kAhead));
+      s = rule.join(s, rule.first(x[0], i));
+      if (!args.totals) store_result<R>(args, at, start, rule.result(s));
+#pragma unroll
+      for (int k = 0; k + 1 < kAhead; ++k) x[k] = x[k + 1];
+    }
+    if (args.totals) partial[static_cast<int64_t>(blockIdx.y) * args.rows + c] = s;
   }
 }
 
@@ -276,7 +263,7 @@ int64_t pieces_of(int64_t wanted, int64_t n, int64_t least, int64_t most) {
 }
 
 template <class R>
-void scan(const KernelArgs& call, bool smallest = false) {
+void scan(const KernelArgs& call, bool other) {
   const AxisShape s(call.in[0], call.attrs<ScanAttrs>().dim);
   if (call.in[0].numel == 0) return;
   const Contiguous in(call.in[0]);
@@ -287,7 +274,8 @@ void scan(const KernelArgs& call, bool smallest = false) {
   a.in_dtype = call.in[0].dtype;
   a.in_size = static_cast<int>(dtype_size(a.in_dtype));
   a.out_dtype = call.out[0].dtype;
-  a.smallest = smallest;
+  a.out_size = static_cast<int>(dtype_size(a.out_dtype));
+  a.other = other;
   a.rule = KeyRule(a.in_dtype);
   a.rows = s.outer * s.inner;
   a.n = s.n;
@@ -303,35 +291,31 @@ void scan(const KernelArgs& call, bool smallest = false) {
     partial.emplace(static_cast<size_t>(a.rows * a.pieces) * sizeof(typename R::State));
     a.partial = partial->ptr<void>();
   }
-  const cudaStream_t stream = current_stream();
-  if (by_rows) {
-    const unsigned blocks = grid_for(a.rows * a.pieces, 1, 1 << 20);
-    if (a.pieces > 1) FS_LAUNCH((join_row_pieces<R>), blocks, kScanThreads, 0, stream, a);
-    if (s.n <= kMediumRow) FS_LAUNCH((scan_rows<R, kWarpSize>), blocks, kWarpSize, 0, stream, a);
-    else FS_LAUNCH((scan_rows<R, kScanThreads>), blocks, kScanThreads, 0, stream, a);
-    return;
-  }
-  const dim3 grid(grid_for(a.rows, kScanThreads, 1 << 20), static_cast<unsigned>(a.pieces));
-  if (a.pieces > 1) FS_LAUNCH((join_column_pieces<R>), grid, kScanThreads, 0, stream, a);
-  FS_LAUNCH((scan_columns<R>), grid, kScanThreads, 0, stream, a);
+  const auto launch = [&](bool totals) {
+    a.totals = totals;
+    if (by_rows) {
+      const unsigned threads = s.n <= kMediumRow ? kWarpSize : kScanThreads;
+      FS_LAUNCH((scan_rows<R>), grid_for(a.rows * a.pieces, 1, 1 << 20), threads, sizeof(Bits) * kItems * threads,
+                current_stream(), a);
+    } else {
+      const dim3 grid(grid_for(a.rows, kScanThreads, 1 << 20), static_cast<unsigned>(a.pieces));
+      FS_LAUNCH((scan_columns<R>), grid, kScanThreads, 0, current_stream(), a);
+    }
+  };
+  if (a.pieces > 1) launch(true);
+  launch(false);
 }
 
 }  // namespace
 
 // out[i] = x[0] + … + x[i]; integers and bool give int64.
-void cumsum(const KernelArgs& args) {
-  if (is_floating(args.in[0].dtype)) scan<SumRule<double, false>>(args);
-  else scan<SumRule<uint64_t, false>>(args);
-}
-void cumprod(const KernelArgs& args) {
-  if (is_floating(args.in[0].dtype)) scan<SumRule<double, true>>(args);
-  else scan<SumRule<uint64_t, true>>(args);
-}
+void cumsum(const KernelArgs& args) { scan<NumberRule>(args, false); }
+void cumprod(const KernelArgs& args) { scan<NumberRule>(args, true); }
 
 // out[0] values, out[1] indices (int64) of the last greatest so far; NaN stays.
-void cummax(const KernelArgs& args) { scan<ExtremeRule>(args); }
+void cummax(const KernelArgs& args) { scan<ExtremeRule>(args, false); }
 void cummin(const KernelArgs& args) { scan<ExtremeRule>(args, true); }
 // out[i] = log Σ_{j <= i} exp(x[j]), float types.
-void logcumsumexp(const KernelArgs& args) { scan<LogSumRule>(args); }
+void logcumsumexp(const KernelArgs& args) { scan<LogSumRule>(args, false); }
 
 }  // namespace fireseed::cuda
