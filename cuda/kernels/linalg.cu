@@ -4,6 +4,7 @@
 
 #include "device/contiguous.cuh"
 #include "device/reduce.cuh"
+#include "runtime/check.h"
 
 namespace fireseed::cuda {
 namespace {
@@ -14,10 +15,11 @@ namespace {
 // the steps together. Columns are factored by one block of threads a matrix. A matrix whose factorisation fails keeps
 // its number in info, is left alone by the following factor steps, and its result has no meaning.
 
-constexpr int kFactorThreads = 256;
+constexpr int kFactorThreads = 256, kFactorWarps = kFactorThreads / kWarpSize;
 template <class T>
 constexpr int kCholeskyBlock = sizeof(T) == 4 ? 64 : 32;
 constexpr int kPanel = 32;  // columns of an LU block: one a lane
+constexpr int kColumnThreads = 128;
 constexpr int kSmallSystem = 64;
 
 // c (m, n) -= a (m, k) b (k, n) for each matrix of a batch; steps are in elements.
@@ -57,21 +59,20 @@ void subtract_product(T* c, int64_t c_row, int64_t c_batch, const Operand<T>& a,
 unsigned grid_of(int64_t count) { return grid_for(count, 1, 1 << 20); }
 
 // No matrix has failed.
-__global__ void clear(int32_t* info, int64_t count) {
-  for (int64_t i = grid_thread(); i < count; i += grid_threads()) info[i] = 0;
-}
 void clear_info(const TensorView& info) {
-  FS_LAUNCH(clear, grid_for(info.numel, 128, 1 << 16), 128, 0, current_stream(), info.ptr<int32_t>(), info.numel);
+  if (info.numel == 0) return;
+  FS_CUDA(cudaMemsetAsync(info.data, 0, static_cast<size_t>(info.numel) * sizeof(int32_t), current_stream()));
 }
 
 // ---- Cholesky ----------------------------------------------------------------------------------------------
 
-// to = the lower triangles of `from`, or with from = to the upper ones cleared.
-template <class T>
-__global__ void keep_lower(const T* from, T* to, int64_t n, int64_t count) {
-  for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
-    const int64_t column = i % n, row = i / n % n;
-    to[i] = column <= row ? from[i] : T(0);
+// to = the lower triangles of `from`, or with from = to the upper ones cleared. Elements of `words` words.
+__global__ void keep_lower(const uint32_t* from, uint32_t* to, int64_t n, int words, int64_t rows) {
+  const int64_t row_words = n * words;
+  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+    const int64_t end = (row % n + 1) * words;
+    for (int64_t i = threadIdx.x; i < row_words; i += blockDim.x)
+      to[row * row_words + i] = i < end ? from[row * row_words + i] : 0;
   }
 }
 
@@ -85,7 +86,9 @@ __global__ void __launch_bounds__(kFactorThreads)
   for (int64_t matrix = blockIdx.x; matrix < count; matrix += gridDim.x) {
     if (k0 > 0 && info[matrix] != 0) continue;
     T* p = l + matrix * n * n + k0 * n + k0;
-    for (int e = t; e < kb * kb; e += kFactorThreads) a[e / kb][e % kb] = p[e / kb * n + e % kb];
+    const int warp = t / kWarpSize, lane = t % kWarpSize;
+    for (int i = warp; i < kb; i += kFactorWarps)
+      for (int j = lane; j <= i; j += kWarpSize) a[i][j] = p[i * n + j];
     __syncthreads();
     int failed = 0;
     for (int j = 0; j < kb; ++j) {
@@ -98,16 +101,13 @@ __global__ void __launch_bounds__(kFactorThreads)
       __syncthreads();  // all have read the pivot
       for (int i = j + t; i < kb; i += kFactorThreads) a[i][j] = i == j ? root : a[i][j] * inverse;
       __syncthreads();
-      const int rest = kb - j - 1;
-      for (int e = t; e < rest * rest; e += kFactorThreads) {
-        const int row = j + 1 + e / rest, column = j + 1 + e % rest;
-        if (column <= row) a[row][column] -= a[row][j] * a[column][j];
-      }
+      for (int i = j + 1 + warp; i < kb; i += kFactorWarps)
+        for (int c = j + 1 + lane; c <= i; c += kWarpSize) a[i][c] -= a[i][j] * a[c][j];
       __syncthreads();
     }
     if (t == 0 && (k0 == 0 || failed)) info[matrix] = failed ? static_cast<int32_t>(k0 + failed) : 0;
-    for (int e = t; e < kb * kb; e += kFactorThreads)
-      if (e % kb <= e / kb) p[e / kb * n + e % kb] = a[e / kb][e % kb];
+    for (int i = warp; i < kb; i += kFactorWarps)
+      for (int j = lane; j <= i; j += kWarpSize) p[i * n + j] = a[i][j];
     __syncthreads();  // a may be written again
   }
 }
@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(kCholeskyBlock<T>) solve_below(T* l, int64_t n
 #pragma unroll 1
     for (int j = 0; j < kBlock; ++j) {
       T sum = rows[t][j];
-#pragma unroll 8
+#pragma unroll 4
       for (int c = 0; c < j; ++c) sum -= rows[t][c] * diagonal[j][c];
       rows[t][j] = sum / diagonal[j][j];
     }
@@ -190,12 +190,16 @@ __device__ __forceinline__ int pivot_row(const Pivot<T>& own, int none) {
 // Whole systems of up to kSmallSystem rows, a block each: a in shared memory, x (n, m) <- a^-1 x in place.
 template <class T>
 __global__ void __launch_bounds__(kFactorThreads)
-    solve_small(const T* matrices, T* right, int32_t* info, int n, int64_t m, int64_t count) {
+    solve_small(const T* matrices, T* right, int32_t* info, int n, int m, int64_t count) {
   FS_SHARED(T, a, [kSmallSystem][kSmallSystem + 1]);
-  const int t = static_cast<int>(threadIdx.x);
+  const int t = static_cast<int>(threadIdx.x), warp = t / kWarpSize, lane = t % kWarpSize;
+  int wide = 1;  // threads beside one another in a row of x
+  while (wide < m && wide < kFactorThreads) wide *= 2;
+  const int own_row = t / wide, own_column = t % wide;
   for (int64_t matrix = blockIdx.x; matrix < count; matrix += gridDim.x) {
     T* x = right + matrix * n * m;
-    for (int e = t; e < n * n; e += kFactorThreads) a[e / n][e % n] = matrices[matrix * n * n + e];
+    for (int i = warp; i < n; i += kFactorWarps)
+      for (int j = lane; j < n; j += kWarpSize) a[i][j] = matrices[(matrix * n + i) * n + j];
     __syncthreads();
     int failed = 0;
     for (int j = 0; j < n; ++j) {
@@ -208,7 +212,7 @@ __global__ void __launch_bounds__(kFactorThreads)
           a[j][c] = a[row][c];
           a[row][c] = swap;
         }
-        for (int64_t c = t; c < m; c += kFactorThreads) {
+        for (int c = t; c < m; c += kFactorThreads) {
           const T swap = x[j * m + c];
           x[j * m + c] = x[row * m + c];
           x[row * m + c] = swap;
@@ -221,20 +225,22 @@ __global__ void __launch_bounds__(kFactorThreads)
         break;
       }
       const T inverse = T(1) / pivot;
-      const int64_t columns = n - j - 1 + m, rest = n - j - 1;
-      for (int64_t e = t; e < rest * columns; e += kFactorThreads) {
-        const int64_t i = j + 1 + e / columns, c = e % columns;
+      const int rest = n - j - 1;
+      for (int i = j + 1 + warp; i < n; i += kFactorWarps) {
         const T f = a[i][j] * inverse;
-        if (c < rest) a[i][j + 1 + c] -= f * a[j][j + 1 + c];
-        else x[i * m + c - rest] -= f * x[j * m + c - rest];
+        for (int c = lane; c < rest + m; c += kWarpSize) {
+          if (c < rest) a[i][j + 1 + c] -= f * a[j][j + 1 + c];
+          else x[i * m + c - rest] -= f * x[j * m + c - rest];
+        }
       }
       __syncthreads();
     }
     for (int j = n - 1; j >= 0 && !failed; --j) {
       const T inverse = T(1) / a[j][j];
-      for (int64_t c = t; c < m; c += kFactorThreads) x[j * m + c] *= inverse;
+      for (int c = t; c < m; c += kFactorThreads) x[j * m + c] *= inverse;
       __syncthreads();
-      for (int64_t e = t; e < j * m; e += kFactorThreads) x[e] -= a[e / m][j] * x[j * m + e % m];
+      for (int i = own_row; i < j; i += kFactorThreads / wide)
+        for (int c = own_column; c < m; c += wide) x[i * m + c] -= a[i][j] * x[j * m + c];
       __syncthreads();
     }
     if (t == 0) info[matrix] = failed;
@@ -288,76 +294,54 @@ __global__ void __launch_bounds__(kFactorThreads)
   }
 }
 
-// Right of the panel, in a and in x: rows are swapped as its pivots say, then those beside it become L^-1 of
-// themselves. A thread a column.
+// With pivots, right of the panel, in a and in x: rows are swapped as they say, then those beside the panel become
+// L^-1 of themselves. Without, in x: they become U^-1 of themselves, U the panel's upper triangle. A thread a column,
+// which waits in shared memory.
 template <class T>
-__global__ void __launch_bounds__(128) swap_and_solve(T* a, T* x, const int32_t* pivots, const int32_t* info,
-                                                      int64_t n, int64_t m, int64_t k0, int kb, int64_t count) {
-  FS_SHARED(T, l, [kPanel][kPanel + 1]);
-  const int64_t right = n - k0 - kb, c = grid_thread();
+__global__ void __launch_bounds__(kColumnThreads)
+    solve_panel(T* a, T* x, const int32_t* pivots, const int32_t* info, int64_t n, int64_t m, int64_t k0, int kb,
+                int64_t count) {
+  FS_SHARED(T, triangle, [kPanel][kPanel + 1]);
+  FS_SHARED(T, columns, [kPanel][kColumnThreads]);
+  const bool upper = pivots == nullptr;
+  const int t = static_cast<int>(threadIdx.x);
+  const int64_t right = upper ? 0 : n - k0 - kb, c = grid_thread();
   for (int64_t matrix = blockIdx.y; matrix < count; matrix += gridDim.y) {
     if (info[matrix] != 0) continue;  // it has no pivots
     T* p = a + matrix * n * n;
-    const int32_t* rows = pivots + matrix * n + k0;
-    for (int e = static_cast<int>(threadIdx.x); e < kPanel * kPanel; e += 128) {
-      const int i = e / kPanel, j = e % kPanel;
-      l[i][j] = i < kb && j < kb ? p[(k0 + i) * n + k0 + j] : T(0);  // beyond kb nothing happens
+    for (int i = t / kPanel; i < kb; i += kColumnThreads / kPanel) {
+      const int j = t % kPanel;
+      const T e = j < kb ? p[(k0 + i) * n + k0 + j] : T(0);
+      triangle[i][j] = upper && i == j ? T(1) / e : e;
     }
     __syncthreads();
     if (c < right + m) {
       T* column = c < right ? p + k0 + kb + c : x + matrix * n * m + c - right;
       const int64_t step = c < right ? n : m;
-      for (int j = 0; j < kb; ++j) {
-        const int64_t row = rows[j];
-        if (row == k0 + j) continue;
-        const T swap = column[(k0 + j) * step];
-        column[(k0 + j) * step] = column[row * step];
-        column[row * step] = swap;
+      T* from = column + k0 * step;
+      for (int i = 0; i < kb; ++i, from += step) {
+        const int64_t row = upper ? k0 + i : pivots[matrix * n + k0 + i];
+        const T own = *from;
+        if (row != k0 + i) {
+          *from = column[row * step];
+          column[row * step] = own;
+        }
+        columns[i][t] = *from;
       }
-      T v[kPanel];
-#pragma unroll
-      for (int i = 0; i < kPanel; ++i) v[i] = i < kb ? column[(k0 + i) * step] : T(0);
-#pragma unroll
-      for (int i = 0; i < kPanel; ++i) {
-#pragma unroll
-        for (int j = 0; j < i; ++j) v[i] -= l[i][j] * v[j];
-        if (i < kb) column[(k0 + i) * step] = v[i];
-      }
-    }
-    __syncthreads();  // l may be written again
-  }
-}
-
-// Rows [k0, k0 + kb) of x become U^-1 of themselves, U the panel's upper triangle. A thread a column.
-template <class T>
-__global__ void __launch_bounds__(128)
-    solve_upper(const T* a, T* x, int64_t n, int64_t m, int64_t k0, int kb, int64_t count) {
-  FS_SHARED(T, u, [kPanel][kPanel + 1]);
-  FS_SHARED(T, inverse, [kPanel]);  // of the diagonal
-  const int64_t c = grid_thread();
-  for (int64_t matrix = blockIdx.y; matrix < count; matrix += gridDim.y) {
-    const T* p = a + matrix * n * n;
-    for (int e = static_cast<int>(threadIdx.x); e < kPanel * kPanel; e += 128) {
-      const int i = e / kPanel, j = e % kPanel;
-      u[i][j] = i < kb && j < kb ? p[(k0 + i) * n + k0 + j] : T(0);  // beyond kb nothing happens
-    }
-    const int t = static_cast<int>(threadIdx.x);
-    if (t < kPanel) inverse[t] = t < kb ? T(1) / p[(k0 + t) * (n + 1)] : T(0);
-    __syncthreads();
-    if (c < m) {
-      T* column = x + matrix * n * m + c;
-      T v[kPanel];
-#pragma unroll
-      for (int i = 0; i < kPanel; ++i) v[i] = i < kb ? column[(k0 + i) * m] : T(0);
-#pragma unroll
-      for (int i = kPanel - 1; i >= 0; --i) {
-#pragma unroll
-        for (int j = i + 1; j < kPanel; ++j) v[i] -= u[i][j] * v[j];
-        v[i] *= inverse[i];
-        if (i < kb) column[(k0 + i) * m] = v[i];
+      for (int done = 0; done < kb; ++done) {
+        const int i = upper ? kb - 1 - done : done;
+        T sum = columns[i][t];
+#pragma unroll 4
+        for (int k = 0; k < done; ++k) {
+          const int j = upper ? kb - 1 - k : k;
+          sum -= triangle[i][j] * columns[j][t];
+        }
+        if (upper) sum *= triangle[i][i];
+        columns[i][t] = sum;
+        column[(k0 + i) * step] = sum;
       }
     }
-    __syncthreads();  // u may be written again
+    __syncthreads();  // triangle may be written again
   }
 }
 
@@ -370,8 +354,8 @@ void solve_in_place(T* a, T* x, int32_t* info, int64_t n, int64_t m, int64_t cou
     const int64_t k1 = n - k0 < kPanel ? n : k0 + kPanel, kb = k1 - k0;
     FS_LAUNCH((factor_panel<T>), grid_of(count), kFactorThreads, 0, stream, a, pivots.ptr<int32_t>(), info,
               static_cast<int>(n), static_cast<int>(k0), static_cast<int>(k1), count);
-    const dim3 grid(grid_for(n - k1 + m, 128, INT32_MAX), matrices_of(count));
-    FS_LAUNCH((swap_and_solve<T>), grid, 128, 0, stream, a, x, pivots.ptr<int32_t>(), info, n, m, k0,
+    const dim3 grid(grid_for(n - k1 + m, kColumnThreads, INT32_MAX), matrices_of(count));
+    FS_LAUNCH((solve_panel<T>), grid, kColumnThreads, 0, stream, a, x, pivots.ptr<int32_t>(), info, n, m, k0,
               static_cast<int>(kb), count);
     const Operand<T> below{a + k1 * n + k0, n, 1, n * n};
     subtract_product(a + k1 * n + k1, n, n * n, below, Operand<T>{a + k0 * n + k1, n, 1, n * n}, n - k1, n - k1, kb,
@@ -380,8 +364,9 @@ void solve_in_place(T* a, T* x, int32_t* info, int64_t n, int64_t m, int64_t cou
   }
   for (int64_t k0 = (n - 1) / kPanel * kPanel; k0 >= 0; k0 -= kPanel) {
     const int64_t kb = n - k0 < kPanel ? n - k0 : kPanel;
-    const dim3 grid(grid_for(m, 128, INT32_MAX), matrices_of(count));
-    FS_LAUNCH((solve_upper<T>), grid, 128, 0, stream, a, x, n, m, k0, static_cast<int>(kb), count);
+    const dim3 grid(grid_for(m, kColumnThreads, INT32_MAX), matrices_of(count));
+    FS_LAUNCH((solve_panel<T>), grid, kColumnThreads, 0, stream, a, x, nullptr, info, n, m, k0, static_cast<int>(kb),
+              count);
     subtract_product(x, m, n * m, Operand<T>{a + k0, n, 1, n * n}, Operand<T>{x + k0 * m, m, 1, n * m}, k0, m, kb,
                      count);
   }
@@ -399,7 +384,8 @@ void cholesky(const KernelArgs& args) {
     using T = decltype(tag);
     T* l = out.ptr<T>();
     const auto keep = [&](const T* from) {
-      FS_LAUNCH((keep_lower<T>), grid_for(numel, 256, 1 << 16), 256, 0, current_stream(), from, l, n, numel);
+      FS_LAUNCH(keep_lower, grid_of(count * n), 128, 0, current_stream(), reinterpret_cast<const uint32_t*>(from),
+                reinterpret_cast<uint32_t*>(l), n, static_cast<int>(sizeof(T) / 4), count * n);
     };
     keep(in.ptr<const T>());
     factor_cholesky(l, args.out[1].ptr<int32_t>(), n, count);
@@ -415,14 +401,15 @@ void solve(const KernelArgs& args) {
   const TensorView &a = args.in[0], &b = args.in[1], &out = args.out[0];
   const int64_t n = a.size(-1), m = b.size(-1), count = args.out[1].numel;
   if (count * n == 0) return clear_info(args.out[1]);
-  FS_CHECK(n < (int64_t{1} << 31), "linalg.solve: matrices of ", n, " rows on a CUDA device");
+  FS_CHECK(n < (int64_t{1} << 31) && (n > kSmallSystem || n * m < (int64_t{1} << 31)), "linalg.solve: matrices of ",
+           n, " rows and ", m, " right-hand sides are too large for a CUDA device");
   const auto run = [&](auto tag) {
     using T = decltype(tag);
     int32_t* info = args.out[1].ptr<int32_t>();
     move_view(out, b);
     if (n <= kSmallSystem) {
       FS_LAUNCH((solve_small<T>), grid_of(count), kFactorThreads, 0, current_stream(), a.ptr<const T>(), out.ptr<T>(),
-                info, static_cast<int>(n), m, count);
+                info, static_cast<int>(n), static_cast<int>(m), count);
       return;
     }
     const Scratch factors(static_cast<size_t>(count * n * n) * sizeof(T));
