@@ -16,7 +16,7 @@ namespace {
 // sides is one run. Then, in this order: runs of one dtype are copied by the driver; transposes go through tiles in
 // shared memory, so that both sides are read and written along their memory; the rest has a thread an element, of up
 // to 16 bytes where neighbours stay neighbours.
-constexpr int kThreads = 256;
+constexpr int kCopyThreads = 256;
 
 // Two views of the same sizes, dimensions in the order of the first one's strides.
 struct Sorted {
@@ -41,7 +41,7 @@ struct Sorted {
   Geometry<2> geometry() const { return Geometry<2>({&to, &from}); }
 };
 
-unsigned blocks_for(int64_t n) { return grid_for(n, kThreads, 1 << 20); }
+unsigned blocks_for(int64_t n) { return grid_for(n, kCopyThreads, 1 << 20); }
 
 // ---- conversions -------------------------------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ __device__ inline void store(char* p, int64_t at, DType t, Value v) {
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kCopyThreads)
     convert_elements(char* to, DType to_dtype, const char* from, DType from_dtype,
                      const __grid_constant__ StridedIndex<2, int32_t> index, int64_t n) {
   for (int64_t i = grid_thread(); i < n; i += grid_threads()) {
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // Four elements a thread: the pairs that mixed precision uses.
 template <class To, class From>
-__global__ void __launch_bounds__(kThreads) convert_floats_kernel(To* to, const From* from, int64_t n) {
+__global__ void __launch_bounds__(kCopyThreads) convert_floats_kernel(To* to, const From* from, int64_t n) {
   for (int64_t i = 4 * grid_thread(); i < n; i += 4 * grid_threads()) {
     if (i + 4 <= n) {
       const auto x = Vec<From, 4>::load_global(from + i);
@@ -131,7 +131,7 @@ template <class To, class From>
 bool convert_floats(const TensorView& to, const TensorView& from) {
   if (to.dtype != dtype_of<To>::value || from.dtype != dtype_of<From>::value) return false;
   if (!aligned_for(to.data, 4 * sizeof(To)) || !aligned_for(from.data, 4 * sizeof(From))) return false;
-  FS_LAUNCH((convert_floats_kernel<To, From>), blocks_for((to.numel + 3) / 4), kThreads, 0, current_stream(),
+  FS_LAUNCH((convert_floats_kernel<To, From>), blocks_for((to.numel + 3) / 4), kCopyThreads, 0, current_stream(),
             to.ptr<To>(), from.ptr<const From>(), to.numel);
   return true;
 }
@@ -139,7 +139,7 @@ bool convert_floats(const TensorView& to, const TensorView& from) {
 // ---- moving ------------------------------------------------------------------------------------------------
 
 template <class U>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kCopyThreads)
     move_elements(U* to, const U* from, const __grid_constant__ StridedIndex<2, int32_t> index, int64_t n) {
   for (int64_t i = grid_thread(); i < n; i += grid_threads()) {
     int32_t at[2];
@@ -207,7 +207,7 @@ void transpose(const Geometry<2>& g, int a, int b) {
   c.tiles_a = (c.a + kTile<U> - 1) / kTile<U>;
   c.tiles_b = (c.b + kTile<U> - 1) / kTile<U>;
   c.tiles = c.tiles_a * c.tiles_b * (g.numel() / (c.a * c.b));
-  FS_LAUNCH((transpose_tiles<U, kThreads>), grid_for(c.tiles, 1, 1 << 30), kThreads, 0, current_stream(),
+  FS_LAUNCH((transpose_tiles<U, kCopyThreads>), grid_for(c.tiles, 1, 1 << 30), kCopyThreads, 0, current_stream(),
             reinterpret_cast<U*>(g.data(0)), reinterpret_cast<const U*>(g.data(1)), c);
 }
 
@@ -233,7 +233,7 @@ void move_elementwise(const Geometry<2>& g, int64_t bytes) {
   g.packed(pack).in_parts({width, width}, [&](const Geometry<2>& part) {
     dispatch_bytes(width, [&](auto unit) {
       using U = decltype(unit);
-      FS_LAUNCH((move_elements<U>), blocks_for(part.numel()), kThreads, 0, current_stream(),
+      FS_LAUNCH((move_elements<U>), blocks_for(part.numel()), kCopyThreads, 0, current_stream(),
                 reinterpret_cast<U*>(part.data(0)), reinterpret_cast<const U*>(part.data(1)),
                 part.template index<int32_t>(), part.numel());
     });
@@ -251,7 +251,7 @@ void copy_view(const TensorView& to, const TensorView& from) {
     return;
   const auto bytes = [](DType t) { return static_cast<int64_t>(dtype_size(t)); };
   g.in_parts({bytes(to.dtype), bytes(from.dtype)}, [&](const Geometry<2>& part) {
-    FS_LAUNCH(convert_elements, blocks_for(part.numel()), kThreads, 0, current_stream(), part.data(0), to.dtype,
+    FS_LAUNCH(convert_elements, blocks_for(part.numel()), kCopyThreads, 0, current_stream(), part.data(0), to.dtype,
               part.data(1), from.dtype, part.index<int32_t>(), part.numel());
   });
 }
@@ -259,12 +259,12 @@ void copy_view(const TensorView& to, const TensorView& from) {
 // ---- filling -----------------------------------------------------------------------------------------------
 
 template <class U>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kCopyThreads)
     fill_elements(U* to, U value, const __grid_constant__ StridedIndex<1, int32_t> index, int64_t n) {
   for (int64_t i = grid_thread(); i < n; i += grid_threads()) to[index.offset(static_cast<int32_t>(i))] = value;
 }
 template <class U>
-__global__ void __launch_bounds__(kThreads) fill_flat(U* to, U value, int64_t n) {
+__global__ void __launch_bounds__(kCopyThreads) fill_flat(U* to, U value, int64_t n) {
   constexpr int kLanes = kVecSize<U>;
   Vec<U, kLanes> pack;
 #pragma unroll
@@ -304,12 +304,12 @@ void fill_view(const TensorView& to, uint64_t bits) {
     using U = typename decltype(tag)::type;
     const auto value = static_cast<U>(bits);
     if (g.is_flat(0) && aligned_for(to.data, 16)) {
-      FS_LAUNCH((fill_flat<U>), blocks_for((to.numel + kVecSize<U> - 1) / kVecSize<U>), kThreads, 0, current_stream(),
-                to.ptr<U>(), value, to.numel);
+      FS_LAUNCH((fill_flat<U>), blocks_for((to.numel + kVecSize<U> - 1) / kVecSize<U>), kCopyThreads, 0,
+                current_stream(), to.ptr<U>(), value, to.numel);
       return;
     }
     g.in_parts({sizeof(U)}, [&](const Geometry<1>& part) {
-      FS_LAUNCH((fill_elements<U>), blocks_for(part.numel()), kThreads, 0, current_stream(),
+      FS_LAUNCH((fill_elements<U>), blocks_for(part.numel()), kCopyThreads, 0, current_stream(),
                 reinterpret_cast<U*>(part.data(0)), value, part.template index<int32_t>(), part.numel());
     });
   });

@@ -25,8 +25,8 @@ __global__ void fill_where(T* out, const T* x, const uint8_t* mask, StridedIndex
 // along its piece with a scan over the block.
 
 constexpr int kMaskThreads = 256;
-constexpr int kAhead = 8;  // neighbours a thread looks at
-constexpr int64_t kMaskTile = kMaskThreads * kAhead;
+constexpr int kLoadsAhead = 8;  // neighbours a thread looks at
+constexpr int64_t kMaskTile = kMaskThreads * kLoadsAhead;
 
 struct MaskArgs {
   const void* mask;
@@ -71,16 +71,16 @@ __device__ __forceinline__ void each_place(const MaskArgs& args, F f) {
   for (int64_t q = threadIdx.x; q < blockIdx.x; q += kMaskThreads) place += args.counts[q];
   place = block_reduce<kMaskThreads>(place, AddOp{});
   for (int64_t first = begin; first < end; first += kMaskTile) {
-    const int64_t own = first + static_cast<int64_t>(threadIdx.x) * kAhead;
+    const int64_t own = first + static_cast<int64_t>(threadIdx.x) * kLoadsAhead;
     unsigned is_true = 0;
-    for (int e = 0; e < kAhead; ++e)
+    for (int e = 0; e < kLoadsAhead; ++e)
       if (own + e < end && args.is_true(own + e)) is_true |= 1u << e;
     int64_t total;
     int64_t before = place + block_scan<kMaskThreads>(
                                  static_cast<int64_t>(__popc(is_true)), int64_t{0},
                                  [](int64_t a, int64_t b) { return a + b; }, total);
     place += total;
-    for (int e = 0; e < kAhead && own + e < end; ++e) {
+    for (int e = 0; e < kLoadsAhead && own + e < end; ++e) {
       f(own + e, before, (is_true >> e & 1) != 0);
       before += is_true >> e & 1;
     }

@@ -76,8 +76,9 @@ struct NextAfter {
   }
 };
 
-using Formulas = ItemList<Item<ForwardCall2, DivTrunc>, Item<ForwardCall2, FloorDivide>, Item<ForwardCall2, Fmod>,
-                          Item<ForwardCall2, Remainder>, Item<ForwardCall2, Pow>, Item<ForwardCall2, NextAfter>>;
+struct RealFormulas
+    : ItemList<Item<ForwardCall2, DivTrunc>, Item<ForwardCall2, FloorDivide>, Item<ForwardCall2, Fmod>,
+               Item<ForwardCall2, Remainder>, Item<ForwardCall2, Pow>, Item<ForwardCall2, NextAfter>> {};
 }  // namespace
 
 }  // namespace fireseed::cuda
@@ -99,14 +100,14 @@ template <> inline constexpr bool kOnIntegers<cuda::IntShiftRight> = true;
 namespace fireseed::cuda {
 
 namespace {
-using IntFormulas =
-    ItemList<Item<ForwardCall2, IntTrunc>, Item<ForwardCall2, IntFloor>, Item<ForwardCall2, IntFmod>,
-             Item<ForwardCall2, IntRemainder>, Item<ForwardCall2, IntPower>, Item<ForwardCall2, IntGcd>,
-             Item<ForwardCall2, IntLcm>, Item<ForwardCall2, IntShiftLeft>, Item<ForwardCall2, IntShiftRight>>;
+struct IntFormulas
+    : ItemList<Item<ForwardCall2, IntTrunc>, Item<ForwardCall2, IntFloor>, Item<ForwardCall2, IntFmod>,
+               Item<ForwardCall2, IntRemainder>, Item<ForwardCall2, IntPower>, Item<ForwardCall2, IntGcd>,
+               Item<ForwardCall2, IntLcm>, Item<ForwardCall2, IntShiftLeft>, Item<ForwardCall2, IntShiftRight>> {};
 
 template <class Integer, class Real>
 void by_kind(const KernelArgs& args) {
-  if (is_floating(args.in[0].dtype)) float_kernel<Formulas, ForwardCall2, Real>(args);
+  if (is_floating(args.in[0].dtype)) float_kernel<RealFormulas, ForwardCall2, Real>(args);
   else integer_kernel<IntFormulas, ForwardCall2, Integer>(args);
 }
 }  // namespace
@@ -120,6 +121,6 @@ void gcd(const KernelArgs& args) { integer_kernel<IntFormulas, ForwardCall2, Int
 void lcm(const KernelArgs& args) { integer_kernel<IntFormulas, ForwardCall2, IntLcm>(args); }
 void bitwise_left_shift(const KernelArgs& args) { integer_kernel<IntFormulas, ForwardCall2, IntShiftLeft>(args); }
 void bitwise_right_shift(const KernelArgs& args) { integer_kernel<IntFormulas, ForwardCall2, IntShiftRight>(args); }
-void nextafter(const KernelArgs& args) { float_kernel<Formulas, ForwardCall2, NextAfter>(args); }
+void nextafter(const KernelArgs& args) { float_kernel<RealFormulas, ForwardCall2, NextAfter>(args); }
 
 }  // namespace fireseed::cuda

@@ -9,7 +9,7 @@ namespace fireseed::cuda {
 
 // in = g, prediction, target.
 #define FS_LOSS_BACKWARD(name, Functor) \
-  void name##_backward(const KernelArgs& args) { float_kernel<Formulas, GradXCall, Functor>(args); }
+  void name##_backward(const KernelArgs& args) { float_kernel<FS_FORMULAS, GradXCall, Functor>(args); }
 FS_LOSS_BACKWARD(mse_loss, MseLoss)
 FS_LOSS_BACKWARD(l1_loss, L1Loss)
 FS_LOSS_BACKWARD(smooth_l1_loss, SmoothL1Loss)
@@ -19,3 +19,4 @@ FS_LOSS_BACKWARD(bce_with_logits_loss, BceWithLogitsLoss)
 #undef FS_LOSS_BACKWARD
 
 }  // namespace fireseed::cuda
+#undef FS_GROUP

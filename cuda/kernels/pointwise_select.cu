@@ -11,11 +11,11 @@ struct BitwiseNot {
   }
 };
 
-using Tests = ItemList<Item<ForwardCall1, IsNan>, Item<ForwardCall1, IsInf>, Item<ForwardCall1, IsPosInf>,
-                       Item<ForwardCall1, IsNegInf>, Item<ForwardCall1, IsFinite>, Item<ForwardCall1, SignBit>,
-                       Item<ForwardCall1, LogicalNot>>;
-using Bits = ItemList<Item<ForwardCall2, BitwiseAnd>, Item<ForwardCall2, BitwiseOr>, Item<ForwardCall2, BitwiseXor>,
-                      Item<ForwardCall1, BitwiseNot>>;
+struct Tests : ItemList<Item<ForwardCall1, IsNan>, Item<ForwardCall1, IsInf>, Item<ForwardCall1, IsPosInf>,
+                        Item<ForwardCall1, IsNegInf>, Item<ForwardCall1, IsFinite>, Item<ForwardCall1, SignBit>,
+                        Item<ForwardCall1, LogicalNot>> {};
+struct Bits : ItemList<Item<ForwardCall2, BitwiseAnd>, Item<ForwardCall2, BitwiseOr>, Item<ForwardCall2, BitwiseXor>,
+                       Item<ForwardCall1, BitwiseNot>> {};
 
 // out = condition ? a : b over elements of sizeof(U) bytes, whatever they are, kVec at once.
 template <class U, int kVec>

@@ -68,7 +68,7 @@ struct SpecialOfTwo {
     return V(special_number(function, static_cast<double>(x.v), static_cast<double>(y.v)));
   }
 };
-using Formulas = ItemList<Item<ForwardCall1, Special>, Item<ForwardCall2, SpecialOfTwo>>;
+struct SpecialFormulas : ItemList<Item<ForwardCall1, Special>, Item<ForwardCall2, SpecialOfTwo>> {};
 
 // x = mantissa 2^exponent, 1/2 <= |mantissa| < 1.
 template <class T>
@@ -83,8 +83,8 @@ __global__ void frexp_kernel(const T* x, T* mantissa, int32_t* exponent, int64_t
 
 }  // namespace
 
-void special(const KernelArgs& args) { float_kernel<Formulas, ForwardCall1, Special>(args); }
-void special_pair(const KernelArgs& args) { float_kernel<Formulas, ForwardCall2, SpecialOfTwo>(args); }
+void special(const KernelArgs& args) { float_kernel<SpecialFormulas, ForwardCall1, Special>(args); }
+void special_pair(const KernelArgs& args) { float_kernel<SpecialFormulas, ForwardCall2, SpecialOfTwo>(args); }
 
 void frexp(const KernelArgs& args) {
   const int64_t n = args.in[0].numel;
