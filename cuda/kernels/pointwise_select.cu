@@ -11,11 +11,11 @@ struct BitwiseNot {
   }
 };
 
-struct Tests : ItemList<Item<ForwardCall1, IsNan>, Item<ForwardCall1, IsInf>, Item<ForwardCall1, IsPosInf>,
-                        Item<ForwardCall1, IsNegInf>, Item<ForwardCall1, IsFinite>, Item<ForwardCall1, SignBit>,
-                        Item<ForwardCall1, LogicalNot>> {};
-struct Bits : ItemList<Item<ForwardCall2, BitwiseAnd>, Item<ForwardCall2, BitwiseOr>, Item<ForwardCall2, BitwiseXor>,
-                       Item<ForwardCall1, BitwiseNot>> {};
+struct TestFormulas : ItemList<Item<ForwardCall1, IsNan>, Item<ForwardCall1, IsInf>, Item<ForwardCall1, IsPosInf>,
+                               Item<ForwardCall1, IsNegInf>, Item<ForwardCall1, IsFinite>,
+                               Item<ForwardCall1, SignBit>, Item<ForwardCall1, LogicalNot>> {};
+struct BitFormulas : ItemList<Item<ForwardCall2, BitwiseAnd>, Item<ForwardCall2, BitwiseOr>,
+                              Item<ForwardCall2, BitwiseXor>, Item<ForwardCall1, BitwiseNot>> {};
 
 // out = condition ? a : b over elements of sizeof(U) bytes, whatever they are, kVec at once.
 template <class U, int kVec>
@@ -79,16 +79,16 @@ void where(const KernelArgs& args) {
   });
 }
 
-void isnan(const KernelArgs& args) { float_kernel<Tests, ForwardCall1, IsNan>(args); }
-void isinf(const KernelArgs& args) { float_kernel<Tests, ForwardCall1, IsInf>(args); }
-void isposinf(const KernelArgs& args) { float_kernel<Tests, ForwardCall1, IsPosInf>(args); }
-void isneginf(const KernelArgs& args) { float_kernel<Tests, ForwardCall1, IsNegInf>(args); }
-void isfinite(const KernelArgs& args) { float_kernel<Tests, ForwardCall1, IsFinite>(args); }
-void signbit(const KernelArgs& args) { pointwise_kernel<Tests, ForwardCall1, SignBit>(args); }
-void logical_not(const KernelArgs& args) { pointwise_kernel<Tests, ForwardCall1, LogicalNot>(args); }
-void bitwise_and(const KernelArgs& args) { integer_kernel<Bits, ForwardCall2, BitwiseAnd>(args); }
-void bitwise_or(const KernelArgs& args) { integer_kernel<Bits, ForwardCall2, BitwiseOr>(args); }
-void bitwise_xor(const KernelArgs& args) { integer_kernel<Bits, ForwardCall2, BitwiseXor>(args); }
-void bitwise_not(const KernelArgs& args) { integer_kernel<Bits, ForwardCall1, BitwiseNot>(args); }
+void isnan(const KernelArgs& args) { float_kernel<TestFormulas, ForwardCall1, IsNan>(args); }
+void isinf(const KernelArgs& args) { float_kernel<TestFormulas, ForwardCall1, IsInf>(args); }
+void isposinf(const KernelArgs& args) { float_kernel<TestFormulas, ForwardCall1, IsPosInf>(args); }
+void isneginf(const KernelArgs& args) { float_kernel<TestFormulas, ForwardCall1, IsNegInf>(args); }
+void isfinite(const KernelArgs& args) { float_kernel<TestFormulas, ForwardCall1, IsFinite>(args); }
+void signbit(const KernelArgs& args) { pointwise_kernel<TestFormulas, ForwardCall1, SignBit>(args); }
+void logical_not(const KernelArgs& args) { pointwise_kernel<TestFormulas, ForwardCall1, LogicalNot>(args); }
+void bitwise_and(const KernelArgs& args) { integer_kernel<BitFormulas, ForwardCall2, BitwiseAnd>(args); }
+void bitwise_or(const KernelArgs& args) { integer_kernel<BitFormulas, ForwardCall2, BitwiseOr>(args); }
+void bitwise_xor(const KernelArgs& args) { integer_kernel<BitFormulas, ForwardCall2, BitwiseXor>(args); }
+void bitwise_not(const KernelArgs& args) { integer_kernel<BitFormulas, ForwardCall1, BitwiseNot>(args); }
 
 }  // namespace fireseed::cuda
