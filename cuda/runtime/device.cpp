@@ -59,6 +59,7 @@ int compute_capability() {
   return 10 * p.major + p.minor;
 }
 int multiprocessors() { return properties(current_device()).multiProcessorCount; }
+size_t most_shared_memory() { return properties(current_device()).sharedMemPerBlockOptin; }
 
 void synchronize(int device) {
   const OnDevice on(device);

@@ -15,9 +15,11 @@ int device_count();
 int current_device();
 void set_device(int device);
 const cudaDeviceProp& properties(int device);
-// Of the current device: compute capability as 10 * major + minor (90 = Hopper), and multiprocessors.
+// Of the current device: compute capability as 10 * major + minor (90 = Hopper), multiprocessors, and the bytes of
+// shared memory that a block may have.
 int compute_capability();
 int multiprocessors();
+size_t most_shared_memory();
 void synchronize(int device);
 
 class OnDevice {

@@ -45,6 +45,11 @@ int multiprocessors() {
   FS_CUDA(cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, 0));
   return n;
 }
+size_t most_shared_memory() {
+  int n = 0;
+  FS_CUDA(cudaDeviceGetAttribute(&n, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
+  return static_cast<size_t>(n);
+}
 
 Scratch::Scratch(size_t bytes) : p_(nullptr), device_(0) { FS_CUDA(cudaMalloc(&p_, bytes)); }
 Scratch::~Scratch() { cudaFree(p_); }

@@ -145,10 +145,27 @@ TEST(Loss, Halves) {
     check<bfloat16>({{6, 40}, r, 0.1, true}, 1.6e-2);
   }
 }
+// Vectors, and elements before and behind them where rows begin anywhere.
+TEST(Loss, ManyClassesInHalves) {
+  for (int64_t classes : {1000, 1003, 2500})
+    for (bool weighted : {false, true}) {
+      check<bfloat16>({{5, classes}, Reduction::kMean, 0.1, weighted}, 1.6e-2);
+      check<float16>({{5, classes}, Reduction::kNone, 0, weighted}, 2e-3);
+      check<float>({{5, classes}, Reduction::kNone, 0.1, weighted}, 4e-6);
+    }
+  check<bfloat16>({{3, 1003, 3}, Reduction::kMean, 0.1, true}, 1.6e-2);
+  check<bfloat16>({{2, 21, 70}, Reduction::kMean, 0.1, true}, 1.6e-2);
+}
+// More rows than one block sums.
+TEST(Loss, ManyRows) {
+  check<float>({{2500, 3}}, 4e-6);
+  check<float16>({{2, 5, 700}, Reduction::kSum}, 2e-3);
+}
 TEST(Loss, AnyOrderOfThreads) {
   for_each_seed([] {
     check<float>({{9, 40}, Reduction::kMean, 0.1, true}, 4e-6);
     check<float>({{3, 1100}, Reduction::kMean, 0.1, true}, 4e-6);
+    check<bfloat16>({{3, 1103}}, 1.6e-2);
   });
 }
 TEST(Loss, StridedInput) {

@@ -45,15 +45,14 @@ void check(Dims sizes, int64_t dim, double tolerance) {
     const auto yd = to_double(y.host()), gd = to_double(g);
     std::vector<double> expected(yd.size());
     const int64_t n = sizes[dim];
-    for (size_t k = 0; k < yd.size(); ++k) {
-      const int64_t i = static_cast<int64_t>(k), base = i / (n * inner) * n * inner + i % inner;
-      double sum = 0;
-      for (int64_t j = 0; j < n; ++j) {
-        const size_t at = static_cast<size_t>(base + j * inner);
-        sum += log ? gd[at] : gd[at] * yd[at];
-      }
-      expected[k] = log ? gd[k] - std::exp(yd[k]) * sum : yd[k] * (gd[k] - sum);
-    }
+    std::vector<double> sums(yd.size() / static_cast<size_t>(n));
+    const auto row = [&](size_t k) {
+      const int64_t i = static_cast<int64_t>(k);
+      return static_cast<size_t>(i / (n * inner) * inner + i % inner);
+    };
+    for (size_t k = 0; k < yd.size(); ++k) sums[row(k)] += log ? gd[k] : gd[k] * yd[k];
+    for (size_t k = 0; k < yd.size(); ++k)
+      expected[k] = log ? gd[k] - std::exp(yd[k]) * sums[row(k)] : yd[k] * (gd[k] - sums[row(k)]);
     expect_near(gx, expected, tolerance);
   }
 }
@@ -100,6 +99,36 @@ TEST(Softmax, SpecialValues) {
   const auto v = y.host();
   for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(std::isnan(v[i]));
   EXPECT_EQ(std::vector<float>(v.begin() + 4, v.end()), (std::vector<float>{0, 1, 1, 0}));
+}
+
+// Rows that begin anywhere: vectors where input and output lie alike, elements where they do not.
+template <class T>
+void check_offsets(int64_t n, double tolerance) {
+  const SoftmaxAttrs attrs{1};
+  const auto x = random_values<T>(3 * n, 3.0);
+  const auto want = reference(to_double(x), n, 1, false);
+  for (size_t from : {0, 1, 3})
+    for (size_t to : {0, 3}) {
+      SCOPED_TRACE(from * 10 + to);
+      std::vector<T> moved(from);
+      moved.insert(moved.end(), x.begin(), x.end());
+      const DeviceArray<T> dx(moved), y(x.size() + to);
+      call(&softmax, {OwnedView(y.data() + to, dtype_of<T>::value, {3, n})},
+           {OwnedView(dx.data() + from, dtype_of<T>::value, {3, n})}, &attrs);
+      const auto got = to_double(y.host());
+      for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(got[i + to], want[i], tolerance) << i;
+    }
+}
+TEST(Softmax, RowsThatBeginAnywhere) {
+  for (int64_t n : {5, 67, 130, 1003}) {
+    check_offsets<float>(n, 2e-6);
+    check_offsets<bfloat16>(n, 5e-3);
+  }
+}
+// More than shared memory keeps.
+TEST(Softmax, RowsThatAreNotKept) {
+  check<float>({1, 30001}, 1, 1e-5);
+  check<bfloat16>({1, 60003}, 1, 2e-2);
 }
 
 // Masked rows: what a thread sees first is -infinity, in rows of registers and in long ones.
