@@ -11,187 +11,213 @@
 namespace fireseed::cuda {
 namespace {
 
-constexpr int kSampleThreads = 256;
+// Note [Sampled points]
+// One kernel for each type of arithmetic; dimensions, taps and what is wanted are known when it runs. A thread has a
+// point and a group of channels. What the point reads along each dimension lies in shared memory as a column of the
+// thread's own (so that it may be indexed), and so do its corners: offsets in a plane and weights. Corners go by
+// fours.
 
-struct SampleShape {
+constexpr int kSampleThreads = 128, kMostTaps = 4, kMostCorners = 16;  // of 2 x cubic; 3 x linear has 8
+constexpr int kSumRow = 3 * kMostTaps;
+
+enum class SampleJob { kForward, kInputGradient, kGridGradient };
+
+template <class C>
+struct Sampling {
+  SampleJob job;
+  const C *input = nullptr, *g = nullptr, *grid = nullptr;
+  C* out;  // the output, or the gradient
   GridSampleAttrs attrs;
+  int dims, taps, corners;
   int32_t size[3];  // as memory has them: (depth,) height, width
-  int64_t batch = 0, channels = 0, plane = 1, points = 1, groups = 1;
+  int64_t batch, channels, plane = 1, points = 1, groups = 1;
 
-  SampleShape(const TensorView& input, const TensorView& grid, const GridSampleAttrs& a) : attrs(a) {
-    batch = input.sizes[0];
-    channels = input.sizes[1];
-    for (int d = 2; d < input.ndim; ++d) {
-      size[d - 2] = static_cast<int32_t>(input.sizes[d]);
-      plane *= input.sizes[d];
-      points *= grid.sizes[d - 1];
+  Sampling(SampleJob wanted, C* result, const TensorView& x, const TensorView& at, const GridSampleAttrs& a)
+      : job(wanted), out(result), attrs(a) {
+    dims = x.ndim - 2;
+    taps = a.mode == GridMode::kCubic ? 4 : 2;  // nearest sampling is linear with weights 1 and 0
+    corners = dims == 3 ? taps * taps * taps : taps * taps;
+    batch = x.sizes[0];
+    channels = x.sizes[1];
+    for (int d = 0; d < dims; ++d) {
+      size[d] = static_cast<int32_t>(x.sizes[d + 2]);
+      plane *= x.sizes[d + 2];
+      points *= at.sizes[d + 1];
     }
     // Groups of channels: enough threads where there are few points.
-    const int64_t wanted = int64_t{multiprocessors()} * 2048;
-    groups = std::clamp<int64_t>(wanted / std::max<int64_t>(1, batch * points), 1, std::max<int64_t>(1, channels));
+    const int64_t wanted_threads = int64_t{multiprocessors()} * 2048;
+    if (job != SampleJob::kGridGradient)
+      groups = std::clamp<int64_t>(wanted_threads / std::max<int64_t>(1, batch * points), 1,
+                                   std::max<int64_t>(1, channels));
   }
 };
 
-// What a point reads along each dimension: kTaps neighbours, -1 for those outside, which read zero. slope: derivative
-// of the weight by the grid's coordinate.
-template <class C, int kDims, int kTaps>
-struct Point {
-  int32_t index[kDims][kTaps];
-  C weight[kDims][kTaps], slope[kDims][kTaps];
+// What a thread's point reads: for tap k of dimension d, row 4 d + k, the neighbour (-1: outside, it reads zero), its
+// weight, and the derivative of the weight by the grid's coordinate.
+template <class C>
+struct PointTaps {
+  int32_t (*index)[kSampleThreads];
+  C (*weight)[kSampleThreads], (*slope)[kSampleThreads];
+};
 
-  // grid: the point's coordinates x, y(, z).
-  __device__ __forceinline__ Point(const C* grid, const SampleShape& s) {
+template <class C>
+__device__ __forceinline__ void bring_inside(C& x, C& slope, int32_t size, const GridSampleAttrs& a) {
+  if (a.padding == GridPadding::kZeros) return;
+  if (a.padding == GridPadding::kReflection)  // between the centres of the outer pixels, or their outer edges
+    reflect_inside(x, slope, a.align_corners ? C(0) : C(-0.5), static_cast<C>(a.align_corners ? size - 1 : size));
+  clip_inside(x, slope, static_cast<C>(size - 1));
+}
+// Dimension d of a point, in rows from 4 d on.
+template <class C>
+__device__ __forceinline__ void place(const PointTaps<C>& to, int d, C coordinate, int32_t size,
+                                      const GridSampleAttrs& a) {
+  const int t = static_cast<int>(threadIdx.x), row = d * kMostTaps;
+  const C scale = grid_scale<C>(a, size), end = static_cast<C>(size);
+  const bool cubic =
+      a.mode == GridMode::kCubic;  // the weights see the point itself, the padding moves its neighbours
+  C x = (coordinate + C(1)) * scale - grid_shift<C>(a), by = scale, low = floor_number(x);
+  if (cubic) {
+    C weight[4], slope[4];
+    cubic_taps(x - low, weight, slope);
 #pragma unroll
-    for (int d = 0; d < kDims; ++d) place(d, grid[kDims - 1 - d], s.size[d], s.attrs);
-  }
-  __device__ __forceinline__ static void bring_inside(C& x, C& slope, int32_t size, const GridSampleAttrs& a) {
-    if (a.padding == GridPadding::kZeros) return;
-    if (a.padding == GridPadding::kReflection)  // between the centres of the outer pixels, or their outer edges
-      reflect_inside(x, slope, a.align_corners ? C(0) : C(-0.5), static_cast<C>(a.align_corners ? size - 1 : size));
-    clip_inside(x, slope, static_cast<C>(size - 1));
-  }
-  __device__ __forceinline__ void place(int d, C coordinate, int32_t size, const GridSampleAttrs& a) {
-    const C scale = grid_scale<C>(a, size), end = static_cast<C>(size);
-    C x = (coordinate + C(1)) * scale - grid_shift<C>(a), by = scale, low;
-    if constexpr (kTaps == 4) {  // the weights see the point itself, the padding moves its neighbours
-      low = floor_number(x);
-      cubic_taps(x - low, weight[d], slope[d]);
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        C at = low + static_cast<C>(k - 1);
-        bring_inside(at, by, size, a);
-        index[d][k] = index_inside<int32_t>(at, end);
-        slope[d][k] *= scale;
-      }
-    } else {
-      bring_inside(x, by, size, a);
-      if (a.mode == GridMode::kNearest) {
-        index[d][0] = index_inside<int32_t>(round_number(x), end);
-        index[d][1] = -1;
-        weight[d][0] = C(1);
-        weight[d][1] = slope[d][0] = slope[d][1] = C(0);
-        return;
-      }
-      linear_place(x, low, weight[d][1]);
-      weight[d][0] = C(1) - weight[d][1];
-      slope[d][0] = -by;
-      slope[d][1] = by;
-      index[d][0] = index_inside<int32_t>(low, end);
-      index[d][1] = index_inside<int32_t>(low + C(1), end);
+    for (int k = 0; k < 4; ++k) {
+      to.weight[row + k][t] = weight[k];
+      to.slope[row + k][t] = slope[k] * scale;
     }
   }
-  static constexpr int kCorners = kDims == 3 ? kTaps * kTaps * kTaps : kTaps * kTaps;
-  __device__ __forceinline__ static int tap(int corner, int d) {
-    return (d == kDims - 1 ? corner : d == kDims - 2 ? corner / kTaps : corner / (kTaps * kTaps)) % kTaps;
+#pragma unroll 1
+  for (int k = 0; k < (cubic ? 4 : 1); ++k) {
+    C at = cubic ? low + static_cast<C>(k - 1) : x;
+    bring_inside(at, by, size, a);
+    if (cubic) to.index[row + k][t] = index_inside<int32_t>(at, end);
+    else x = at;
   }
-  // Calls f(corner, offset in a plane or -1, weight).
-  template <class F>
-  __device__ __forceinline__ void corners(const SampleShape& s, const F& f) const {
-#pragma unroll
-    for (int k = 0; k < kCorners; ++k) {
-      int32_t at = index[0][tap(k, 0)], outside = at;
-      C w = weight[0][tap(k, 0)];
-#pragma unroll
-      for (int d = 1; d < kDims; ++d) {
-        const int32_t i = index[d][tap(k, d)];
-        outside |= i;
-        at = at * s.size[d] + i;
-        w *= weight[d][tap(k, d)];
-      }
-      f(k, outside < 0 ? -1 : at, w);
-    }
+  if (cubic) return;
+  C upper, slope = by;
+  linear_place(x, low, upper);
+  int32_t near = index_inside<int32_t>(low, end), far = index_inside<int32_t>(low + C(1), end);
+  if (a.mode == GridMode::kNearest) {
+    near = index_inside<int32_t>(round_number(x), end);
+    far = -1;
+    upper = slope = C(0);
   }
-};
+  to.index[row][t] = near;
+  to.index[row + 1][t] = far;
+  to.weight[row][t] = C(1) - upper;
+  to.weight[row + 1][t] = upper;
+  to.slope[row][t] = -slope;
+  to.slope[row + 1][t] = slope;
+}
+// The row of corner k's tap along dimension d.
+template <class C>
+__device__ __forceinline__ int tap_row(const Sampling<C>& s, int k, int d) {
+  return d * kMostTaps + (k >> ((s.dims - 1 - d) * (s.taps / 2)) & (s.taps - 1));
+}
 
-// Thread i: a point and a group of channels [c0, c1), neighbouring points in neighbouring threads.
-struct SampleWork {
-  int64_t n, p, c0, c1;
-  __device__ __forceinline__ SampleWork(int64_t i, const SampleShape& s, int64_t groups) {
-    p = i % s.points;
-    const int64_t rest = i / s.points, group = rest % groups;
-    n = rest / groups;
-    c0 = group * s.channels / groups;
-    c1 = (group + 1) * s.channels / groups;
-  }
-};
-
-template <class C, int kDims, int kTaps>
-__global__ void __launch_bounds__(kSampleThreads)
-    sample(const C* x, const C* grid, C* out, const __grid_constant__ SampleShape s) {
+template <class C>
+__global__ void __launch_bounds__(kSampleThreads) sample(const __grid_constant__ Sampling<C> s) {
+  FS_SHARED(int32_t, index, [3 * kMostTaps][kSampleThreads]);
+  FS_SHARED(C, weight, [3 * kMostTaps][kSampleThreads]);
+  FS_SHARED(int32_t, corner, [kMostCorners][kSampleThreads]);   // offset in a plane, or -1
+  FS_SHARED(C, corner_weight, [kMostCorners][kSampleThreads]);  // gradients of the grid: slopes, then four sums
+  const PointTaps<C> taps{index, weight, corner_weight};
+  const int t = static_cast<int>(threadIdx.x);
+  const bool of_grid = s.job == SampleJob::kGridGradient;
   for (int64_t i = grid_thread(); i < s.batch * s.groups * s.points; i += grid_threads()) {
-    const SampleWork w(i, s, s.groups);
-    const Point<C, kDims, kTaps> point(grid + (w.n * s.points + w.p) * kDims, s);
-    for (int64_t c = w.c0; c < w.c1; ++c) {
-      const C* plane = x + (w.n * s.channels + c) * s.plane;
-      C sum = 0;
-      point.corners(s, [&](int, int32_t at, C weight) { sum += (at < 0 ? C(0) : plane[at]) * weight; });
-      out[(w.n * s.channels + c) * s.points + w.p] = sum;
-    }
-  }
-}
-
-// Points that read one element add to it in any order.
-template <class C, int kDims, int kTaps>
-__global__ void __launch_bounds__(kSampleThreads)
-    sample_input_gradient(const C* g, const C* grid, C* gx, const __grid_constant__ SampleShape s) {
-  for (int64_t i = grid_thread(); i < s.batch * s.groups * s.points; i += grid_threads()) {
-    const SampleWork w(i, s, s.groups);
-    const Point<C, kDims, kTaps> point(grid + (w.n * s.points + w.p) * kDims, s);
-    for (int64_t c = w.c0; c < w.c1; ++c) {
-      C* plane = gx + (w.n * s.channels + c) * s.plane;
-      const C cotangent = g[(w.n * s.channels + c) * s.points + w.p];
-      point.corners(s, [&](int, int32_t at, C weight) {
-        if (at >= 0) atomicAdd(plane + at, cotangent * weight);
-      });
-    }
-  }
-}
-
-template <class C, int kDims, int kTaps>
-__global__ void __launch_bounds__(kSampleThreads)
-    sample_grid_gradient(const C* g, const C* x, const C* grid, C* ggrid, const __grid_constant__ SampleShape s) {
-  using P = Point<C, kDims, kTaps>;
-  for (int64_t i = grid_thread(); i < s.batch * s.points; i += grid_threads()) {
-    const SampleWork w(i, s, 1);
-    const P point(grid + i * kDims, s);
-    C sum[P::kCorners] = {};  // over the channels: cotangent times the value at this corner
-    for (int64_t c = 0; c < s.channels; ++c) {
-      const C* plane = x + (w.n * s.channels + c) * s.plane;
-      const C cotangent = g[(w.n * s.channels + c) * s.points + w.p];
-      point.corners(s, [&](int k, int32_t at, C) { sum[k] += cotangent * (at < 0 ? C(0) : plane[at]); });
-    }
-#pragma unroll
-    for (int d = 0; d < kDims; ++d) {
-      C total = 0;
-#pragma unroll
-      for (int k = 0; k < P::kCorners; ++k) {
-        C slope = point.slope[d][P::tap(k, d)];
-#pragma unroll
-        for (int e = 0; e < kDims; ++e)
-          if (e != d) slope *= point.weight[e][P::tap(k, e)];
-        total += sum[k] * slope;
+    // Neighbouring points in neighbouring threads; channels [c0, c1).
+    const int64_t p = i % s.points, n = i / s.points / s.groups, group = i / s.points % s.groups;
+    const int64_t c0 = group * s.channels / s.groups, c1 = (group + 1) * s.channels / s.groups;
+    const int64_t point = n * s.points + p;
+#pragma unroll 1
+    for (int d = 0; d < s.dims; ++d)  // the grid's coordinates are x, y(, z)
+      place(taps, d, s.grid[point * s.dims + s.dims - 1 - d], s.size[d], s.attrs);
+    C total[3] = {};  // the gradient of the point, in memory's order
+#pragma unroll 1
+    for (int k = 0; k < s.corners; ++k) {
+      int32_t at = 0, outside = 0;
+      C w = C(1);
+#pragma unroll 1
+      for (int d = 0; d < s.dims; ++d) {
+        const int row = tap_row(s, k, d);
+        outside |= index[row][t];
+        at = at * s.size[d] + index[row][t];
+        w *= weight[row][t];
       }
-      ggrid[i * kDims + kDims - 1 - d] = total;
+      corner[k][t] = outside < 0 ? -1 : at;
+      if (!of_grid) corner_weight[k][t] = w;
     }
+    const C* image = s.input + (n * s.channels + c0) * s.plane;
+    const C* g = s.g + (n * s.channels + c0) * s.points + p;
+    C* out = s.out + (n * s.channels + c0) * (s.job == SampleJob::kForward ? s.points : s.plane);
+    if (!of_grid) {
+#pragma unroll 1
+      for (int64_t c = c0; c < c1; ++c) {
+        C sum = 0;
+#pragma unroll 1
+        for (int k0 = 0; k0 < s.corners; k0 += 4) {
+          if (s.job == SampleJob::kForward) {
+            C x[4];
+#pragma unroll
+            for (int k = 0; k < 4; ++k) x[k] = corner[k0 + k][t] < 0 ? C(0) : image[corner[k0 + k][t]];
+#pragma unroll
+            for (int k = 0; k < 4; ++k) sum += x[k] * corner_weight[k0 + k][t];
+            continue;
+          }
+          const C cotangent = *g;
+#pragma unroll
+          for (int k = 0; k < 4; ++k)  // points that read one element add to it in any order
+            if (corner[k0 + k][t] >= 0) atomicAdd(out + corner[k0 + k][t], cotangent * corner_weight[k0 + k][t]);
+        }
+        if (s.job == SampleJob::kForward) out[p] = sum;
+        image += s.plane;
+        g += s.points;
+        out += s.job == SampleJob::kForward ? s.points : s.plane;
+      }
+      continue;
+    }
+#pragma unroll 1
+    for (int k0 = 0; k0 < s.corners; k0 += 4) {
+      C sum[4] = {};  // over the channels: cotangent times the value at the corner
+#pragma unroll 1
+      for (int64_t c = 0; c < s.channels; ++c) {
+        C x[4];
+#pragma unroll
+        for (int k = 0; k < 4; ++k) x[k] = corner[k0 + k][t] < 0 ? C(0) : image[c * s.plane + corner[k0 + k][t]];
+        const C cotangent = g[c * s.points];
+#pragma unroll
+        for (int k = 0; k < 4; ++k) sum[k] += cotangent * x[k];
+      }
+#pragma unroll
+      for (int k = 0; k < 4; ++k) corner_weight[kSumRow + k][t] = sum[k];
+#pragma unroll
+      for (int d = 0; d < 3; ++d) {
+        if (d >= s.dims) break;
+#pragma unroll 1
+        for (int k = 0; k < 4; ++k) {
+          C slope = corner_weight[tap_row(s, k0 + k, d)][t];
+#pragma unroll 1
+          for (int e = 0; e < s.dims; ++e)
+            if (e != d) slope *= weight[tap_row(s, k0 + k, e)][t];
+          total[d] += corner_weight[kSumRow + k][t] * slope;
+        }
+      }
+    }
+#pragma unroll
+    for (int d = 0; d < 3; ++d)
+      if (d < s.dims) s.out[point * s.dims + s.dims - 1 - d] = total[d];
   }
 }
 
-template <int kD, int kT>
-struct Kind {
-  static constexpr int kDims = kD, kTaps = kT;
-};
-// Calls f(C{}, Kind<dimensions, taps>{}); nearest sampling is linear with weights 1 and 0.
+template <class C>
+void run(const Sampling<C>& s) {
+  FS_LAUNCH((sample<C>), grid_for(s.batch * s.groups * s.points, kSampleThreads, 1 << 20), kSampleThreads, 0,
+            current_stream(), s);
+}
 template <class F>
-void dispatch_sampling(const TensorView& input, const GridSampleAttrs& a, const F& f) {
-  const auto with = [&](auto zero) {
-    if (a.mode == GridMode::kCubic) f(zero, Kind<2, 4>{});
-    else if (input.ndim == 5) f(zero, Kind<3, 2>{});
-    else f(zero, Kind<2, 2>{});
-  };
-  if (input.dtype == DType::kFloat64) with(double{});
-  else with(float{});
+void dispatch_sampling(const TensorView& input, const F& f) {
+  if (input.dtype == DType::kFloat64) f(double{});
+  else f(float{});
 }
-unsigned blocks_for(int64_t threads) { return grid_for(threads, kSampleThreads, 1 << 20); }
 
 }  // namespace
 
@@ -200,13 +226,12 @@ unsigned blocks_for(int64_t threads) { return grid_for(threads, kSampleThreads, 
 void grid_sample(const KernelArgs& args) {
   const GridSampleAttrs& a = args.attrs<GridSampleAttrs>();
   if (args.out[0].numel == 0) return;
-  const SampleShape s(args.in[0], args.in[1], a);
   const Contiguous x(args.in[0]), grid(args.in[1]);
-  dispatch_sampling(args.in[0], a, [&](auto zero, auto kind) {
+  dispatch_sampling(args.in[0], [&](auto zero) {
     using C = decltype(zero);
-    using K = decltype(kind);
-    FS_LAUNCH((sample<C, K::kDims, K::kTaps>), blocks_for(s.batch * s.groups * s.points), kSampleThreads, 0,
-              current_stream(), x.template ptr<C>(), grid.template ptr<C>(), args.out[0].ptr<C>(), s);
+    Sampling<C> s(SampleJob::kForward, args.out[0].ptr<C>(), args.in[0], args.in[1], a);
+    s.input = x.template ptr<C>(), s.grid = grid.template ptr<C>();
+    run(s);
   });
 }
 
@@ -215,21 +240,19 @@ void grid_sample(const KernelArgs& args) {
 void grid_sample_backward(const KernelArgs& args) {
   const GridSampleAttrs& a = args.attrs<GridSampleAttrs>();
   const TensorView& input = args.in[1];
-  const SampleShape s(input, args.in[2], a);
   const Contiguous g(args.in[0]), x(input), grid(args.in[2]);
-  dispatch_sampling(input, a, [&](auto zero, auto kind) {
+  dispatch_sampling(input, [&](auto zero) {
     using C = decltype(zero);
-    using K = decltype(kind);
+    const auto gradient = [&](SampleJob job, const TensorView& to) {
+      Sampling<C> s(job, to.ptr<C>(), input, args.in[2], a);
+      s.input = x.template ptr<C>(), s.g = g.template ptr<C>(), s.grid = grid.template ptr<C>();
+      run(s);
+    };
     if ((a.needs & 1) && input.numel > 0) {
-      C* gx = args.out[0].ptr<C>();
-      FS_CUDA(cudaMemsetAsync(gx, 0, static_cast<size_t>(input.numel) * sizeof(C), current_stream()));
-      FS_LAUNCH((sample_input_gradient<C, K::kDims, K::kTaps>), blocks_for(s.batch * s.groups * s.points),
-                kSampleThreads, 0, current_stream(), g.template ptr<C>(), grid.template ptr<C>(), gx, s);
+      FS_CUDA(cudaMemsetAsync(args.out[0].data, 0, static_cast<size_t>(input.numel) * sizeof(C), current_stream()));
+      gradient(SampleJob::kInputGradient, args.out[0]);
     }
-    if ((a.needs & 2) && args.in[2].numel > 0)
-      FS_LAUNCH((sample_grid_gradient<C, K::kDims, K::kTaps>), blocks_for(s.batch * s.points), kSampleThreads, 0,
-                current_stream(), g.template ptr<C>(), x.template ptr<C>(), grid.template ptr<C>(),
-                args.out[1].ptr<C>(), s);
+    if ((a.needs & 2) && args.in[2].numel > 0) gradient(SampleJob::kGridGradient, args.out[1]);
   });
 }
 
