@@ -88,7 +88,7 @@ template <class C>
 __global__ void __launch_bounds__(kThreads)
     sum_weight_directly(const __grid_constant__ ConvJob job, const __grid_constant__ WeightOrder order, const void* g,
                         C* sums) {
-  struct Tap { int32_t z, y, x, offset; };
+  struct alignas(16) Tap { int32_t z, y, x, offset; };
   FS_SHARED(Tap, tap, [kTaps]);
   const PixelAxis &az = job.axis[0][0], &ay = job.axis[1][0], &ax = job.axis[2][0];
   int32_t m = static_cast<int32_t>(blockIdx.x);
@@ -127,9 +127,9 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int j = 0; j < kTaps; ++j) {
         const Tap to = tap[j];
-        const bool inside = static_cast<uint32_t>(sx + to.x) < static_cast<uint32_t>(ax.src) &&
-                            static_cast<uint32_t>(sy + to.y) < static_cast<uint32_t>(ay.src) &&
-                            static_cast<uint32_t>(sz + to.z) < static_cast<uint32_t>(az.src);
+        const bool inside = (static_cast<uint32_t>(sx + to.x) < static_cast<uint32_t>(ax.src)) &
+                            (static_cast<uint32_t>(sy + to.y) < static_cast<uint32_t>(ay.src)) &
+                            (static_cast<uint32_t>(sz + to.z) < static_cast<uint32_t>(az.src));  // no branches
         if (inside) sum[j] = multiply_add(v, load(job.src, at + to.offset), sum[j]);
       }
     }

@@ -224,7 +224,7 @@ struct PixelElements {
         const Tap tap = taps[i];
         next[i] = part.reads(pair.window, tap) ? *element<T>(pair.window, tap) : BitsOf<T>{0};
       } else {
-        next[i] = gradient && i < rest ? gradient[i * part.job.out_channel] : BitsOf<T>{0};
+        next[i] = (gradient != nullptr) & (i < rest) ? gradient[i * part.job.out_channel] : BitsOf<T>{0};
       }
     }
   }

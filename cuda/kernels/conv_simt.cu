@@ -68,7 +68,8 @@ struct RowLoader {
   __device__ __forceinline__ void read(const char* p, int64_t step) {
     with_load<C>(dtype, [&](auto load) {
 #pragma unroll
-      for (int i = 0; i < kLoads; ++i) next[i] = p && i * kJump < rest ? load(p, i * kJump * step) : C(0);
+      for (int i = 0; i < kLoads; ++i)
+        next[i] = (p != nullptr) & (i * kJump < rest) ? load(p, i * kJump * step) : C(0);
     });
   }
   __device__ __forceinline__ void land(C* stage) {

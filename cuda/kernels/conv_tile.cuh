@@ -14,7 +14,7 @@ namespace fireseed::cuda {
 // pixels: a thread keeps its taps and meets new pixels.
 
 // One element of k (or column of dw): where it reads, relative to a pixel, and where its weight is.
-struct Tap { int32_t offset, z, y, x; };
+struct alignas(16) Tap { int32_t offset, z, y, x; };
 inline constexpr int32_t kOutside = -(1 << 30);  // as z of a tap or pixel that does not exist
 
 struct Pixel {
@@ -78,9 +78,9 @@ struct ConvPart {
            (n * job.src_image + int64_t{group} * job.channels * job.src_channel) * size;
   }
   __device__ __forceinline__ bool reads(const Pixel& p, const Tap& t) const {
-    return static_cast<uint32_t>(p.x + t.x) < static_cast<uint32_t>(ax->src) &&
-           static_cast<uint32_t>(p.y + t.y) < static_cast<uint32_t>(ay->src) &&
-           static_cast<uint32_t>(p.z + t.z) < static_cast<uint32_t>(az->src);
+    return (static_cast<uint32_t>(p.x + t.x) < static_cast<uint32_t>(ax->src)) &
+           (static_cast<uint32_t>(p.y + t.y) < static_cast<uint32_t>(ay->src)) &
+           (static_cast<uint32_t>(p.z + t.z) < static_cast<uint32_t>(az->src));  // no branches
   }
   // Where the result has pixel i, which exists, of the first channel of all groups.
   __device__ __forceinline__ int64_t out_offset(int32_t i) const {

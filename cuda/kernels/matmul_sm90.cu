@@ -96,8 +96,8 @@ __device__ __forceinline__ void store_sums(const float (&d)[kHalf], float* part,
       if (i != p) continue;  // registers have no numbers at run time
 #pragma unroll
       for (int j = 0; j < 16; j += 4) {
-        Vec<float, 2>{d[i + j], d[i + j + 1]}.store(mine + j * 2);
-        Vec<float, 2>{d[i + j + 2], d[i + j + 3]}.store(mine + j * 2 + 8 * kPartPitch);
+        put_sums(mine + j * 2, d[i + j], d[i + j + 1]);
+        put_sums(mine + j * 2 + 8 * kPartPitch, d[i + j + 2], d[i + j + 3]);
       }
     }
     __syncwarp();

@@ -166,10 +166,9 @@ __device__ __forceinline__ void mma_main_loop(typename Tile::Sums& sum, typename
   __syncthreads();
 }
 
-// Hands the tile at (row0, column0) of an m x n product to the epilogue; `shared` as in mma_main_loop. Overwrites
-// sum.
+// Hands the tile at (row0, column0) of an m x n product to the epilogue; `shared` as in mma_main_loop.
 template <class Tile, class Epilogue>
-__device__ __forceinline__ void mma_epilogue(typename Tile::Sums& sum, typename Tile::T* shared, int64_t row0,
+__device__ __forceinline__ void mma_epilogue(const typename Tile::Sums& sum, typename Tile::T* shared, int64_t row0,
                                              int64_t column0, int64_t m, int64_t n, const Epilogue& epilogue) {
   constexpr int kPitch = Tile::kPartPitch;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -180,20 +179,19 @@ __device__ __forceinline__ void mma_epilogue(typename Tile::Sums& sum, typename 
 #pragma unroll 1
   for (int p = 0; p < Tile::kRows; p += 2) {  // 32 rows of the warp at a time
 #pragma unroll
-    for (int h = 0; h < 4; ++h)
+    for (int i = 0; i < Tile::kRows; i += 2) {
+      if (i != p) continue;  // registers have no numbers at run time
 #pragma unroll
-      for (int j = 0; j < Tile::kColumns; ++j)
-        Vec<float, 2>{sum[h / 2][j][h % 2 * 2], sum[h / 2][j][h % 2 * 2 + 1]}.store(mine + h * 8 * kPitch + j * 8);
+      for (int h = 0; h < 4; ++h)
+#pragma unroll
+        for (int j = 0; j < Tile::kColumns; ++j) {
+          const float (&s)[4] = sum[i + h / 2][j];
+          put_sums(mine + h * 8 * kPitch + j * 8, s[h % 2 * 2], s[h % 2 * 2 + 1]);
+        }
+    }
     __syncwarp();
     hand_rows<32, Tile::kWarpN>(epilogue, part, kPitch, row0 + p * 16, 1, column0, m, n);
     __syncwarp();
-#pragma unroll
-    for (int i = 0; i + 2 < Tile::kRows;
-         ++i)  // the next ones become the first: registers have no numbers at run time
-#pragma unroll
-      for (int j = 0; j < Tile::kColumns; ++j)
-#pragma unroll
-        for (int r = 0; r < 4; ++r) sum[i][j][r] = sum[i + 2][j][r];
   }
   __syncthreads();
 }
@@ -281,7 +279,7 @@ struct GatherLoader {
     int outer_rest = rest, k_rest = k - k0;
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {
-      next[i] = outer_rest > 0 && k_rest > 0 ? *p : Bits{0};
+      next[i] = (outer_rest > 0) & (k_rest > 0) ? *p : Bits{0};
       p += jump;
       outer_rest -= outer_jump;
       k_rest -= k_jump();

@@ -87,7 +87,6 @@ template <class Tile, class Epilogue>
 __device__ __forceinline__ void simt_epilogue(const typename Tile::Sums& sum, typename Tile::C* shared, int64_t row0,
                                               int64_t column0, int64_t m, int64_t n, const Epilogue& epilogue) {
   using C = typename Tile::C;
-  constexpr int kVec = kVecSize<C>;
   static_assert(16 * Tile::kPitch <= 4 * Tile::kStage);
   const int tx = static_cast<int>(threadIdx.x) % 16, warp = static_cast<int>(threadIdx.x) / 32;
   C* const part = shared + 2 * warp * Tile::kPitch;
@@ -98,12 +97,8 @@ __device__ __forceinline__ void simt_epilogue(const typename Tile::Sums& sum, ty
     for (int i = 0; i < Tile::kPer; ++i) {
       if (i != p) continue;  // registers have no numbers at run time
 #pragma unroll
-      for (int j = 0; j < Tile::kPer; j += kVec) {
-        Vec<C, kVec> v;
-#pragma unroll
-        for (int e = 0; e < kVec; ++e) v.v[e] = sum[i][j + e];
-        v.store(mine + Tile::part(j, tx));
-      }
+      for (int j = 0; j < Tile::kPer; j += 4)
+        put_sums(mine + Tile::part(j, tx), sum[i][j], sum[i][j + 1], sum[i][j + 2], sum[i][j + 3]);
     }
     __syncwarp();
     hand_rows<2, Tile::kTile>(epilogue, part, Tile::kPitch, row0 + Tile::part(p, 2 * warp), 4, column0, m, n);
@@ -164,7 +159,7 @@ struct SimtLoader {
       int outer = 0, step = 0;
 #pragma unroll
       for (int i = 0; i < kLoads; ++i) {
-        next[i] = outer < outer_rest && step < k_rest ? load(from, at) : C(0);
+        next[i] = (outer < outer_rest) & (step < k_rest) ? load(from, at) : C(0);
         at += jump;
         outer += outer_jump;
         step += k_jump;

@@ -33,6 +33,31 @@ __device__ __forceinline__ void tile_at(uint32_t i, uint32_t tiles_m, uint32_t t
   column = in_band / rows;
 }
 
+// Sums to shared memory, aligned, by one instruction. Not as words (Vec): sums would need registers of both kinds.
+__device__ __forceinline__ void put_sums(float* p, float a, float b) {
+#if defined(FS_CUDA_EMU)
+  Vec<float, 2>{a, b}.store(p);
+#else
+  *reinterpret_cast<float2*>(p) = make_float2(a, b);
+#endif
+}
+__device__ __forceinline__ void put_sums(float* p, float a, float b, float c, float d) {
+#if defined(FS_CUDA_EMU)
+  Vec<float, 4>{a, b, c, d}.store(p);
+#else
+  *reinterpret_cast<float4*>(p) = make_float4(a, b, c, d);
+#endif
+}
+__device__ __forceinline__ void put_sums(double* p, double a, double b, double c, double d) {
+#if defined(FS_CUDA_EMU)
+  Vec<double, 2>{a, b}.store(p);
+  Vec<double, 2>{c, d}.store(p + 2);
+#else
+  *reinterpret_cast<double2*>(p) = make_double2(a, b);
+  *reinterpret_cast<double2*>(p + 2) = make_double2(c, d);
+#endif
+}
+
 // Element i of p, a float of dtype t, from arithmetic type C.
 template <class C>
 __device__ __forceinline__ void store_sum(void* p, int64_t i, DType t, C x) {
