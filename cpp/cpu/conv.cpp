@@ -84,6 +84,7 @@ bool flatten_pointwise(ConvJob<T>& job) {
   if (job.out_step[2] != 1 || (job.axis[1].out > 1 && job.out_step[1] != job.axis[2].out) ||
       (job.axis[0].out > 1 && job.out_step[0] != job.axis[1].out * job.axis[2].out))
     return false;
+  for (int i = 0; i < 3; ++i) job.weight += job.axis[i].ker0 * job.w_tap[i];  // a stride phase has any of the taps
   const ConvAxis one = {1, 1, 1, 1, 0, 1, 0, 1};
   job.axis[0] = job.axis[1] = one;
   job.axis[2] = {size, 1, size, 1, 0, 1, 0, 1};

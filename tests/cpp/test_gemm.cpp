@@ -96,6 +96,9 @@ TEST(Gemm, LargeTransposed) {
     const Tensor a = transpose(random_tensor({1101, 803}, t), 0, 1), b = random_tensor({1101, 430}, t);
     const Tensor turned = any_threads([&] { return matmul(a, b); }), straight = matmul(contiguous(a), b);
     EXPECT_EQ(values(turned), values(straight)) << dtype_name(t);
+    const Tensor deep = transpose(random_tensor({4001, 150}, t), 0, 1), c = random_tensor({4001, 120}, t);
+    EXPECT_EQ(values(any_threads([&] { return matmul(deep, c); })), values(matmul(contiguous(deep), c)))
+        << dtype_name(t);
   }
 }
 
@@ -192,6 +195,8 @@ TEST(Conv, RandomShapes) {
       }
       check_convolution(s, t);
     }
+  // Stride phases of one tap, which is not the first, from a row of one pixel.
+  check_convolution({2, 1, 2, 3, {5, 8}, {4, 1}, {3, 1}, {0, 0}, {1, 1}}, DType::kFloat32);
 }
 
 }  // namespace
