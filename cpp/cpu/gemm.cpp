@@ -78,7 +78,8 @@ bool bad_step(int64_t step) {
 
 constexpr int64_t kTaskProducts = 128 << 10;         // least work of a task: about 2 us
 constexpr int64_t kMaxTasks = 256, kManyTasks = 64;  // columns are not cut for more than many
-constexpr int64_t kSharedBytes = 1 << 20;  // a block of columns of A is packed before the tasks if larger: not in L2
+constexpr int64_t kSharedBytes = 1 << 20;            // more than this is not found in L2 again
+constexpr int64_t kDeepProducts = 2 << 20;           // least work between two barriers: about 20 us
 constexpr int64_t kOwnRows = 16 * kMaxRows;  // up to here one task takes all rows of its columns and packs them
 
 template <class T>
@@ -124,17 +125,24 @@ void gemm_blocked(const GemmCall<S>& g) {
   const int64_t kc = ceil_div(ceil_div(g.k, k_blocks), Panels::kUnit) * Panels::kUnit;  // at most kDepth kMaxDepth<T>
   const int64_t depth = kc / kDepth;
 
+  // Where K is deep, all of it of a task's columns of B does not stay in L2: one block of K for all tasks, then the
+  // next.
+  const int64_t b_bytes = g.k * least(g.n, kBlockCols) * static_cast<int64_t>(sizeof(S));
+  const bool deep = k_blocks >= 4 && b_bytes > kSharedBytes && g.m * g.n * kc > kDeepProducts;
+
   // What needs packing. A panel of B is read once per row panel, one of A once per column panel.
   const bool row_a = Panels::kRowsOnly || g.a_col == 1 || g.a_row != 1;
   const bool pack_a = !kSame || (g.a_col != 1 && g.a_row != 1) ||
                       (row_a ? g.n > 4 * kW && (bad_step<S>(g.a_row) || g.a_row * kMaxRows > (1 << 14))
-                             : g.n > 4 * kW && (bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16)));
+                             : g.n > kW && (deep || bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16)));
   const bool packs_b = !kSame || g.b_col != 1 || (g.m > 4 * kMaxRows && g.b_row * kc > (1 << 16));
   const bool own_b = packs_b && g.m <= kOwnRows && col_panels >= 4, shared_b = packs_b && !own_b;
   const bool tail_b = !packs_b && g.n % kV != 0;  // the last panel must hold whole vectors
 
+  const bool by_blocks = shared_b || (deep && !own_b);  // of K: all tasks together
+
   // The grid of tasks. Turning A is worth it for some columns only.
-  const int64_t want = least(kMaxTasks, most(1, g.m * g.n * (shared_b ? least(g.k, kc) : g.k) / kTaskProducts));
+  const int64_t want = least(kMaxTasks, most(1, g.m * g.n * (by_blocks ? least(g.k, kc) : g.k) / kTaskProducts));
   const int64_t max_blocks = pack_a ? most(1, g.n / 128) : col_panels;
   int64_t row_groups = 1, col_blocks = ceil_div(col_panels * kW, kBlockCols);
   if (own_b) {
@@ -151,8 +159,8 @@ void gemm_blocked(const GemmCall<S>& g) {
 
   // Columns of a large A are read whole, once: a panel's part of each is less than two cache lines, far from the
   // next.
-  const bool shared_a =
-      pack_a && !row_a && !own_b && col_blocks > 1 && g.m * kc * static_cast<int64_t>(sizeof(S)) > kSharedBytes;
+  const int64_t a_bytes = g.m * kc * static_cast<int64_t>(sizeof(S));
+  const bool shared_a = pack_a && !row_a && !own_b && (deep || (col_blocks > 1 && a_bytes > kSharedBytes));
 
   Scratch<P> b_pack(shared_b ? col_panels * kW * depth : tail_b ? kW * g.k : 0);
   constexpr int64_t kChunk = 64;                      // columns of A that are packed at a time
@@ -232,7 +240,7 @@ void gemm_blocked(const GemmCall<S>& g) {
     }
   };
   const int64_t tasks = row_groups * col_blocks;
-  if (shared_a || shared_b) {
+  if (shared_a || by_blocks) {
     const int64_t b_parts = shared_b ? col_panels : 0;
     for (int64_t k0 = 0; k0 < g.k; k0 += kc) {
       const int64_t kn = least(kc, g.k - k0), a_parts = shared_a ? ceil_div(kn, kChunk) : 0;
