@@ -37,7 +37,11 @@ void add_rows(T* y, int64_t y_step, const T* a, int64_t a_row, int64_t a_col, co
     for (; j + kV <= n; j += kV) {
       Vec<T> bv[kD];
 #pragma GCC unroll 8
-      for (int d = 0; d < kD; ++d) bv[d] = load_as<T>(rows + d * b_row + j);
+      for (int d = 0; d < kD; ++d) {
+        bv[d] = load_as<T>(rows + d * b_row + j);
+        // Rows are too short for the hardware to run far ahead; a vector alone leaves it the time.
+        if constexpr (kRows > 1) __builtin_prefetch(rows + (kD + d) * b_row + j, 0, 2);
+      }
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
         Vec<T> acc = first ? Vec<T>(T(0)) : Vec<T>::load(y + r * y_step + j);
