@@ -65,8 +65,9 @@ void add_rows(T* y, int64_t y_step, const T* a, int64_t a_row, int64_t a_col, co
   for (; kk < k; ++kk) block(Depth<1>{}, kk);
 }
 
-// out[r * kCols + c] = sum over kk of a[r * a_row + kk] b[c * b_col + kk].
-template <class S, class T, int kRows, int kCols>
+// out[r * kCols + c] = sum over kk of a[r * a_row + kk] b[c * b_col + kk]. kAhead fetches the 8th column behind each
+// into L2.
+template <class S, class T, int kRows, int kCols, bool kAhead = false>
 void dot_tile(T* out, const T* a, int64_t a_row, const S* b, int64_t b_col, int64_t k) {
   constexpr int kV = Vec<T>::kSize;
   Vec<T> acc[kRows][kCols];
@@ -78,7 +79,10 @@ void dot_tile(T* out, const T* a, int64_t a_row, const S* b, int64_t b_col, int6
   for (; kk + kV <= k; kk += kV) {
     Vec<T> bv[kCols];
 #pragma GCC unroll 8
-    for (int c = 0; c < kCols; ++c) bv[c] = load_as<T>(b + c * b_col + kk);
+    for (int c = 0; c < kCols; ++c) {
+      bv[c] = load_as<T>(b + c * b_col + kk);
+      if constexpr (kAhead) __builtin_prefetch(b + (c + 8) * b_col + kk, 0, 2);
+    }
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       const Vec<T> av = Vec<T>::load(a + r * a_row + kk);
@@ -122,7 +126,7 @@ FS_INLINE void finish(const GemmCall<S>& g, int64_t i, int64_t j, T sum) {
 }
 
 // Columns [j0, j1) of rows i0 .. i0 + kRows over K [k0, k1).
-template <class S, class T, int kRows>
+template <class S, class T, int kRows, bool kAhead = false>
 void dot_block(const GemmCall<S>& g, T* part, const T* a, int64_t a_row, int64_t i0, int64_t j0, int64_t j1,
                int64_t k0, int64_t k1) {
   constexpr int kCols = kDotCols[kRows];
@@ -137,7 +141,7 @@ void dot_block(const GemmCall<S>& g, T* part, const T* a, int64_t a_row, int64_t
   int64_t j = j0;
   const T* rows = a + i0 * a_row + k0;
   for (; j + kCols <= j1; j += kCols) {
-    dot_tile<S, T, kRows, kCols>(out, rows, a_row, g.b + j * g.b_col + k0, g.b_col, k1 - k0);
+    dot_tile<S, T, kRows, kCols, kAhead>(out, rows, a_row, g.b + j * g.b_col + k0, g.b_col, k1 - k0);
     put(j, kCols);
   }
   for (; j < j1; ++j) {
@@ -151,6 +155,8 @@ void dot_columns(const GemmCall<S>& g, const T* a, int64_t a_row) {
   const int64_t pieces = g.k > 32768 ? least(64, g.k / 16384) : 1;
   const int64_t chunk = most(8, ceil_div(131072, most(1, g.k / pieces * most(g.m, 4))) & ~int64_t{7});
   const int64_t chunks = ceil_div(g.n, chunk);
+  // With few rows memory is what they wait for: the next columns are fetched while these are in use.
+  const bool ahead = g.m <= 8 && g.n * g.k * static_cast<int64_t>(sizeof(S)) > 8 << 20;
   Scratch<T> parts(pieces > 1 ? pieces * g.m * g.n : 0);
   parallel_for(chunks * pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
@@ -161,6 +167,7 @@ void dot_columns(const GemmCall<S>& g, const T* a, int64_t a_row) {
       for (int64_t j = j0; j < j1; j += 8) {
         const int64_t je = least(j1, j + 8);
         int64_t i = 0;
+        if (ahead && g.m >= 4) dot_block<S, T, 4, true>(g, part, a, a_row, 0, j, je, k0, k1), i = 4;
         for (; i + 4 <= g.m; i += 4) dot_block<S, T, 4>(g, part, a, a_row, i, j, je, k0, k1);
         if (g.m - i == 3) dot_block<S, T, 3>(g, part, a, a_row, i, j, je, k0, k1);
         if (g.m - i == 2) dot_block<S, T, 2>(g, part, a, a_row, i, j, je, k0, k1);
