@@ -9,8 +9,6 @@
 namespace fireseed::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
 // Size or stride of spatial axis i (0..2 = depth, height, width) of a view with `rank` spatial axes.
 int64_t spatial_size(const TensorView& v, int64_t rank, int i) { return i < 3 - rank ? 1 : v.size(i - 3); }
 int64_t spatial_stride(const TensorView& v, int64_t rank, int i) { return i < 3 - rank ? 0 : v.stride(i - 3); }
@@ -179,11 +177,11 @@ int64_t tile_weight_parts(const ConvJob& job) {
 
 // dw = the parts of its sums, added: kLanes threads an element.
 template <class C, int kLanes>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kConvThreads)
     add_weight_parts(void* dw, DType dtype, const __grid_constant__ StridedIndex<1, int64_t> index, const C* sums,
                      const __grid_constant__ WeightParts p, Divider<int32_t> taps, Divider<int32_t> channels) {
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / kLanes) + threadIdx.x / kLanes;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * (kConvThreads / kLanes) + threadIdx.x / kLanes;
   const bool valid = i < p.count;
   C sum = C(0);
   if (valid) {
@@ -193,15 +191,15 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll 8
     for (int64_t j = lane; j < p.parts; j += kLanes) sum += sums[j * p.count];
   }
-  sum = row_reduce<kThreads, kLanes>(sum, AddOp{});
+  sum = row_reduce<kConvThreads, kLanes>(sum, AddOp{});
   if (valid && lane == 0) store_sum(dw, index.offset(i), dtype, sum);
 }
 
 template <class C, int kLanes>
 void launch_add(const TensorView& dw, const C* sums, const WeightParts& p, int64_t taps, int64_t channels) {
-  FS_LAUNCH((add_weight_parts<C, kLanes>), grid_for(p.count, kThreads / kLanes, int64_t{1} << 31), kThreads, 0,
-            current_stream(), dw.data, dw.dtype, Geometry<1>({&dw}).index<int64_t>(), sums, p, Divider<int32_t>(taps),
-            Divider<int32_t>(channels));
+  FS_LAUNCH((add_weight_parts<C, kLanes>), grid_for(p.count, kConvThreads / kLanes, int64_t{1} << 31), kConvThreads,
+            0, current_stream(), dw.data, dw.dtype, Geometry<1>({&dw}).index<int64_t>(), sums, p,
+            Divider<int32_t>(taps), Divider<int32_t>(channels));
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ namespace fireseed::cuda {
 // Nobody makes the matrix of windows: kernels gather from the image. Views have any strides; offsets inside one image
 // are of 32 bits, those of images of 64.
 
-inline constexpr int kMaxPhases = 8;  // of an axis, in one launch
+inline constexpr int kConvThreads = 256;  // of kernels without tiles
+inline constexpr int kMaxPhases = 8;      // of an axis, in one launch
 
 // ConvAxis in 32 bits; pixel p of the grid is the result's element first + p * pace.
 struct PixelAxis {

@@ -7,7 +7,7 @@
 namespace fireseed::cuda {
 namespace {
 
-constexpr int kThreads = 256, kPixels = 4;
+constexpr int kPixels = 4;  // of a thread
 
 // How elements of a launch are numbered: groups of kPixels along the width, height, depth, then channels and images;
 // channels come first where they are innermost in memory.
@@ -18,7 +18,7 @@ struct DirectOrder {
 };
 
 template <class C>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kConvThreads)
     convolve_directly(const __grid_constant__ ConvJob job, const __grid_constant__ DirectOrder order) {
   const PixelAxis* axis[3];
   axes_of(job, static_cast<int>(blockIdx.y), axis);
@@ -85,7 +85,7 @@ struct WeightOrder {
 
 // A block sums, for one weight row m, one channel c and up to kTaps taps, the products of one part of the pixels.
 template <class C>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kConvThreads)
     sum_weight_directly(const __grid_constant__ ConvJob job, const __grid_constant__ WeightOrder order, const void* g,
                         C* sums) {
   struct alignas(16) Tap { int32_t z, y, x, offset; };
@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int j = 0; j < kTaps; ++j) sum[j] = C(0);
   with_load<C>(job.dtype, [&](auto load) {
 #pragma unroll 1
-    for (int32_t p = t; p < length; p += kThreads) {
+    for (int32_t p = t; p < length; p += kConvThreads) {
       int32_t n = first_pixel + p;
       const int32_t x = take(n, ax.by_out), y = take(n, ay.by_out), z = take(n, az.by_out);
       const C v =
@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
   });
-  constexpr int kWarps = kThreads / kWarpSize;
+  constexpr int kWarps = kConvThreads / kWarpSize;
   FS_SHARED(C, of_warp, [kWarps][kTaps]);
 #pragma unroll
   for (int j = 0; j < kTaps; ++j) {
@@ -168,17 +168,17 @@ void conv_direct(const ConvJob& whole) {
     job.src = element_of(job, job.src, n * job.src_image);
     job.out = const_cast<void*>(element_of(job, job.out, n * job.out_image));
     order.count = std::min(images, whole.batch - n) * per_image;
-    const dim3 grid(grid_for(order.count, kThreads, 1 << 20), static_cast<unsigned>(job.all_phases()));
+    const dim3 grid(grid_for(order.count, kConvThreads, 1 << 20), static_cast<unsigned>(job.all_phases()));
     if (job.dtype == DType::kFloat64)
-      FS_LAUNCH((convolve_directly<double>), grid, kThreads, 0, current_stream(), job, order);
-    else FS_LAUNCH((convolve_directly<float>), grid, kThreads, 0, current_stream(), job, order);
+      FS_LAUNCH((convolve_directly<double>), grid, kConvThreads, 0, current_stream(), job, order);
+    else FS_LAUNCH((convolve_directly<float>), grid, kConvThreads, 0, current_stream(), job, order);
   }
 }
 
 // As many parts as make a thousand blocks, if each has some pixels a thread.
 int64_t direct_weight_parts(const ConvJob& job) {
   const int64_t blocks = int64_t{job.groups} * job.rows * job.channels * ((job.taps() + kTaps - 1) / kTaps);
-  const int64_t total = job.batch * job.pixels(), most = std::max<int64_t>(1, total / (4 * kThreads));
+  const int64_t total = job.batch * job.pixels(), most = std::max<int64_t>(1, total / (4 * kConvThreads));
   return std::clamp<int64_t>(1024 / blocks, (total >> 30) + 1, std::max((total >> 30) + 1, most));
 }
 
@@ -194,7 +194,8 @@ void conv_direct_weight(const ConvJob& job, const void* g, int64_t parts, void* 
                   static_cast<unsigned>(parts));
   dispatch_float_compute(job.dtype, "convolution", [&](auto c) {
     using C = decltype(c);
-    FS_LAUNCH((sum_weight_directly<C>), grid, kThreads, 0, current_stream(), job, order, g, static_cast<C*>(sums));
+    FS_LAUNCH((sum_weight_directly<C>), grid, kConvThreads, 0, current_stream(), job, order, g,
+              static_cast<C*>(sums));
   });
 }
 

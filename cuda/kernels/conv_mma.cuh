@@ -312,11 +312,6 @@ void launch_weight(const ConvJob& job, const typename Tile::T* g, int64_t parts,
             g, sums, parts, (steps + parts - 1) / parts * Tile::kStep, tiles.m, tiles.n);
 }
 
-// Tiles of 128 x 128 where they keep the device busy.
-inline bool large_tiles(int64_t m, int64_t n, int64_t batch) {
-  return (m + 127) / 128 * ((n + 127) / 128) * batch >= multiprocessors();
-}
-
 template <class T>
 bool run_mma_job(const ConvJob& job) {
   if (compute_capability() < 80) return false;

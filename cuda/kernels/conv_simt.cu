@@ -2,7 +2,6 @@
 // cores for them.
 #include "kernels/conv_tile.cuh"
 #include "kernels/simt_tile.cuh"
-#include "runtime/device.h"
 #include "runtime/stream.h"
 
 namespace fireseed::cuda {
@@ -224,11 +223,6 @@ void launch_weight(const ConvJob& job, const void* g, int64_t parts, void* sums)
                 per_part = (steps + parts - 1) / parts * kStep;
   FS_LAUNCH((sum_weight_tiles<C, kPer>), tiles.grid, 256, 0, current_stream(), job, g, static_cast<C*>(sums), parts,
             per_part, tiles.m, tiles.n);
-}
-
-// Tiles of 128 x 128 where they keep the device busy.
-bool large_tiles(int64_t m, int64_t n, int64_t batch) {
-  return (m + 127) / 128 * ((n + 127) / 128) * batch >= multiprocessors();
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "kernels/conv.cuh"
 #include "kernels/tile.cuh"
+#include "runtime/device.h"
 
 namespace fireseed::cuda {
 
@@ -12,6 +13,11 @@ namespace fireseed::cuda {
 // gathered: a thread keeps one or two pixels and meets the taps of each step of k. What a tap reads, relative to a
 // pixel, is computed once a block and step, two steps ahead (TapRing). In the gradient to the weight k runs over the
 // pixels: a thread keeps its taps and meets new pixels.
+
+// Tiles of 128 x 128 where they keep the device busy.
+inline bool large_tiles(int64_t m, int64_t n, int64_t batch) {
+  return (m + 127) / 128 * ((n + 127) / 128) * batch >= multiprocessors();
+}
 
 // One element of k (or column of dw): where it reads, relative to a pixel, and where its weight is.
 struct alignas(16) Tap { int32_t offset, z, y, x; };

@@ -7,7 +7,7 @@
 namespace fireseed::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kIm2colThreads = 256;
 
 // Images (n, c, h, w) and columns (n, c * kh * kw, oh * ow). I: type of element numbers and offsets.
 template <class I>
@@ -42,7 +42,7 @@ Windows<I> windows_of(const Im2colAttrs& a, const TensorView& image, const Tenso
 
 // An element of the columns a thread.
 template <class U, class I>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kIm2colThreads)
     unfold_windows(U* columns, const U* image, const __grid_constant__ Windows<I> p, int64_t count) {
   for (int64_t e = grid_thread(); e < count; e += grid_threads()) {
     I i = static_cast<I>(e);
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // A pixel of the image a thread: it sums the entries that cover it, in the order of the kernel's elements.
 template <class C, class I>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kIm2colThreads)
     fold_windows(void* image, const void* columns, DType dtype, const __grid_constant__ Windows<I> p, int64_t count) {
   for (int64_t e = grid_thread(); e < count; e += grid_threads()) {
     I i = static_cast<I>(e);
@@ -95,8 +95,9 @@ void im2col(const KernelArgs& args) {
     using U = typename decltype(tag)::type;
     dispatch_index(fits_int32(in, out), [&](auto index_tag) {
       using I = typename decltype(index_tag)::type;
-      FS_LAUNCH((unfold_windows<U, I>), grid_for(out.numel, kThreads, 1 << 16), kThreads, 0, current_stream(),
-                out.ptr<U>(), in.ptr<U>(), windows_of<I>(args.attrs<Im2colAttrs>(), in, out), out.numel);
+      FS_LAUNCH((unfold_windows<U, I>), grid_for(out.numel, kIm2colThreads, 1 << 16), kIm2colThreads, 0,
+                current_stream(), out.ptr<U>(), in.ptr<U>(), windows_of<I>(args.attrs<Im2colAttrs>(), in, out),
+                out.numel);
     });
   });
 }
@@ -108,7 +109,7 @@ void col2im(const KernelArgs& args) {
   dispatch_float_compute(out.dtype, "fold", [&](auto zero) {
     dispatch_index(fits_int32(in, out), [&](auto index_tag) {
       using I = typename decltype(index_tag)::type;
-      FS_LAUNCH((fold_windows<decltype(zero), I>), grid_for(out.numel, kThreads, 1 << 16), kThreads, 0,
+      FS_LAUNCH((fold_windows<decltype(zero), I>), grid_for(out.numel, kIm2colThreads, 1 << 16), kIm2colThreads, 0,
                 current_stream(), out.data, in.data, out.dtype, windows_of<I>(args.attrs<Im2colAttrs>(), out, in),
                 out.numel);
     });

@@ -4,10 +4,9 @@
 namespace fireseed::cuda {
 namespace {
 
-enum class Want { kNone, kIndex, kWindow };
+// Of a window: its maximum and nothing else, its place in the plane, or in the window; or its mean.
+enum class Want { kNone, kIndex, kWindow, kMean };
 
-// Entries of a window's row that are read together.
-constexpr int kRun = 3;
 // Windows from this size on have a warp each.
 constexpr int64_t kWideWindow = 32;
 
@@ -26,112 +25,78 @@ __device__ __forceinline__ void warp_best(C& best, int32_t& at) {
   }
 }
 
-// y: the maximum of each window (PyTorch's rule: the first largest entry, or the last NaN; -infinity counts as none);
-// found: its place in the flattened plane (int64) or in the window (uint8).
-template <class T, int kLanes>
+// y: the maximum of each window (PyTorch's rule: the first largest entry, or the last NaN; -infinity counts as none),
+// or its sum over the divisor; found: the maximum's place in the flattened plane (int64) or in the window (uint8). A
+// window is a thread's, or with `wide` (of floats) a warp's.
+template <class C>
 __global__ void __launch_bounds__(kPoolThreads)
-    max_windows(const void* x, void* y, void* found, Want want, const __grid_constant__ PoolCall a) {
-  using E = PoolElement<T>;
-  using C = typename E::C;
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+    pool_windows(const void* x, void* y, void* found, Want want, const __grid_constant__ PoolCall a,
+                 const __grid_constant__ PoolDivisor divisor, bool wide) {
+  constexpr bool kInteger = std::is_same_v<C, int64_t>;
+  const int shift = wide ? 5 : 0, lane = wide ? static_cast<int>(threadIdx.x) % kWarpSize : 0;
+  const bool mean = !kInteger && want == Want::kMean;
+  C none = 0;
+  if constexpr (kInteger) none = a.dtype == DType::kInt64 ? INT64_MIN : INT32_MIN;
+  else if (!mean) none = -kInfinity<C>;
   // Places are numbers in the input's plane, or in the window.
   const bool in_window = want == Want::kWindow;
   const int32_t rows = in_window ? a.g.kernel[1] : a.g.in[1], columns = in_window ? a.g.kernel[2] : a.g.in[2];
 #pragma unroll 1
-  for (int64_t i = grid_thread() / kLanes; i < a.count; i += grid_threads() / kLanes) {
+  for (int64_t i = grid_thread() >> shift; i < a.count; i += grid_threads() >> shift) {
     int64_t n, c;
     int32_t o[3], first[3], count[3], tap[3];
     a.numbers.place(i, n, c, o);
-#pragma unroll
-    for (int d = 0; d < 3; ++d) a.g.window(d, o[d], first[d], count[d], tap[d]);
+    a.g.windows(o, first, count, tap);
     const int64_t plane = a.image.plane(n, c);
     const auto place = [&](int32_t iz, int32_t iy, int32_t ix, int32_t z, int32_t k, int32_t j) {
       return in_window ? ((tap[0] + z) * rows + tap[1] + k) * columns + tap[2] + j : (iz * rows + iy) * columns + ix;
     };
-    C best = E::lowest(a.dtype);
+    C best = none;
     int32_t at = place(first[0], first[1], first[2], 0, 0, 0);
-    const auto take = [&](C v, int32_t where) {
-      const bool better = v > best || v != v;
-      best = better ? v : best;
-      at = better ? where : at;
-    };
-    if constexpr (kLanes == 1) {
-      const int64_t step = a.g.dilation[2] * a.image.s[2];
-      const int32_t next = in_window ? 1 : a.g.dilation[2];
+    // A thread takes runs of a row, a lane of a warp single entries.
+    const int run = wide ? 1 : kRun;
+    const int32_t in_row = wide ? count[2] : (count[2] + kRun - 1) / kRun, layer = count[1] * in_row;
+    const int32_t all = count[0] * layer, next = in_window ? 1 : a.g.dilation[2];
+    const int64_t step = a.g.dilation[2] * a.image.s[2];
+    int32_t z = 0, k = 0, j = 0;
 #pragma unroll 1
-      for (int32_t z = 0; z < count[0]; ++z)
-#pragma unroll 1
-        for (int32_t k = 0; k < count[1]; ++k) {
-          const int32_t iz = first[0] + z * a.g.dilation[0], iy = first[1] + k * a.g.dilation[1];
-          const int64_t row = plane + a.image.pixel(iz, iy, first[2]);
-          const int32_t from = place(iz, iy, first[2], z, k, 0);
-#pragma unroll 1
-          for (int32_t j = 0; j < count[2]; j += kRun) {
-            C v[kRun];
-#pragma unroll
-            for (int u = 0; u < kRun; ++u)
-              v[u] = j + u < count[2] ? E::load(x, row + (j + u) * step, a.dtype) : E::lowest(a.dtype);
-#pragma unroll
-            for (int u = 0; u < kRun; ++u) take(v[u], from + (j + u) * next);
-          }
-        }
-    } else {
-      const int32_t layer = count[1] * count[2], all = count[0] * layer;
-#pragma unroll 2
-      for (int32_t e = lane; e < all; e += kLanes) {
-        const int32_t z = e / layer, k = e % layer / count[2], j = e % count[2];
-        const int32_t iz = first[0] + z * a.g.dilation[0], iy = first[1] + k * a.g.dilation[1],
-                      ix = first[2] + j * a.g.dilation[2];
-        take(E::load(x, plane + a.image.pixel(iz, iy, ix), a.dtype), place(iz, iy, ix, z, k, j));
+    for (int32_t e = lane; e < all; e += wide ? kWarpSize : 1) {
+      if (wide) {
+        z = e / layer;
+        k = (e - z * layer) / in_row;
+        j = e - z * layer - k * in_row;
       }
-      warp_best(best, at);
+      const int32_t iz = first[0] + z * a.g.dilation[0], iy = first[1] + k * a.g.dilation[1],
+                    ix = first[2] + j * a.g.dilation[2], from = place(iz, iy, ix, z, k, j);
+      const int32_t left = count[2] - j;
+      C v[kRun];
+      pool_load_run(x, plane + a.image.pixel(iz, iy, ix), step, left < run ? left : run, a.dtype, none, v);
+#pragma unroll
+      for (int u = 0; u < kRun; ++u) {
+        const bool better = mean | (v[u] > best) | (v[u] != v[u]);
+        if (better) at = from + u * next;
+        if (better) best = mean ? best + v[u] : v[u];
+      }
+      j += run;
+      if (j >= count[2]) {
+        j = 0;
+        ++k;
+        if (k == count[1]) {
+          k = 0;
+          ++z;
+        }
+      }
+    }
+    if constexpr (!kInteger) {
+      if (wide && mean) best = warp_reduce(best, AddOp{});
+      else if (wide) warp_best(best, at);
+      if (mean) best /= divisor.of<C>(a.g, o, count);
     }
     if (lane != 0) continue;
-    E::store(y, a.pooled.plane(n, c) + a.pooled.pixel(o[0], o[1], o[2]), a.dtype, best);
+    pool_store(y, a.pooled.plane(n, c) + a.pooled.pixel(o[0], o[1], o[2]), a.dtype, best);
     const int64_t to = a.found.plane(n, c) + a.found.pixel(o[0], o[1], o[2]);
     if (want == Want::kIndex) static_cast<int64_t*>(found)[to] = at;
     if (want == Want::kWindow) static_cast<uint8_t*>(found)[to] = static_cast<uint8_t>(at);
-  }
-}
-
-template <class T, int kLanes>
-__global__ void __launch_bounds__(kPoolThreads)
-    mean_windows(const T* x, T* y, const __grid_constant__ PoolCall a, const __grid_constant__ PoolDivisor divisor) {
-  using C = compute_type<T>;
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
-#pragma unroll 1
-  for (int64_t i = grid_thread() / kLanes; i < a.count; i += grid_threads() / kLanes) {
-    int64_t n, c;
-    int32_t o[3], first[3], count[3], tap[3];
-    a.numbers.place(i, n, c, o);
-#pragma unroll
-    for (int d = 0; d < 3; ++d) a.g.window(d, o[d], first[d], count[d], tap[d]);
-    const T* plane = x + a.image.plane(n, c) + a.image.pixel(first[0], first[1], first[2]);
-    C sum = 0;
-    if constexpr (kLanes == 1) {
-#pragma unroll 1
-      for (int32_t z = 0; z < count[0]; ++z)
-#pragma unroll 1
-        for (int32_t k = 0; k < count[1]; ++k) {
-          const T* row = plane + a.image.pixel(z, k, 0);
-#pragma unroll 1
-          for (int32_t j = 0; j < count[2]; j += kRun) {
-            C v[kRun];
-#pragma unroll
-            for (int u = 0; u < kRun; ++u) v[u] = j + u < count[2] ? load_as<C>(row[(j + u) * a.image.s[2]]) : C(0);
-#pragma unroll
-            for (int u = 0; u < kRun; ++u) sum += v[u];
-          }
-        }
-    } else {
-      const int32_t rows = count[1] * count[2], all = count[0] * rows;
-#pragma unroll 2
-      for (int32_t e = lane; e < all; e += kLanes)
-        sum += load_as<C>(plane[a.image.pixel(e / rows, e % rows / count[2], e % count[2])]);
-      sum = warp_reduce(sum, AddOp{});
-    }
-    if (lane == 0)
-      y[a.pooled.plane(n, c) + a.pooled.pixel(o[0], o[1], o[2])] = store_as<T>(sum / divisor.of<C>(a.g, o));
   }
 }
 
@@ -162,33 +127,26 @@ int64_t window_size(const PoolGeometry& g) {
 // A warp a window: where its entries are neighbours in memory.
 bool wide(const PoolCall& a) { return window_size(a.g) >= kWideWindow && !a.numbers.channels_last; }
 
-void max_pool_any(const KernelArgs& args, Want want, int64_t spatial, const PoolGeometry& g) {
+void pool_any(const KernelArgs& args, Want want, int64_t spatial, const PoolGeometry& g,
+              const PoolDivisor& divisor = {}) {
   const TensorView &in = args.in[0], &out = args.out[0];
   if (out.numel == 0) return;
   PoolCall a{g, {}, PoolSide(in, spatial), PoolSide(out, spatial), {}, 0, in.dtype};
   void* found = nullptr;
-  if (want != Want::kNone) {
+  if (want == Want::kIndex || want == Want::kWindow) {
     a.found = PoolSide(args.out[1], spatial);
     found = args.out[1].data;
   }
-  const auto run = [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for_pool_parts(out, spatial, g.out, [&](const PoolNumbers& numbers, int64_t count) {
-      a.numbers = numbers;
-      a.count = count;
-      if constexpr (!std::is_same_v<T, AnyInteger>) {
-        if (wide(a)) {
-          FS_LAUNCH((max_windows<T, kWarpSize>), grid_for(count * kWarpSize, kPoolThreads, 1 << 20), kPoolThreads, 0,
-                    current_stream(), in.data, out.data, found, want, a);
-          return;
-        }
-      }
-      FS_LAUNCH((max_windows<T, 1>), grid_for(count, kPoolThreads, 1 << 20), kPoolThreads, 0, current_stream(),
-                in.data, out.data, found, want, a);
+  for_pool_parts(out, spatial, g.out, [&](const PoolNumbers& numbers, int64_t count) {
+    a.numbers = numbers;
+    a.count = count;
+    dispatch_compute(in.dtype, [&](auto zero) {
+      using C = decltype(zero);
+      const bool by_warps = is_floating(in.dtype) && wide(a);
+      FS_LAUNCH((pool_windows<C>), grid_for(by_warps ? count * kWarpSize : count, kPoolThreads, 1 << 20),
+                kPoolThreads, 0, current_stream(), in.data, out.data, found, want, a, divisor, by_warps);
     });
-  };
-  if (is_floating(in.dtype)) dispatch_float(in.dtype, run);
-  else run(TypeTag<AnyInteger>{});
+  });
 }
 
 PoolGeometry fixed_windows(const TensorView& image, const TensorView& pooled, const PoolAttrs& a) {
@@ -202,29 +160,9 @@ PoolGeometry adaptive_windows(const TensorView& image, const TensorView& pooled,
   return g;
 }
 
-void mean_pool_any(const KernelArgs& args, int64_t spatial, const PoolGeometry& g, const PoolDivisor& divisor) {
-  const TensorView &in = args.in[0], &out = args.out[0];
-  if (out.numel == 0) return;
-  PoolCall a{g, {}, PoolSide(in, spatial), PoolSide(out, spatial), {}, 0, in.dtype};
-  dispatch_float(in.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for_pool_parts(out, spatial, g.out, [&](const PoolNumbers& numbers, int64_t count) {
-      a.numbers = numbers;
-      a.count = count;
-      if (wide(a)) {
-        FS_LAUNCH((mean_windows<T, kWarpSize>), grid_for(count * kWarpSize, kPoolThreads, 1 << 20), kPoolThreads, 0,
-                  current_stream(), in.ptr<const T>(), out.ptr<T>(), a, divisor);
-        return;
-      }
-      FS_LAUNCH((mean_windows<T, 1>), grid_for(count, kPoolThreads, 1 << 20), kPoolThreads, 0, current_stream(),
-                in.ptr<const T>(), out.ptr<T>(), a, divisor);
-    });
-  });
-}
-
 void max_pool_fixed(const KernelArgs& args, Want want) {
   const PoolAttrs& a = args.attrs<PoolAttrs>();
-  max_pool_any(args, want, a.spatial, fixed_windows(args.in[0], args.out[0], a));
+  pool_any(args, want, a.spatial, fixed_windows(args.in[0], args.out[0], a));
 }
 
 }  // namespace
@@ -239,18 +177,18 @@ void max_pool_with_window(const KernelArgs& args) { max_pool_fixed(args, Want::k
 // in: (N, C, [D, [H,]] W) or without N; out: maxima of the adaptive windows and their int64 positions in the plane.
 void adaptive_max_pool(const KernelArgs& args) {
   const int64_t spatial = args.attrs<AdaptivePoolAttrs>().spatial;
-  max_pool_any(args, Want::kIndex, spatial, adaptive_windows(args.in[0], args.out[0], spatial));
+  pool_any(args, Want::kIndex, spatial, adaptive_windows(args.in[0], args.out[0], spatial));
 }
 
 // in: (N, C, [D, [H,]] W) or without N; out: means of the windows of attrs (dilation is not used).
 void avg_pool(const KernelArgs& args) {
   const PoolAttrs& a = args.attrs<PoolAttrs>();
-  mean_pool_any(args, a.spatial, fixed_windows(args.in[0], args.out[0], a), PoolDivisor(a));
+  pool_any(args, Want::kMean, a.spatial, fixed_windows(args.in[0], args.out[0], a), PoolDivisor(a));
 }
 // in: (N, C, [D, [H,]] W) or without N; out: means of the adaptive windows.
 void adaptive_avg_pool(const KernelArgs& args) {
   const int64_t spatial = args.attrs<AdaptivePoolAttrs>().spatial;
-  mean_pool_any(args, spatial, adaptive_windows(args.in[0], args.out[0], spatial), PoolDivisor());
+  pool_any(args, Want::kMean, spatial, adaptive_windows(args.in[0], args.out[0], spatial));
 }
 
 // in: uint8 window numbers of max_pool_with_window; out: int64, the positions in the flattened plane that they mean.

@@ -33,10 +33,27 @@ struct PoolSide {
   }
 };
 
+// Division of numbers below 2^62 by one below 2^31: floor(2 n m / 2^64) / 2^s with m = ceil(2^(63 + s) / d), where
+// 2^s is the first power of two that d does not exceed (Granlund and Montgomery 1994).
+struct WideDivider {
+  uint64_t magic = 0;
+  int32_t shift = 0;
+  WideDivider() = default;
+  explicit WideDivider(int64_t d) {
+    while ((int64_t{1} << shift) < d) ++shift;
+    __extension__ using Wide = unsigned __int128;
+    magic = static_cast<uint64_t>(((Wide{1} << (63 + shift)) + static_cast<Wide>(d - 1)) / static_cast<Wide>(d));
+  }
+  __device__ __forceinline__ int32_t divide(int64_t n) const {
+    return static_cast<int32_t>(__umul64hi(static_cast<uint64_t>(n) * 2, magic) >> shift);
+  }
+};
+
 // Along each dimension, output o reads positions first + k * dilation.
 struct PoolGeometry {
   int32_t in[3], out[3], kernel[3], padding[3], dilation[3];
-  Divider<int32_t> stride[3];
+  Divider<int32_t> stride[3], by_dilation[3];
+  WideDivider by_in[3], by_out[3];
   bool adaptive = false;  // window o of n covers [floor(o I / n), ceil((o + 1) I / n))
 
   // image: the larger side, pooled: the smaller one.
@@ -48,6 +65,8 @@ struct PoolGeometry {
       out[i] = there ? static_cast<int32_t>(pooled.size(d)) : 1;
       kernel[i] = dilation[i] = 1;
       padding[i] = 0;
+      by_in[i] = WideDivider(in[i] > 0 ? in[i] : 1);
+      by_out[i] = WideDivider(out[i] > 0 ? out[i] : 1);
     }
   }
   void set_windows(const PoolAttrs& a) {
@@ -61,49 +80,44 @@ struct PoolGeometry {
       kernel[i] = static_cast<int32_t>(a.kernel[i]);
       padding[i] = static_cast<int32_t>(a.padding[i]);
       dilation[i] = static_cast<int32_t>(a.dilation[i]);
+      by_dilation[i] = Divider<int32_t>(dilation[i]);
       stride[i] = Divider<int32_t>(step);
     }
   }
   int64_t outputs() const { return int64_t{out[0]} * out[1] * out[2]; }
   int64_t inputs() const { return int64_t{in[0]} * in[1] * in[2]; }
 
-  // floor(a n / d)
-  __device__ __forceinline__ static int32_t scaled(int64_t a, int32_t n, int32_t d) {
-    const int64_t p = a * n;
-    return p < (int64_t{1} << 32) ? static_cast<int32_t>(static_cast<uint32_t>(p) / static_cast<uint32_t>(d))
-                                  : static_cast<int32_t>(p / d);
-  }
-  __device__ __forceinline__ int32_t adaptive_end(int i, int32_t o) const {
-    return scaled(int64_t{o} + 1, in[i], out[i]) + (static_cast<int64_t>(o + 1) * in[i] % out[i] != 0 ? 1 : 0);
-  }
   // The part of output o's window that lies inside: `count` positions from `first` on, which are the window's entries
   // from number `tap` on.
   __device__ __forceinline__ void window(int i, int32_t o, int32_t& first, int32_t& count, int32_t& tap) const {
     tap = 0;
     if (adaptive) {
-      first = scaled(o, in[i], out[i]);
-      count = adaptive_end(i, o) - first;
+      const int64_t at = int64_t{o} * in[i];
+      first = by_out[i].divide(at);
+      count = by_out[i].divide(at + in[i] + out[i] - 1) - first;
       return;
     }
     const int32_t d = dilation[i], start = o * static_cast<int32_t>(stride[i].d) - padding[i];
     int32_t end = in[i] - start;  // entries before `end` lie before the input's end
-    if (d == 1) {
-      if (start < 0) tap = -start;
-    } else {
-      if (start < 0) tap = (-start + d - 1) / d;
-      end = (end + d - 1) / d;
-    }
+    if (start < 0) tap = by_dilation[i].divide(-start + d - 1);
+    end = end > 0 ? by_dilation[i].divide(end + d - 1) : 0;
     if (tap > kernel[i]) tap = kernel[i];
     if (end > kernel[i]) end = kernel[i];
     count = end > tap ? end - tap : 0;
     first = start + tap * d;
   }
+  // All dimensions.
+  __device__ __forceinline__ void windows(const int32_t (&o)[3], int32_t (&first)[3], int32_t (&count)[3],
+                                          int32_t (&tap)[3]) const {
+#pragma unroll
+    for (int i = 0; i < 3; ++i) window(i, o[i], first[i], count[i], tap[i]);
+  }
   // Outputs [begin, end) whose windows reach over position p.
   __device__ __forceinline__ void reaching(int i, int32_t p, int32_t& begin, int32_t& end) const {
     if (adaptive) {
-      begin = scaled(p, out[i], in[i]);
-      end = static_cast<int32_t>(((int64_t{p} + 1) * out[i] - 1) / in[i]) + 1;
-      if (out[i] == 0) end = 0;
+      const int64_t at = int64_t{p} * out[i];
+      begin = by_in[i].divide(at);
+      end = out[i] > 0 ? by_in[i].divide(at + out[i] - 1) + 1 : 0;
       return;
     }
     const int32_t at = p + padding[i], behind = at - (kernel[i] - 1) * dilation[i];
@@ -114,8 +128,8 @@ struct PoolGeometry {
   // Number of position p in the window of output o; -1 where it lies between the entries.
   __device__ __forceinline__ int32_t tap_of(int i, int32_t o, int32_t p) const {
     const int32_t d = dilation[i], distance = p + padding[i] - o * static_cast<int32_t>(stride[i].d);
-    if (d == 1) return distance;
-    return distance % d == 0 ? distance / d : -1;
+    const int32_t tap = by_dilation[i].divide(distance);
+    return tap * d == distance ? tap : -1;
   }
 };
 
@@ -127,14 +141,14 @@ struct PoolDivisor {
   PoolDivisor() = default;
   explicit PoolDivisor(const PoolAttrs& a) : given(a.divisor_override), count_include_pad(a.count_include_pad != 0) {}
 
+  // counts: of the entries of output o's window that lie inside.
   template <class C>
-  __device__ __forceinline__ C of(const PoolGeometry& g, const int32_t (&o)[3]) const {
+  __device__ __forceinline__ C of(const PoolGeometry& g, const int32_t (&o)[3], const int32_t (&counts)[3]) const {
     if (given != 0) return static_cast<C>(given);
     C r = 1;
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
-      int32_t first, count, tap;
-      g.window(i, o[i], first, count, tap);
+      int32_t count = counts[i];
       if (count_include_pad) {
         const int32_t start = o[i] * static_cast<int32_t>(g.stride[i].d) - g.padding[i], end = start + g.kernel[i];
         count = (end < g.in[i] + g.padding[i] ? end : g.in[i] + g.padding[i]) - start;
@@ -204,27 +218,33 @@ struct PoolCall {
   DType dtype = DType::kUndefined;
 };
 
-// Elements of dtype T; AnyInteger is the call's dtype.
-struct AnyInteger {};
-template <class T>
-struct PoolElement {
-  using C = compute_type<T>;
-  static __device__ __forceinline__ C load(const void* p, int64_t i, DType) {
-    return load_as<C>(static_cast<const T*>(p)[i]);
+// Entries of a window's row that are read together.
+inline constexpr int kRun = 3;
+
+// Elements of the dtypes whose arithmetic is done in C: float for float32 and the halves, double, int64_t.
+template <class C>
+__device__ __forceinline__ C pool_load(const void* p, int64_t i, DType t) {
+  return load_number(p, i, t, C{});
+}
+template <class C>
+__device__ __forceinline__ void pool_store(void* p, int64_t i, DType t, C v) {
+  if constexpr (std::is_same_v<C, int64_t>) store_number(p, i, t, v);
+  else if (sizeof(C) == 8 || t == DType::kFloat32) static_cast<C*>(p)[i] = v;
+  else static_cast<uint16_t*>(p)[i] = encode<uint16_t>(v, t);
+}
+// kRun elements, `step` apart, of which the first `count` exist; `none` for the rest.
+template <class C>
+__device__ __forceinline__ void pool_load_run(const void* p, int64_t i, int64_t step, int32_t count, DType t, C none,
+                                              C (&v)[kRun]) {
+  if (std::is_same_v<C, float> && t != DType::kFloat32) {
+#pragma unroll
+    for (int u = 0; u < kRun; ++u)
+      v[u] = u < count ? decode_float<float>(static_cast<const uint16_t*>(p)[i + u * step], t) : none;
+  } else {
+#pragma unroll
+    for (int u = 0; u < kRun; ++u)
+      v[u] = u < count ? pool_load<C>(p, i + u * step, std::is_same_v<C, float> ? DType::kFloat32 : t) : none;
   }
-  static __device__ __forceinline__ void store(void* p, int64_t i, DType, C v) {
-    static_cast<T*>(p)[i] = store_as<T>(v);
-  }
-  static __device__ __forceinline__ C lowest(DType) { return -kInfinity<C>; }
-};
-template <>
-struct PoolElement<AnyInteger> {
-  using C = int64_t;
-  static __device__ __forceinline__ C load(const void* p, int64_t i, DType t) {
-    return load_number(p, i, t, int64_t{});
-  }
-  static __device__ __forceinline__ void store(void* p, int64_t i, DType t, C v) { store_number(p, i, t, v); }
-  static __device__ __forceinline__ C lowest(DType t) { return t == DType::kInt64 ? INT64_MIN : INT32_MIN; }
-};
+}
 
 }  // namespace fireseed::cuda
