@@ -9,7 +9,7 @@
 namespace fireseed::cuda {
 
 // Note [Order keys]
-// The keys of cpp/cpu/sort.h at the width of the element, so that kernels are made for four widths, not ten dtypes:
+// The keys of cpp/cpu/sort.h at the width of the element, so that kernels are made for widths, not ten dtypes:
 // floats flip their bits so that NaN comes last and -0 = +0, signed integers flip the sign bit; descending order
 // complements the key. All but NaN and zero are got back from their key; those two are read again where they came
 // from, so that their bits stay.
@@ -43,21 +43,6 @@ __device__ __forceinline__ U order_key(U bits, const KeyRule& rule) {
     else if (bits & sign) key = static_cast<U>(~bits);
   }
   return rule.descending ? static_cast<U>(~key) : key;
-}
-// The element's bits; false where the key stands for several.
-template <class U>
-__device__ __forceinline__ bool element_of(U key, const KeyRule& rule, U& bits) {
-  if (rule.descending) key = static_cast<U>(~key);
-  const U sign = static_cast<U>(rule.sign);
-  bits = static_cast<U>(key ^ sign);
-  if (!rule.floating) return true;
-  if (!(key & sign)) bits = static_cast<U>(~key);
-  return key != kLastKey<U> && key != sign;
-}
-// The key of NaN in this order, where there is one.
-template <class U>
-__device__ __forceinline__ bool is_nan_key(U key, const KeyRule& rule) {
-  return rule.floating && key == (rule.descending ? U(0) : kLastKey<U>);
 }
 
 }  // namespace fireseed::cuda

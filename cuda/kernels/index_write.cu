@@ -55,7 +55,7 @@ class SortedPositions {
  private:
   void sort(const uint64_t* keys) const {
     SortArgs<uint64_t> job;
-    job.x = keys;
+    job.in = SortElements(keys);
     job.to = pairs();
     job.rows = 1;
     job.n = job.x_n = n_;

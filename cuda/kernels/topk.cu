@@ -19,12 +19,11 @@ constexpr int kAhead = 4;  // neighbours a thread looks at in the last pass
 
 template <class U>
 struct SelectArgs {
-  const U* x = nullptr;  // rows of n, or pairs
+  SortElements in;  // rows of n, or pairs
   KeyPairs<U> from;
   int64_t rows = 0, n = 0, pieces = 1, piece = 0, k = 1;
-  KeyRule rule{DType::kBool};
   KeyPairs<U> to;  // topk: k of each piece, filled up with last keys
-  U* value = nullptr;
+  void* value = nullptr;
   int64_t* where = nullptr;  // kthvalue
   bool median = false, ignore_nan = false;
 };
@@ -39,7 +38,8 @@ __device__ __forceinline__ int64_t median_rank(int64_t n, int64_t nans, bool ign
 
 template <class U, int kThreads>
 __global__ void __launch_bounds__(kThreads) select_rows(const __grid_constant__ SelectArgs<U> args) {
-  constexpr int kDigits = 256, kOwn = kDigits / kThreads, kBits = 8 * static_cast<int>(sizeof(U));
+  constexpr int kDigits = 256, kOwn = kDigits / kThreads;
+  const int bits = 8 * args.in.size;
   FS_SHARED(uint32_t, counts, [kDigits]);
   FS_SHARED(int64_t, found, [2]);  // the digit, and how many keys have smaller ones
   const int t = static_cast<int>(threadIdx.x), lane = t % kWarpSize;
@@ -48,25 +48,26 @@ __global__ void __launch_bounds__(kThreads) select_rows(const __grid_constant__ 
     const int64_t begin = block % args.pieces * args.piece, base = block / args.pieces * args.n + begin;
     const int64_t count = args.n - begin < args.piece ? args.n - begin : args.piece;
     const auto key_at = [&](int64_t i) {
-      return args.from.keys ? args.from.keys[base + i] : order_key(args.x[base + i], args.rule);
+      return args.from.keys ? args.from.keys[base + i] : args.in.template key<U>(base + i);
     };
     int64_t k = args.k < count ? args.k : count;
     if (args.median) {
       int64_t nans = 0;
-      for (int64_t i = t; i < count; i += kThreads) nans += is_nan_key(key_at(i), args.rule);
+      for (int64_t i = t; i < count; i += kThreads) nans += args.in.is_nan(key_at(i));
       k = median_rank(count, block_reduce<kThreads>(nans, AddOp{}), args.ignore_nan);
     }
     U key = 0;
     int64_t rank = k;  // among the keys that share key's digits
 #pragma unroll 1
-    for (int shift = kBits - 8; shift >= 0; shift -= 8) {
+    for (int shift = bits - 8; shift >= 0; shift -= 8) {
+#pragma unroll 1
       for (int d = t; d < kDigits; d += kThreads) counts[d] = 0;
       __syncthreads();
       for (int64_t first = 0; first < count; first += kThreads) {
         unsigned digit = kDigits;
         if (first + t < count) {
           const U own = key_at(first + t);
-          const bool shares = shift + 8 == kBits ||
+          const bool shares = shift + 8 == bits ||
                               static_cast<uint64_t>(own) >> (shift + 8) == static_cast<uint64_t>(key) >> (shift + 8);
           if (shares) digit = static_cast<unsigned>(own >> shift) & 255u;
         }
@@ -76,8 +77,10 @@ __global__ void __launch_bounds__(kThreads) select_rows(const __grid_constant__ 
       }
       __syncthreads();
       int64_t own = 0, total;
+#pragma unroll 1
       for (int e = 0; e < kOwn; ++e) own += counts[t * kOwn + e];
       int64_t before = block_scan<kThreads>(own, int64_t{0}, add, total);
+#pragma unroll 1
       for (int e = 0; e < kOwn; ++e) {
         const int64_t c = counts[t * kOwn + e];
         if (before < rank && rank <= before + c) {
@@ -97,6 +100,7 @@ __global__ void __launch_bounds__(kThreads) select_rows(const __grid_constant__ 
       const int64_t own = first + t * kAhead;
       U keys[kAhead];
       uint64_t mine = 0, total;
+#pragma unroll
       for (int e = 0; e < kAhead; ++e) {
         if (own + e >= count) continue;
         keys[e] = key_at(own + e);
@@ -104,6 +108,7 @@ __global__ void __launch_bounds__(kThreads) select_rows(const __grid_constant__ 
       }
       uint64_t before = seen + block_scan<kThreads>(mine, uint64_t{0}, add, total);
       seen += total;
+#pragma unroll
       for (int e = 0; e < kAhead; ++e) {
         if (own + e >= count || keys[e] > key) continue;
         const auto less = static_cast<int64_t>(before >> 32), equal = static_cast<int64_t>(before & 0xffffffffu);
@@ -111,7 +116,7 @@ __global__ void __launch_bounds__(kThreads) select_rows(const __grid_constant__ 
         const int64_t at = keys[e] < key ? less : equal < rank ? smaller + equal : k;
         if (args.value) {
           if (keys[e] == key && equal + 1 == rank) {
-            args.value[block] = args.x[base + own + e];
+            args.in.put(args.value, block, args.in.template bits<U>(base + own + e));
             args.where[block] = own + e;
           }
         } else if (at < k) {
@@ -141,13 +146,13 @@ __global__ void pick_rank(const __grid_constant__ SelectArgs<U> args) {
       int64_t low = 0, high = args.n;  // the first NaN
       while (low < high) {
         const int64_t middle = (low + high) / 2;
-        if (is_nan_key(keys[middle], args.rule)) high = middle;
+        if (args.in.is_nan(keys[middle])) high = middle;
         else low = middle + 1;
       }
       k = median_rank(args.n, args.n - low, args.ignore_nan);
     }
     const uint32_t at = args.from.index[row * args.n + k - 1];
-    args.value[row] = args.x[row * args.n + at];
+    args.in.put(args.value, row, args.in.template bits<U>(row * args.n + at));
     args.where[row] = at;
   }
 }
@@ -163,11 +168,10 @@ void launch_select(const SelectArgs<U>& args) {
 template <class U>
 void topk_pairs(SortArgs<U>& job, std::optional<PairMemory<U>> (&memory)[2]) {
   SelectArgs<U> a;
-  a.x = job.x;
+  a.in = job.in;
   a.rows = job.rows;
   a.n = a.piece = job.n;
   a.k = job.keep;
-  a.rule = job.rule;
   const int64_t wanted = 2 * int64_t{multiprocessors()} / job.rows;
   const int64_t most = job.n / std::max<int64_t>(4 * a.k, 8192);
   a.pieces = std::max<int64_t>(1, std::min(wanted, most));
@@ -191,15 +195,14 @@ void select_rank(const KernelArgs& args, const char* op, bool median) {
   const AxisShape s(args.in[0], attrs.dim);
   if (args.in[0].numel == 0) return;
   const RowInput in(args.in[0], attrs.dim);
-  dispatch_size(args.in[0].dtype, [&](auto tag) {
-    using U = typename decltype(tag)::type;
+  dispatch_key(args.in[0].dtype, [&](auto key) {
+    using U = decltype(key);
     SelectArgs<U> a;
-    a.x = in.ptr<U>();
+    a.in = SortElements(in.ptr<void>(), args.in[0].dtype);
     a.rows = s.outer * s.inner;
     a.n = a.piece = s.n;
     a.k = attrs.k;
-    a.rule = KeyRule(args.in[0].dtype);
-    a.value = args.out[0].ptr<U>();
+    a.value = args.out[0].data;
     a.where = args.out[1].ptr<int64_t>();
     a.median = median;
     a.ignore_nan = attrs.ignore_nan != 0;
@@ -207,11 +210,10 @@ void select_rank(const KernelArgs& args, const char* op, bool median) {
     if (s.n < kLongRow || a.rows >= multiprocessors()) return launch_select(a);
     const PairMemory<U> sorted(a.rows * a.n);  // all blocks sort one row sooner than one block selects from it
     SortArgs<U> job;
-    job.x = a.x;
+    job.in = a.in;
     job.to = a.from = sorted.pairs();
     job.rows = a.rows;
     job.n = job.x_n = a.n;
-    job.rule = a.rule;
     sort_rows(job, op);
     FS_LAUNCH((pick_rank<U>), grid_for(a.rows, 128, kMostBlocks), 128, 0, current_stream(), a);
   });
@@ -227,18 +229,17 @@ void topk(const KernelArgs& args) {
   FS_CHECK(s.n < (int64_t{1} << 32) - 1, "topk: rows of ", s.n, " elements on a CUDA device, at most 2^32 - 2");
   const RowInput in(args.in[0], attrs.dim);
   RowOutput values(args.out[0], attrs.dim), indices(args.out[1], attrs.dim);
-  dispatch_size(args.in[0].dtype, [&](auto tag) {
-    using U = typename decltype(tag)::type;
+  dispatch_key(args.in[0].dtype, [&](auto key) {
+    using U = decltype(key);
     SortArgs<U> job;
-    job.x = in.ptr<U>();
-    job.values = values.ptr<U>();
+    job.in = SortElements(in.ptr<void>(), args.in[0].dtype, attrs.largest != 0);
+    job.values = values.ptr<void>();
     job.indices = indices.ptr<int64_t>();
     job.rows = s.outer * s.inner;
     job.n = job.x_n = s.n;
     job.keep = attrs.k;
-    job.rule = KeyRule(args.in[0].dtype, attrs.largest != 0);
     std::optional<PairMemory<U>> memory[2];
-    if (s.n > kSortTile<U> && attrs.k <= s.n / 8) topk_pairs(job, memory);
+    if (s.n > kSortTile && attrs.k <= s.n / 8) topk_pairs(job, memory);
     sort_rows(job, "topk");
   });
   values.finish();
