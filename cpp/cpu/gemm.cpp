@@ -15,8 +15,8 @@ namespace {
 // ones share their columns, so that a thread keeps its part of B in its L2, and a row panel of A stays in L1 while it
 // meets the column panels of the block. What does not already lie well is packed: a row panel of A by the task that
 // is about to use it, the columns of B by their task where one task has all the rows, else by all threads before the
-// tasks of a K block. The cut depends on m, n, k and the strides alone, and each element of C is summed in order by
-// one thread at a time: the bits do not depend on the number of threads.
+// tasks of a K block. The cut of K depends on m, n, k and the strides alone, and each element of C is summed in order
+// by one thread at a time: the bits do not depend on the number of threads.
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -80,7 +80,8 @@ constexpr int64_t kTaskProducts = 128 << 10;         // least work of a task: ab
 constexpr int64_t kMaxTasks = 256, kManyTasks = 64;  // columns are not cut for more than many
 constexpr int64_t kSharedBytes = 1 << 20;            // more than this is not found in L2 again
 constexpr int64_t kDeepProducts = 2 << 20;           // least work between two barriers: about 20 us
-constexpr int64_t kOwnRows = 16 * kMaxRows;  // up to here one task takes all rows of its columns and packs them
+constexpr int64_t kOwnRows = 16 * kMaxRows;  // up to here one task takes all rows of its columns and packs them;
+                                             // twice as many where threads are few
 
 template <class T>
 constexpr int64_t kMaxDepth = kBlockK<T> * 7 / 4;  // of a block of K
@@ -136,7 +137,9 @@ void gemm_blocked(const GemmCall<S>& g) {
                       (row_a ? g.n > 4 * kW && (bad_step<S>(g.a_row) || g.a_row * kMaxRows > (1 << 14))
                              : g.n > kW && (deep || bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16)));
   const bool packs_b = !kSame || g.b_col != 1 || (g.m > 4 * kMaxRows && g.b_row * kc > (1 << 16));
-  const bool own_b = packs_b && g.m <= kOwnRows && col_panels >= 4, shared_b = packs_b && !own_b;
+  const bool own_b = packs_b && (g.m <= kOwnRows ? col_panels >= 4
+                                                 : g.m <= 2 * kOwnRows && col_panels >= most(4, 2 * num_threads()));
+  const bool shared_b = packs_b && !own_b;
   const bool tail_b = !packs_b && g.n % kV != 0;  // the last panel must hold whole vectors
 
   const bool by_blocks = shared_b || (deep && !own_b);  // of K: all tasks together

@@ -88,6 +88,8 @@ TEST(Gemm, SkinnyAndLong) {
       check_product(1500 + n, m, 70, DType::kFloat32);
     }
   check_product(300, 420, 500, DType::kFloat32);
+  for (int i = 0; i < 4; ++i)
+    check_product(300, 128, 500, DType::kFloat32);  // one thread packs B otherwise than three
 }
 
 // A large first operand whose columns lie far apart: the same sums in the same order as from its rows.
