@@ -61,9 +61,10 @@ struct RowMemory<float> {
   __device__ __forceinline__ float widen(float x) const { return x; }
   __device__ __forceinline__ float load(const float* p) const { return *p; }
   __device__ __forceinline__ void store(float* p, float x) const { *p = x; }
+  __device__ __forceinline__ float element(const Raw& x, int k) const { return __uint_as_float(x.v[k]); }
   __device__ __forceinline__ void widen(const Raw& x, float (&v)[kN]) const {
 #pragma unroll
-    for (int k = 0; k < kN; ++k) v[k] = __uint_as_float(x.v[k]);
+    for (int k = 0; k < kN; ++k) v[k] = element(x, k);
   }
   __device__ __forceinline__ Raw narrow(const float (&v)[kN]) const {
     Raw x;
@@ -87,15 +88,14 @@ struct RowMemory<uint16_t> {
   __device__ __forceinline__ void store(uint16_t* p, float x) const {
     *p = bfloat ? float_to_bfloat(x).bits : float_to_half(x).bits;
   }
+  __device__ __forceinline__ float element(const Raw& x, int k) const {
+    const uint32_t word = x.v[k >> 1], bits = k & 1 ? word >> 16 : word & 0xffffu;
+    if (!bfloat) return half_to_float(half_bits<float16>(static_cast<uint16_t>(bits)));
+    return __uint_as_float(k & 1 ? word & 0xffff0000u : word << 16);
+  }
   __device__ __forceinline__ void widen(const Raw& x, float (&v)[kN]) const {
 #pragma unroll
-    for (int k = 0; k < kN / 2; ++k) {
-      const uint32_t low = x.v[k] & 0xffffu, high = x.v[k] >> 16;
-      v[2 * k] =
-          bfloat ? __uint_as_float(x.v[k] << 16) : half_to_float(half_bits<float16>(static_cast<uint16_t>(low)));
-      v[2 * k + 1] = bfloat ? __uint_as_float(x.v[k] & 0xffff0000u)
-                            : half_to_float(half_bits<float16>(static_cast<uint16_t>(high)));
-    }
+    for (int k = 0; k < kN; ++k) v[k] = element(x, k);
   }
   __device__ __forceinline__ Raw narrow(const float (&v)[kN]) const {
     Raw x;
@@ -235,6 +235,16 @@ struct VectorStream {
   }
 };
 
+// Begins to copy 16 bytes to shared memory (cp_async).
+template <class T>
+__device__ __forceinline__ void keep(T* to, const T* from) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  load_raw(from).store(reinterpret_cast<uint32_t*>(to));
+#else
+  cp_async<16>(to, from);
+#endif
+}
+
 // The vectors of a row of an array, of which some are kept.
 template <class Memory>
 struct KeptRow {
@@ -251,11 +261,7 @@ struct KeptRow {
       const int last = cut.vectors < num_kept ? cut.vectors : num_kept;
 #pragma unroll 1
       for (int v = static_cast<int>(threadIdx.x); v < last; v += static_cast<int>(blockDim.x)) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-        load_raw(from + int64_t{v} * kN).store(reinterpret_cast<uint32_t*>(kept + v * kN));
-#else
-        cp_async<16>(kept + v * kN, from + int64_t{v} * kN);
-#endif
+        keep(kept + v * kN, from + int64_t{v} * kN);
       }
     }
   }

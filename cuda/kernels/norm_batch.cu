@@ -5,6 +5,9 @@
 namespace fireseed::cuda {
 namespace {
 
+constexpr int kFinishThreads = 256;
+constexpr int kApplyThreads = 256;
+
 // Channels-last without gaps: memory [rows, channels] (the output has the input's layout; infer sees to it).
 bool channels_last_dense(const TensorView& x) {
   if (x.ndim < 3 || x.strides[1] != 1) return false;
@@ -53,101 +56,255 @@ ChannelShape batch_shape(const TensorView& x, bool last) {
   return s;
 }
 
-// A running statistic, or nothing.
-struct Running {
+// ---- what follows from the sums --------------------------------------------------------------------------------
+
+// A float operand of any dtype and stride, or nothing.
+struct AnyFloat {
   void* p = nullptr;
   int64_t step = 0;
   DType dtype = DType::kUndefined;
-  explicit Running(const TensorView& v) {
+  explicit AnyFloat(const TensorView& v) {
     if (!v.defined()) return;
     p = v.data;
     step = v.strides[0];
     dtype = v.dtype;
   }
-  // running <- (1 - momentum) running + momentum value
-  __device__ __forceinline__ void update(int64_t c, double value, double momentum) const {
-    if (p) store_number(p, c * step, dtype, (1 - momentum) * load_double(p, c * step, dtype) + momentum * value);
-  }
   __device__ __forceinline__ double get(int64_t c, double missing) const {
     return p ? load_double(p, c * step, dtype) : missing;
   }
-};
-
-template <class C>
-__global__ void write_mean(const C* partial, int64_t pieces, int64_t channels, double count, Running running,
-                           double momentum, C* mean) {
-  const int64_t c = grid_thread();
-  if (c >= channels) return;
-  const double m = channel_total(partial, pieces, channels, 0, c) / count;
-  mean[c] = static_cast<C>(m);
-  running.update(c, m, momentum);
-}
-template <class C>
-__global__ void write_invstd(const C* partial, int64_t pieces, int64_t channels, double count, Running running,
-                             double momentum, double eps, C* invstd) {
-  const int64_t c = grid_thread();
-  if (c >= channels) return;
-  const double var = channel_total(partial, pieces, channels, 0, c) / count;
-  invstd[c] = static_cast<C>(1 / sqrt(Num<double>(var + eps)).v);
-  running.update(c, var * (count / (count - 1)), momentum);
-}
-template <class C>
-__global__ void use_running(Running mean, Running var, int64_t channels, double eps, C* mean_out, C* invstd) {
-  const int64_t c = grid_thread();
-  if (c >= channels) return;
-  mean_out[c] = static_cast<C>(mean.get(c, 0));
-  invstd[c] = static_cast<C>(1 / sqrt(Num<double>(var.get(c, 1) + eps)).v);
-}
-
-// Channel of element i of memory [n, channels, inner].
-template <class I>
-struct ChannelAt {
-  Divider<I> inner, channels;
-  explicit ChannelAt(const ChannelShape& s) : inner(s.inner), channels(s.channels) {}
-  __device__ __forceinline__ I operator()(I i) const {
-    const I k = inner.divide(i);
-    return k - channels.divide(k) * static_cast<I>(channels.d);
+  // A running statistic <- (1 - momentum) running + momentum value
+  __device__ __forceinline__ void update(int64_t c, double value, double momentum) const {
+    if (p) store_float(p, c * step, dtype, (1 - momentum) * get(c, 0) + momentum * value);
   }
 };
 
-template <class T, class I, class C = compute_type<T>>
-__global__ void normalize(const T* x, const C* mean, const C* invstd, const C* w, const C* b, T* y,
-                          ChannelAt<I> channel, int64_t n) {
-  for (int64_t i = grid_thread(); i < n; i += grid_threads()) {
-    const I c = channel(static_cast<I>(i));
-    C v = (load_as<C>(x[i]) - mean[c]) * (w ? w[c] * invstd[c] : invstd[c]);
-    if (b) v += b[c];
-    y[i] = store_as<T>(v);
+// What stands in the arithmetic type: float, or `wide`.
+struct Wide {
+  void* p = nullptr;
+  bool wide = false;
+  __device__ __forceinline__ double get(int64_t i) const {
+    return wide ? static_cast<const double*>(p)[i] : static_cast<double>(static_cast<const float*>(p)[i]);
+  }
+  __device__ __forceinline__ void set(int64_t i, double x) const {
+    if (wide) static_cast<double*>(p)[i] = x;
+    else static_cast<float*>(p)[i] = static_cast<float>(x);
+  }
+};
+
+// partial: of moments (kStatistics) or of gradients. kRunning: the statistics are the running ones.
+enum class Finish { kStatistics, kRunning, kBackward, kParamGrads };
+
+// Factors [4][channels] for apply_factors: f0, f1, f2, f3 with result = g f0 + (x - f1) f2 + f3.
+struct FinishArgs {
+  Finish kind;
+  Wide partial, mean, invstd, gw, gb, factors;
+  AnyFloat w, b, running_mean, running_var;
+  int64_t pieces = 0, piece = 1, channels = 0;
+  double count = 1, share = 1, unbiased = 1;  // share: 1 / count; unbiased: count / (count - 1)
+  double eps = 0, momentum = 0;
+  bool training = false;
+  FinishArgs(Finish k, const TensorView& weight, const TensorView& bias, const TensorView& rm, const TensorView& rv)
+      : kind(k), w(weight), b(bias), running_mean(rm), running_var(rv) {}
+  void set_count(int64_t n) {
+    count = static_cast<double>(n);
+    share = 1 / count;
+    unbiased = count / (count - 1);
+  }
+};
+
+// 32 channels a block.
+template <int kThreads>
+__global__ void __launch_bounds__(kThreads) finish_channels(const __grid_constant__ FinishArgs a) {
+  constexpr int kY = kThreads / kWarpSize;
+  FS_SHARED(double, part, [kY][2][kWarpSize]);
+  const int lane = static_cast<int>(threadIdx.x) & 31, y = static_cast<int>(threadIdx.x) >> 5;
+  const int64_t c = int64_t{blockIdx.x} * kWarpSize + lane;
+  const bool moments = a.kind == Finish::kStatistics;
+  double u = 0, v = 0;
+#pragma unroll 1
+  for (int pass = 0; pass < (moments ? 2 : 1); ++pass) {  // the second: how far the pieces' means are from the mean
+    const double mean = u * a.share;
+    double s = 0, t = 0;
+    if (c < a.channels) {
+#pragma unroll 1
+      for (int64_t k = y; k < a.pieces; k += kY) {
+        const double p = a.partial.get(2 * k * a.channels + c) - mean;
+        const double left = a.count - static_cast<double>(k * a.piece), piece = static_cast<double>(a.piece);
+        s += moments ? (left < piece ? left : piece) * (pass == 0 ? p : p * p) : p;
+        if (pass == 0) t += a.partial.get((2 * k + 1) * a.channels + c);
+      }
+    }
+    part[y][0][lane] = s;
+    part[y][1][lane] = t;
+    __syncthreads();
+    if (pass == 0) u = 0;
+#pragma unroll 1
+    for (int k = 0; k < kY; ++k) {
+      (pass == 0 ? u : v) += part[k][0][lane];
+      v += part[k][1][lane];
+    }
+    __syncthreads();
+  }
+  if (y != 0 || c >= a.channels) return;
+  const double w = a.w.get(c, 1);
+  double mean = 0, f0 = 0, f2 = 0, f3 = 0;
+  if (a.kind == Finish::kBackward || a.kind == Finish::kParamGrads) {
+    a.gw.set(c, v);
+    if (a.gb.p) a.gb.set(c, u);
+    if (a.kind == Finish::kParamGrads) return;
+    const double r = a.invstd.get(c);
+    mean = a.mean.get(c);
+    f0 = r * w;
+    if (a.training) {
+      f2 = -f0 * v * a.share * r;
+      f3 = -f0 * u * a.share;
+    }
+  } else {
+    mean = a.running_mean.get(c, 0);
+    double var = a.running_var.get(c, 1);
+    if (moments) {
+      mean = u * a.share;
+      var = v * a.share;
+      a.running_mean.update(c, mean, a.momentum);
+      a.running_var.update(c, var * a.unbiased, a.momentum);
+    }
+    const double r = 1 / sqrt(Num<double>(var + a.eps)).v;
+    a.mean.set(c, mean);
+    a.invstd.set(c, r);
+    f2 = w * r;
+    f3 = a.b.get(c, 0);
+  }
+  a.factors.set(c, f0);
+  a.factors.set(a.channels + c, mean);
+  a.factors.set(2 * a.channels + c, f2);
+  a.factors.set(3 * a.channels + c, f3);
+}
+
+// ---- the elements --------------------------------------------------------------------------------------------
+
+template <class Memory>
+struct ApplyArgs {
+  using T = typename Memory::Unit;
+  const T *g, *x;  // g null: none
+  T* to;
+  const typename Memory::Compute* factors;
+  int64_t numel, channels;
+  LargeDivider inner, channel;
+  bool vectors, lines;  // lines: a vector has kN neighbouring channels; else it is of one or two
+  __device__ __forceinline__ int64_t of(int64_t i, int64_t& left) const {
+    const int64_t k = inner.n == 1 ? i : inner.divide(i);
+    left = (k + 1) * inner.n - i;
+    return k - channel.divide(k) * channels;
+  }
+};
+
+// A vector a thread, of memory [n, channels, inner].
+// Compiles to: no spills, LDG.E.128, STG.E.128
+template <class Memory>
+__global__ void __launch_bounds__(kApplyThreads)
+    apply_factors(const Memory memory, const __grid_constant__ ApplyArgs<Memory> a) {
+  using C = typename Memory::Compute;
+  constexpr int kN = Memory::kN;
+  const int64_t i = grid_thread() << Memory::kLogN;
+  if (i >= a.numel) return;
+  int64_t left = 0;
+  const int64_t c = a.of(i, left);
+  const C *const f0 = a.factors, *const f1 = f0 + a.channels, *const f2 = f1 + a.channels,
+                 *const f3 = f2 + a.channels;
+  if constexpr (kN > 1) {
+    if (a.vectors && i + kN <= a.numel) {
+      C x[kN], g[kN] = {};
+      const Raw raw_x = load_raw(a.x + i);
+      if (a.g) memory.widen(load_raw(a.g + i), g);
+      memory.widen(raw_x, x);
+      if (a.lines) {
+#pragma unroll
+        for (int k = 0; k < kN; k += 4) {
+          const auto p0 = Vec<float, 4>::load_global(f0 + c + k), p1 = Vec<float, 4>::load_global(f1 + c + k),
+                     p2 = Vec<float, 4>::load_global(f2 + c + k), p3 = Vec<float, 4>::load_global(f3 + c + k);
+#pragma unroll
+          for (int j = 0; j < 4; ++j) {
+            const C y = (x[k + j] - p1.v[j]) * p2.v[j] + p3.v[j];
+            x[k + j] = a.g ? g[k + j] * p0.v[j] + y : y;
+          }
+        }
+      } else {
+        const int64_t d = left >= kN ? c : c + 1 < a.channels ? c + 1 : 0;
+        const C p0 = f0[c], p1 = f1[c], p2 = f2[c], p3 = f3[c], q0 = f0[d], q1 = f1[d], q2 = f2[d], q3 = f3[d];
+#pragma unroll
+        for (int k = 0; k < kN; ++k) {
+          const bool first = k < left;
+          const C y = (x[k] - (first ? p1 : q1)) * (first ? p2 : q2) + (first ? p3 : q3);
+          x[k] = a.g ? g[k] * (first ? p0 : q0) + y : y;
+        }
+      }
+      store_raw(a.to + i, memory.narrow(x));
+      return;
+    }
+  }
+#pragma unroll 1
+  for (int64_t e = i; e < i + kN && e < a.numel; ++e) {
+    const int64_t d = a.of(e, left);
+    C y = (memory.load(a.x + e) - f1[d]) * f2[d] + f3[d];
+    if (a.g) y = memory.load(a.g + e) * f0[d] + y;
+    memory.store(a.to + e, y);
   }
 }
 
-// factors [3][channels]: gx = g f0 + (x - mean) f1 + f2. Writes gw and gb too.
-template <class C>
-__global__ void write_factors(const C* partial, int64_t pieces, int64_t channels, double count, bool training,
-                              const C* w, const C* invstd, C* factors, C* gw, C* gb) {
-  const int64_t c = grid_thread();
-  if (c >= channels) return;
-  const double sg = channel_total(partial, pieces, channels, 0, c),
-               sgx = channel_total(partial, pieces, channels, 1, c);  // of g xhat
-  gw[c] = static_cast<C>(sgx);
-  gb[c] = static_cast<C>(sg);
-  const double r = static_cast<double>(invstd[c]), f = r * (w ? static_cast<double>(w[c]) : 1.0);
-  factors[c] = static_cast<C>(f);
-  factors[channels + c] = training ? static_cast<C>(-f * sgx / count * r) : C(0);
-  factors[2 * channels + c] = training ? static_cast<C>(-f * sg / count) : C(0);
+__global__ void convert_elements(const void* from, DType dtype, Wide to, int64_t n) {
+#pragma unroll 1
+  for (int64_t i = grid_thread(); i < n; i += grid_threads()) to.set(i, load_double(from, i, dtype));
 }
 
-template <class T, class I, class C = compute_type<T>>
-__global__ void normalize_backward(const T* g, const T* x, const C* mean, const C* factors, T* gx,
-                                   ChannelAt<I> channel, int64_t channels, int64_t n) {
-  for (int64_t i = grid_thread(); i < n; i += grid_threads()) {
-    const I c = channel(static_cast<I>(i));
-    gx[i] = store_as<T>(load_as<C>(g[i]) * factors[c] + (load_as<C>(x[i]) - mean[c]) * factors[channels + c] +
-                        factors[2 * channels + c]);
-  }
+// ---- launches ----------------------------------------------------------------------------------------------
+
+void finish(FinishArgs a, int64_t channels) {
+  a.channels = channels;
+  FS_LAUNCH((finish_channels<kFinishThreads>), grid_for(channels, kWarpSize, INT32_MAX), kFinishThreads, 0,
+            current_stream(), a);
+}
+void take(FinishArgs& a, const ChannelSums& sums, bool wide) {
+  a.partial = {sums.partial(), wide};
+  a.pieces = sums.pieces();
+  a.piece = sums.piece();
+}
+
+template <class Memory, class T = typename Memory::Unit, class C = typename Memory::Compute>
+void apply(const Memory& memory, const ChannelShape& s, const T* g, const T* x, T* to, const C* factors) {
+  constexpr int kN = Memory::kN;
+  const int64_t numel = s.count() * s.channels;
+  const bool lines = s.inner == 1 && s.channels % kN == 0, vectors = (lines || s.inner >= kN) && aligned_for(x, 16) &&
+                                                                     aligned_for(to, 16) &&
+                                                                     (!g || aligned_for(g, 16));
+  const ApplyArgs<Memory> a{g,
+                            x,
+                            to,
+                            factors,
+                            numel,
+                            s.channels,
+                            LargeDivider(s.inner, numel),
+                            LargeDivider(s.channels, numel / s.inner),
+                            vectors,
+                            lines};
+  FS_LAUNCH((apply_factors<Memory>), grid_for(numel, kApplyThreads * kN, INT32_MAX), kApplyThreads, 0,
+            current_stream(), memory, a);
 }
 
 }  // namespace
+
+void convert_floats(const TensorView& v, bool to_double, void* to) {
+  FS_LAUNCH(convert_elements, grid_for(v.numel, 256, 1024), 256, 0, current_stream(), v.ptr<void>(), v.dtype,
+            Wide{to, to_double}, v.numel);
+}
+
+void write_param_grads(void* partial, int64_t pieces, int64_t channels, bool in_double, void* gw, void* gb) {
+  FinishArgs a(Finish::kParamGrads, {}, {}, {}, {});
+  a.partial = {partial, in_double};
+  a.pieces = pieces;
+  a.gw = {gw, in_double};
+  a.gb = {gb, in_double};
+  finish(a, channels);
+}
 
 // in: x [N, C, …], weight, bias, running mean, running var (each may be absent; the running ones are updated in place
 // when training). out: y in x's layout, mean and invstd [C] (compute type) as used.
@@ -158,31 +315,22 @@ void batch_norm(const KernelArgs& args) {
   const bool last = !in.contiguous && channels_last_dense(in);
   const ChannelShape s = batch_shape(in, last);
   const InLayout x(in, last);
-  const Running running_mean(args.in[3]), running_var(args.in[4]);
-  const auto count = static_cast<double>(s.count());
-  const unsigned blocks = grid_for(s.channels, 128, INT32_MAX);
-  dispatch_float(in.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using C = compute_type<T>;
-    const Params<C> w(args.in[1]), b(args.in[2]);
-    C *mean = args.out[1].ptr<C>(), *invstd = args.out[2].ptr<C>();
-    if (a.training) {
-      ChannelSums<T> sums(s);
-      sums.template run<ChannelSum::kValue>(x.ptr<T>(), nullptr, nullptr, nullptr);
-      FS_LAUNCH((write_mean<C>), blocks, 128, 0, current_stream(), sums.partial(), sums.pieces(), s.channels, count,
-                running_mean, a.momentum, mean);
-      sums.template run<ChannelSum::kSquare>(x.ptr<T>(), nullptr, mean, nullptr);
-      FS_LAUNCH((write_invstd<C>), blocks, 128, 0, current_stream(), sums.partial(), sums.pieces(), s.channels, count,
-                running_var, a.momentum, a.eps, invstd);
-    } else {
-      FS_LAUNCH((use_running<C>), blocks, 128, 0, current_stream(), running_mean, running_var, s.channels, a.eps,
-                mean, invstd);
-    }
-    dispatch_index(in.numel < INT32_MAX, [&](auto index_tag) {
-      using I = typename decltype(index_tag)::type;
-      FS_LAUNCH((normalize<T, I>), grid_for(in.numel, 256, 1 << 16), 256, 0, current_stream(), x.ptr<T>(), mean,
-                invstd, w.data(), b.data(), args.out[0].ptr<T>(), ChannelAt<I>(s), in.numel);
-    });
+  dispatch_row_memory(in.dtype, [&](auto memory) {
+    using T = typename decltype(memory)::Unit;
+    using C = typename decltype(memory)::Compute;
+    const Scratch factors(static_cast<size_t>(4 * s.channels) * sizeof(C));
+    constexpr bool kWide = sizeof(C) == 8;
+    FinishArgs f(a.training ? Finish::kStatistics : Finish::kRunning, args.in[1], args.in[2], args.in[3], args.in[4]);
+    f.set_count(s.count());
+    f.eps = a.eps;
+    f.momentum = a.momentum;
+    f.mean = {args.out[1].ptr<void>(), kWide};
+    f.invstd = {args.out[2].ptr<void>(), kWide};
+    f.factors = {factors.ptr<void>(), kWide};
+    std::optional<ChannelSums> sums;
+    if (a.training) take(f, sums.emplace(s, in.dtype, nullptr, x.ptr<void>(), nullptr, nullptr), kWide);
+    finish(f, s.channels);
+    apply(memory, s, static_cast<const T*>(nullptr), x.ptr<T>(), args.out[0].ptr<T>(), factors.ptr<C>());
   });
 }
 
@@ -192,29 +340,30 @@ void batch_norm_backward(const KernelArgs& args) {
   const auto& a = args.attrs<BatchNormAttrs>();
   const TensorView& in = args.in[1];
   if (in.numel == 0) {
-    fill_zero(args.out[1]);
-    fill_zero(args.out[2]);
+    for (int k = 1; k < 3; ++k)
+      if (args.out[k].numel > 0) fill_view(args.out[k], 0);
     return;
   }
   const bool last = !in.contiguous && channels_last_dense(in);
   const ChannelShape s = batch_shape(in, last);
   const InLayout g(args.in[0], last), x(in, last);
-  dispatch_float(in.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using C = compute_type<T>;
-    const Params<C> w(args.in[2]);
-    const C *mean = args.in[3].ptr<C>(), *invstd = args.in[4].ptr<C>();
-    ChannelSums<T> sums(s);
-    sums.template run<ChannelSum::kGradient>(x.ptr<T>(), g.ptr<T>(), mean, invstd);
-    const Scratch factors(static_cast<size_t>(3 * s.channels) * sizeof(C));
-    FS_LAUNCH((write_factors<C>), grid_for(s.channels, 128, INT32_MAX), 128, 0, current_stream(), sums.partial(),
-              sums.pieces(), s.channels, static_cast<double>(s.count()), a.training != 0, w.data(), invstd,
-              factors.ptr<C>(), args.out[1].ptr<C>(), args.out[2].ptr<C>());
-    dispatch_index(in.numel < INT32_MAX, [&](auto index_tag) {
-      using I = typename decltype(index_tag)::type;
-      FS_LAUNCH((normalize_backward<T, I>), grid_for(in.numel, 256, 1 << 16), 256, 0, current_stream(), g.ptr<T>(),
-                x.ptr<T>(), mean, factors.ptr<C>(), args.out[0].ptr<T>(), ChannelAt<I>(s), s.channels, in.numel);
-    });
+  dispatch_row_memory(in.dtype, [&](auto memory) {
+    using T = typename decltype(memory)::Unit;
+    using C = typename decltype(memory)::Compute;
+    const Scratch factors(static_cast<size_t>(4 * s.channels) * sizeof(C));
+    constexpr bool kWide = sizeof(C) == 8;
+    const ChannelSums sums(s, in.dtype, g.ptr<void>(), x.ptr<void>(), args.in[3].ptr<void>(), args.in[4].ptr<void>());
+    FinishArgs f(Finish::kBackward, args.in[2], {}, {}, {});
+    take(f, sums, kWide);
+    f.set_count(s.count());
+    f.training = a.training != 0;
+    f.mean = {args.in[3].ptr<void>(), kWide};
+    f.invstd = {args.in[4].ptr<void>(), kWide};
+    f.gw = {args.out[1].ptr<void>(), kWide};
+    f.gb = {args.out[2].ptr<void>(), kWide};
+    f.factors = {factors.ptr<void>(), kWide};
+    finish(f, s.channels);
+    apply(memory, s, g.ptr<T>(), x.ptr<T>(), args.out[0].ptr<T>(), factors.ptr<C>());
   });
 }
 

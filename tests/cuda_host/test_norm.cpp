@@ -131,8 +131,29 @@ TEST(Norm, Halves) {
   }
   check_rows<float16, float>(Kind::kGroup, {2, 4, 9}, true, 4e-3, 2);
 }
+// A thread a vector of each row, some rows a block; rows that are kept, or only their ends; rows that begin anywhere.
+TEST(Norm, RowsInVectors) {
+  for (Kind kind : {Kind::kLayer, Kind::kRms}) {
+    check_rows<float>(kind, {700, 16}, true, 4e-5);
+    check_rows<float>(kind, {41, 200}, true, 2e-5);
+    check_rows<float>(kind, {3, 2048}, true, 2e-5);
+    check_rows<float>(kind, {2, 4096}, true, 4e-5);
+    check_rows<float>(kind, {1, 40000}, kind == Kind::kLayer, 2e-4);
+    check_rows<float>(kind, {3, 1027}, false, 2e-5);
+    check_rows<float16>(kind, {300, 64}, true, 4e-3);
+    check_rows<bfloat16, float>(kind, {9, 768}, true, 3e-2);
+    check_rows<bfloat16>(kind, {3, 4100}, true, 3e-2);
+    check_rows<float16, bfloat16>(kind, {3, 264}, true, 4e-3);
+  }
+  check_rows<float>(Kind::kGroup, {2, 8, 12, 8}, true, 2e-5, 2);
+  check_rows<bfloat16>(Kind::kGroup, {3, 6, 5, 8}, true, 3e-2, 3);
+  check_rows<float>(Kind::kGroup, {3, 32}, true, 2e-5, 4);
+  check_rows<float>(Kind::kGroup, {3, 12}, true, 2e-5, 2);
+}
 TEST(Norm, AnyOrderOfThreads) {
   for_each_seed([] {
+    check_rows<float>(Kind::kLayer, {40, 200}, true, 2e-5);
+    check_rows<bfloat16>(Kind::kRms, {9, 2056}, true, 3e-2);
     check_rows<float>(Kind::kLayer, {3, 1100}, true, 2e-5);
     check_rows<float>(Kind::kGroup, {2, 4, 9}, true, 2e-5, 2);
   });
@@ -244,8 +265,31 @@ TEST(BatchNorm, Halves) {
   check_batch<float16, float>({3, 5, 20}, false, true, true, 4e-3);
   check_batch<bfloat16>({3, 5, 4, 5}, true, true, true, 3e-2);
 }
+TEST(BatchNorm, Vectors) {
+  for (bool training : {true, false}) {
+    check_batch<float>({5, 3, 8, 8}, false, training, true, 2e-5);
+    check_batch<bfloat16, float>({3, 5, 14, 14}, false, training, true, 3e-2);
+    check_batch<float16>({40, 16, 2, 3}, true, training, true, 4e-3);
+    check_batch<float16, float>({90, 272}, false, training, true, 4e-3);
+    check_batch<float>({2, 3, 130, 130}, false, training, true, 1e-4);
+  }
+}
+// What is added up lies far from zero, or begins far from the mean.
+TEST(BatchNorm, FarFromZero) {
+  std::vector<float> x = random_values<float>(2 * 6000, 1.0);
+  for (size_t i = 0; i < x.size(); ++i) x[i] += i % 6000 < 4 ? -500.0f : 1000.0f;
+  const DeviceArray<float> dx(x), y(x.size()), mean(1), invstd(1);
+  const BatchNormAttrs attrs{true, 0.3, kEps};
+  call(&batch_norm, {view_of(y, {2, 1, 6000}), view_of(mean, {1}), view_of(invstd, {1})},
+       {view_of(dx, {2, 1, 6000}), kAbsent, kAbsent, kAbsent, kAbsent}, &attrs);
+  const auto one = [](size_t) { return size_t{0}; };
+  const Reference e(to_double(x), Doubles(x.size()), {}, {}, 1, 1, one, one, true);
+  expect_near(invstd, e.rstd(), 1e-6);
+  expect_near(y, e.y, 3e-4);
+}
 TEST(BatchNorm, AnyOrderOfThreads) {
   for_each_seed([] {
+    check_batch<bfloat16>({9, 16, 4, 4}, true, true, true, 3e-2);
     check_batch<float>({4, 5, 60}, false, true, true, 2e-5);
     check_batch<float>({70, 5}, false, true, true, 2e-5);
   });
