@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
       if (kOfKeys && t < 2 * kOthers) {
         const int i = next + t % kOthers;
         const float* from = (t < kOthers ? a.lse : a.d) + head * a.queries;
-        cp_async<4>(stage_rows + (step + 1) % 2 * 2 * kOthers + t, i < others ? from + i : from, i < others ? 4 : 0);
+        cp_async<4>(stage_rows + (step + 1) % 2 * 2 * kOthers + t, from + i, i < others ? 4 : 0);
       }
       fetched = next;
       fetched_mask = at[kOffMask];

@@ -110,20 +110,23 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
     weight_products<kHead>(sum, s, tile_k + kKeys * kPitch);
   }
   cp_async_wait<0>();
-  float inverse[kM][2];
+  float inverse[kM][2] = {};
+#pragma unroll 1
+  for (int j = 0; j < 2 * kM; ++j) {  // the first of the rows, which then are brought round
+    float all = total[0][0];
+    all += __shfl_xor_sync(kFullMask, all, 1);
+    all += __shfl_xor_sync(kFullMask, all, 2);
+    const int i = i0 + warp_row + j * 8 + lane / 4;
+    if (a.lse && lane % 4 == 0 && i < queries)
+      a.lse[head * a.queries + i] = all == 0.0f ? kInfinity<float> : multiply_add(top[0][0], factor, base2_log(all));
 #pragma unroll
-  for (int m = 0; m < kM; ++m)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float all = total[m][half];
-      all += __shfl_xor_sync(kFullMask, all, 1);
-      all += __shfl_xor_sync(kFullMask, all, 2);
-      inverse[m][half] = all == 0.0f ? 0.0f : 1.0f / all;
-      const int i = i0 + warp_row + m * 16 + half * 8 + lane / 4;
-      if (a.lse && lane % 4 == 0 && i < queries)
-        a.lse[head * a.queries + i] =
-            all == 0.0f ? kInfinity<float> : multiply_add(top[m][half], factor, base2_log(all));
+    for (int n = 0; n + 1 < 2 * kM; ++n) {
+      total[n / 2][n % 2] = total[(n + 1) / 2][(n + 1) % 2];
+      top[n / 2][n % 2] = top[(n + 1) / 2][(n + 1) % 2];
+      inverse[n / 2][n % 2] = inverse[(n + 1) / 2][(n + 1) % 2];
     }
+    inverse[kM - 1][1] = all == 0.0f ? 0.0f : 1.0f / all;
+  }
   store_rows<kPitch>(a.y.at(at[kOffY]), tile_q + warp_row * kPitch, i0 + warp_row, queries, 0, width, vectors, sum,
                      inverse);
 #endif

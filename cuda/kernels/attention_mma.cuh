@@ -34,7 +34,7 @@ __device__ __forceinline__ void fetch_rows(T* tile, const Matrix<T>& m, int r0, 
 #pragma unroll(4)
   for (int i = 0; i < kRows; i += kStep) {
     const int valid = r + i < inside ? bytes : 0;
-    cp_async<16>(tile + i * kHeadPitch<kHead>, valid ? from : m.data, valid);
+    cp_async<16>(tile + i * kHeadPitch<kHead>, from, valid);  // of no bytes: from nowhere
     from += kStep * m.row;
   }
 }

@@ -127,7 +127,7 @@ __device__ __forceinline__ void tile_scores(C (&s)[4][4], const PlainOperand& a,
       fetch_tile<kTile, kStep, 1, kPitch>(which == 0 ? tile_a : tile_b, choose(which == 0, a, b), dtype,
                                           which == 0 ? a0 : b0, c0);
     __syncthreads();
-#pragma unroll(4)
+#pragma unroll(sizeof(C) == 4 ? 4 : 1)
     for (int c = 0; c < kStep; ++c) {
       C x[4], y[4];
       load_vectors(x, tile_a + c * kPitch + ty * 4);
@@ -170,7 +170,7 @@ __device__ __forceinline__ void tile_sums(C (&sum)[4][kPer<C>], const C* weights
   for (int n0 = 0; n0 < kTile; n0 += kStep) {
     fetch_tile<kStep, kColumns<C>, kPitch, 1>(shared, v, dtype, v0 + n0, c0);
     __syncthreads();
-#pragma unroll(2)
+#pragma unroll(sizeof(C) == 4 ? 2 : 1)
     for (int n = 0; n < kStep; ++n) {
       C w[4];
       load_vectors(w, weights + (n0 + n) * kTilePitch<C> + ty * 4);
