@@ -15,7 +15,8 @@ namespace fireseed::cuda {
 // A block has four warps, a warp 16 kM rows of its own; tiles of the others come by cp.async while the ones before
 // are worked on. Rows are padded by 16 bytes, so that the eight rows of an ldmatrix meet no bank twice, and filled up
 // with zeros to kHead columns. What a product leaves in registers, rows g and g + 8 of columns 2t and 2t + 1 (lane
-// 4 g + t), is as halves what the next product wants as its left operand: weights never go to shared memory.
+// 4 g + t), is as halves what the next product wants as its left operand: weights never go to shared memory. Masks
+// come and results leave through shared memory, in loops that are not unrolled; heads of three sizes are compiled.
 
 inline constexpr int kMmaThreads = 128;
 template <int kHead>
