@@ -7,6 +7,12 @@ namespace {
 
 constexpr int kFinishThreads = 256;
 constexpr int kApplyThreads = 256;
+// Blocks that share a multiprocessor: a thread has one vector under way, so there must be many threads.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr int kApplyBlocks = 4;
+#else
+constexpr int kApplyBlocks = 5;
+#endif
 
 // Channels-last without gaps: memory [rows, channels] (the output has the input's layout; infer sees to it).
 bool channels_last_dense(const TensorView& x) {
@@ -201,7 +207,7 @@ struct ApplyArgs {
 // A vector a thread, of memory [n, channels, inner].
 // Compiles to: no spills, LDG.E.128, STG.E.128
 template <class Memory>
-__global__ void __launch_bounds__(kApplyThreads)
+__global__ void __launch_bounds__(kApplyThreads, kApplyBlocks)
     apply_factors(const Memory memory, const __grid_constant__ ApplyArgs<Memory> a) {
   using C = typename Memory::Compute;
   constexpr int kN = Memory::kN;
@@ -213,32 +219,33 @@ __global__ void __launch_bounds__(kApplyThreads)
                  *const f3 = f2 + a.channels;
   if constexpr (kN > 1) {
     if (a.vectors && i + kN <= a.numel) {
-      C x[kN], g[kN] = {};
-      const Raw raw_x = load_raw(a.x + i);
-      if (a.g) memory.widen(load_raw(a.g + i), g);
-      memory.widen(raw_x, x);
+      const Raw x = load_raw(a.x + i), g = a.g ? load_raw(a.g + i) : Raw{};
+      C y[kN];
       if (a.lines) {
 #pragma unroll
         for (int k = 0; k < kN; k += 4) {
-          const auto p0 = Vec<float, 4>::load_global(f0 + c + k), p1 = Vec<float, 4>::load_global(f1 + c + k),
-                     p2 = Vec<float, 4>::load_global(f2 + c + k), p3 = Vec<float, 4>::load_global(f3 + c + k);
+          const auto p1 = Vec<float, 4>::load_global(f1 + c + k), p2 = Vec<float, 4>::load_global(f2 + c + k),
+                     p3 = Vec<float, 4>::load_global(f3 + c + k);
 #pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            const C y = (x[k + j] - p1.v[j]) * p2.v[j] + p3.v[j];
-            x[k + j] = a.g ? g[k + j] * p0.v[j] + y : y;
-          }
+          for (int j = 0; j < 4; ++j) y[k + j] = (memory.element(x, k + j) - p1.v[j]) * p2.v[j] + p3.v[j];
+          if (!a.g) continue;
+          const auto p0 = Vec<float, 4>::load_global(f0 + c + k);
+#pragma unroll
+          for (int j = 0; j < 4; ++j) y[k + j] += memory.element(g, k + j) * p0.v[j];
         }
       } else {
         const int64_t d = left >= kN ? c : c + 1 < a.channels ? c + 1 : 0;
-        const C p0 = f0[c], p1 = f1[c], p2 = f2[c], p3 = f3[c], q0 = f0[d], q1 = f1[d], q2 = f2[d], q3 = f3[d];
+        const C p1 = f1[c], p2 = f2[c], p3 = f3[c], q1 = f1[d], q2 = f2[d], q3 = f3[d];
 #pragma unroll
-        for (int k = 0; k < kN; ++k) {
-          const bool first = k < left;
-          const C y = (x[k] - (first ? p1 : q1)) * (first ? p2 : q2) + (first ? p3 : q3);
-          x[k] = a.g ? g[k] * (first ? p0 : q0) + y : y;
+        for (int k = 0; k < kN; ++k)
+          y[k] = (memory.element(x, k) - (k < left ? p1 : q1)) * (k < left ? p2 : q2) + (k < left ? p3 : q3);
+        if (a.g) {
+          const C p0 = f0[c], q0 = f0[d];
+#pragma unroll
+          for (int k = 0; k < kN; ++k) y[k] += memory.element(g, k) * (k < left ? p0 : q0);
         }
       }
-      store_raw(a.to + i, memory.narrow(x));
+      store_raw(a.to + i, memory.narrow(y));
       return;
     }
   }

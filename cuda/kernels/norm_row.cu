@@ -37,7 +37,8 @@ struct Channels {
     return (row - int64_t{groups.divide(row)} * static_cast<int32_t>(groups.d)) * per;
   }
   __device__ __forceinline__ int64_t of(int64_t i) const { return lines ? i : inner.divide(i); }
-  // v w + b for a vector of a row, its elements from the i-th on; first_channel: of the row.
+  // v w + b for a vector of a row, its elements from the i-th on; first_channel: of the row. kBias: else without b.
+  template <bool kBias>
   __device__ __forceinline__ void apply(const Memory& memory, int64_t first_channel, int64_t i,
                                         C (&v)[Memory::kN]) const {
     C p[Memory::kN];
@@ -46,7 +47,7 @@ struct Channels {
 #pragma unroll
       for (int k = 0; k < Memory::kN; ++k) v[k] *= p[k];
     }
-    if (b.p) {
+    if (kBias && b.p) {
       load(b, memory, first_channel, i, p);
 #pragma unroll
       for (int k = 0; k < Memory::kN; ++k) v[k] += p[k];
@@ -63,10 +64,11 @@ struct Channels {
     }
   }
   // The same for one element.
+  template <bool kBias>
   __device__ __forceinline__ C apply_one(const Memory& memory, int64_t first_channel, int64_t i, C v) const {
     const int64_t c = first_channel + of(i);
     if (w.p) v *= w.load(memory, c);
-    if (b.p) v += b.load(memory, c);
+    if (kBias && b.p) v += b.load(memory, c);
     return v;
   }
 };
@@ -134,7 +136,7 @@ __global__ void __launch_bounds__(kMostRowThreads)
 #pragma unroll
       for (int k = 0; k < kN; ++k) many[k] = (many[k] - mean) * rstd;
       const int64_t e = cut.head + (int64_t{i} << Memory::kLogN);
-      channels.apply(memory, first, e, many);
+      channels.template apply<true>(memory, first, e, many);
       store_raw(a.y + at + e, memory.narrow(many));
     }
   }
@@ -142,7 +144,7 @@ __global__ void __launch_bounds__(kMostRowThreads)
   for (int64_t k = lane; k < cut.singles(); k += lanes) {
     const int64_t e = cut.single(k);
     const C hat = (memory.load(a.x + at + e) - mean) * rstd;
-    memory.store(a.y + at + e, channels.apply_one(memory, first, e, hat));
+    memory.store(a.y + at + e, channels.template apply_one<true>(memory, first, e, hat));
   }
 }
 
@@ -177,7 +179,7 @@ __global__ void __launch_bounds__(kMostRowThreads)
 #pragma unroll 1
   for (int64_t k = lane; k < cut.singles(); k += lanes) {
     const int64_t e = cut.single(k);
-    const C wg = channels.apply_one(memory, first, e, memory.load(a.g + at + e));
+    const C wg = channels.template apply_one<false>(memory, first, e, memory.load(a.g + at + e));
     v[0] += wg;
     v[1] += wg * f.hat(memory.load(a.x + at + e));
   }
@@ -188,7 +190,7 @@ __global__ void __launch_bounds__(kMostRowThreads)
     for (; i < cut.vectors; i += lanes) {
       in_g.vector(i, memory, g);
       in_x.vector(i, memory, x);
-      channels.apply(memory, first, cut.head + (int64_t{i} << Memory::kLogN), g);
+      channels.template apply<false>(memory, first, cut.head + (int64_t{i} << Memory::kLogN), g);
 #pragma unroll
       for (int k = 0; k < kN; ++k) {
         v[0] += g[k];
@@ -207,7 +209,7 @@ __global__ void __launch_bounds__(kMostRowThreads)
       const int64_t e = cut.head + (int64_t{i} << Memory::kLogN);
       in_g.vector(i, memory, g);
       in_x.vector(i, memory, x);
-      channels.apply(memory, first, e, g);
+      channels.template apply<false>(memory, first, e, g);
 #pragma unroll
       for (int k = 0; k < kN; ++k) g[k] = f.gradient(g[k], x[k]);
       store_raw(a.y + at + e, memory.narrow(g));
@@ -216,7 +218,7 @@ __global__ void __launch_bounds__(kMostRowThreads)
 #pragma unroll 1
   for (int64_t k = lane; k < cut.singles(); k += lanes) {
     const int64_t e = cut.single(k);
-    const C wg = channels.apply_one(memory, first, e, memory.load(a.g + at + e));
+    const C wg = channels.template apply_one<false>(memory, first, e, memory.load(a.g + at + e));
     memory.store(a.y + at + e, f.gradient(wg, memory.load(a.x + at + e)));
   }
 }
