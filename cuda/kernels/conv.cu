@@ -156,6 +156,7 @@ bool run_product(const ConvJob& job) {
 void run_job(const ConvJob& job) {
   if (job.channels == 0 || few_channels(job)) return conv_direct(job);
   if (run_product(job)) return;
+  if (job.dtype == DType::kFloat64) return conv_direct(job);
   const int64_t images = std::max<int64_t>(1, (int64_t{1} << 30) / job.pixels());
   for (int64_t n = 0; n < job.batch; n += images) {  // pixels are numbered in 32 bits
     ConvJob part = job;
@@ -245,7 +246,7 @@ void conv_backward_weight(const KernelArgs& args) {
   const int64_t taps = job.taps();
   FS_CHECK(empty || job.pixels() <= int64_t{1} << 30, "convolution on CUDA: an image of ", job.pixels(),
            " pixels; cut it into smaller ones");
-  const bool direct = few_channels(job) || job.channels == 1;
+  const bool direct = few_channels(job) || job.channels == 1 || dw.dtype == DType::kFloat64;
   WeightParts p{0, dw.numel, static_cast<int32_t>(taps), 1};
   if (!empty) p.parts = direct ? direct_weight_parts(job) : tile_weight_parts(job);
   const size_t size = dw.dtype == DType::kFloat64 ? 8 : 4;
@@ -262,7 +263,7 @@ void conv_backward_weight(const KernelArgs& args) {
         p.tap_step = job.channels;
       }
     }
-    if (!done) conv_simt_weight(job, g, p.parts, sums.ptr<void>());
+    if (!done) conv_simt_weight(job, g, p.parts, sums.ptr<float>());
   }
   dispatch_float_compute(dw.dtype, "convolution", [&](auto c) {
     using C = decltype(c);

@@ -90,9 +90,10 @@ void conv_direct(const ConvJob& job);
 int64_t direct_weight_parts(const ConvJob& job);
 void conv_direct_weight(const ConvJob& job, const void* g, int64_t parts, void* sums);
 
-// conv_simt.cu: any job of less than 2^31 pixels, in tiles, by plain arithmetic; and the gradient to the weight.
+// conv_simt.cu: any job of less than 2^31 pixels and another dtype than float64, in tiles, by plain arithmetic; and
+// the gradient to the weight.
 void conv_simt(const ConvJob& job);
-void conv_simt_weight(const ConvJob& job, const void* g, int64_t parts, void* sums);
+void conv_simt_weight(const ConvJob& job, const void* g, int64_t parts, float* sums);
 
 // conv_mma.cu: the same of halves by tensor cores; conv_tf32.cu: of float, operands rounded to tf32. False where the
 // device has none. in_vectors: weight_vectors(job, g); dw is then in the order of (tap, channel).

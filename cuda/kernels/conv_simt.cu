@@ -1,17 +1,11 @@
-// Convolutions in tiles by plain arithmetic: float and double in full precision, halves where there are no tensor
-// cores for them.
+// Convolutions in tiles by plain arithmetic: float in full precision, halves where there are no tensor cores for
+// them.
 #include "kernels/conv_tile.cuh"
 #include "kernels/simt_tile.cuh"
 #include "runtime/stream.h"
 
 namespace fireseed::cuda {
 namespace {
-
-// Bytes of a float of dtype t that has arithmetic in C.
-template <class C>
-__device__ __forceinline__ int size_of(DType t) {
-  return sizeof(C) == 8 ? 8 : t == DType::kFloat32 ? 4 : 2;
-}
 
 // Pixels of the image: a thread has one, and every (threads / tile)th element of k.
 template <class Tile>
@@ -95,9 +89,10 @@ struct WeightLoader : RowLoader<Tile> {
 };
 
 // Compiles to: no spills
-template <class C, int kPer>
-__global__ void __launch_bounds__(256, kPer == 8 || sizeof(C) == 8 ? 1 : 2)
+template <int kPer>
+__global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
     convolve_tiles(const __grid_constant__ ConvJob job, uint32_t tiles_m, uint32_t tiles_n, bool vectors) {
+  using C = float;
   using Tile = SimtTile<C, kPer>;
   using Aligned = Vec<C, kVecSize<C>>;
   FS_SHARED(Aligned, shared, [4 * Tile::kStage / kVecSize<C>]);
@@ -109,7 +104,7 @@ __global__ void __launch_bounds__(256, kPer == 8 || sizeof(C) == 8 ? 1 : 2)
   const int64_t row0 = int64_t{tile_row} * Tile::kTile, column0 = int64_t{tile_column} * Tile::kTile;
   const int64_t parts = int64_t{job.groups} * job.phases[0] * job.phases[1] * job.phases[2];
   for (int64_t number = blockIdx.y; number < parts; number += gridDim.y) {
-    const ConvPart part(job, number, size_of<C>(t));
+    const ConvPart part(job, number, t == DType::kFloat32 ? 4 : 2);
     if (column0 >= part.pixels) continue;  // this phase has fewer
     place_pixels(part, places, static_cast<int32_t>(column0), Tile::kTile);
     TapRing<Tile::kStep> ring{taps[0]};
@@ -124,10 +119,10 @@ __global__ void __launch_bounds__(256, kPer == 8 || sizeof(C) == 8 ? 1 : 2)
   }
 }
 
-template <class C, int kPer>
-void launch(const ConvJob& job) {
+template <int kPer>
+void launch_tiles(const ConvJob& job) {
   const TileGrid tiles(job.rows, job.batch * job.pixels(), 16 * kPer, 16 * kPer, job.groups * job.all_phases());
-  FS_LAUNCH((convolve_tiles<C, kPer>), tiles.grid, 256, 0, current_stream(), job, tiles.m, tiles.n,
+  FS_LAUNCH((convolve_tiles<kPer>), tiles.grid, 256, 0, current_stream(), job, tiles.m, tiles.n,
             vector_results(job, false));
 }
 
@@ -185,10 +180,11 @@ struct WindowLoader {
 };
 
 // Compiles to: no spills
-template <class C, int kPer>
-__global__ void __launch_bounds__(256, kPer == 8 || sizeof(C) == 8 ? 1 : 2)
-    sum_weight_tiles(const __grid_constant__ ConvJob job, const void* g, C* sums, int64_t parts, int64_t per_part,
+template <int kPer>
+__global__ void __launch_bounds__(256, kPer == 8 ? 1 : 2)
+    sum_weight_tiles(const __grid_constant__ ConvJob job, const void* g, float* sums, int64_t parts, int64_t per_part,
                      uint32_t tiles_m, uint32_t tiles_n) {
+  using C = float;
   using Tile = SimtTile<C, kPer>;
   using Aligned = Vec<C, kVecSize<C>>;
   FS_SHARED(Aligned, shared, [4 * Tile::kStage / kVecSize<C>]);
@@ -198,7 +194,7 @@ __global__ void __launch_bounds__(256, kPer == 8 || sizeof(C) == 8 ? 1 : 2)
   tile_at(blockIdx.x, tiles_m, tiles_n, tile_row, tile_column);
   const int64_t row0 = int64_t{tile_row} * Tile::kTile, column0 = int64_t{tile_column} * Tile::kTile;
   for (int64_t number = blockIdx.y; number < job.groups * parts; number += gridDim.y) {
-    const ConvPart part(job, number % job.groups, size_of<C>(t));
+    const ConvPart part(job, number % job.groups, t == DType::kFloat32 ? 4 : 2);
     const PixelRange range(job, number / job.groups, per_part);
     if (threadIdx.x < Tile::kTile) {
       int32_t unused;
@@ -215,31 +211,28 @@ __global__ void __launch_bounds__(256, kPer == 8 || sizeof(C) == 8 ? 1 : 2)
   }
 }
 
-template <class C, int kPer>
-void launch_weight(const ConvJob& job, const void* g, int64_t parts, void* sums) {
-  constexpr int64_t kStep = SimtTile<C, kPer>::kStep;
+template <int kPer>
+void launch_weight(const ConvJob& job, const void* g, int64_t parts, float* sums) {
+  constexpr int64_t kStep = SimtTile<float, kPer>::kStep;
   const TileGrid tiles(job.rows, job.channels * job.taps(), 16 * kPer, 16 * kPer, job.groups * parts);
   const int64_t steps = (job.batch * job.pixels() + kStep - 1) / kStep,
                 per_part = (steps + parts - 1) / parts * kStep;
-  FS_LAUNCH((sum_weight_tiles<C, kPer>), tiles.grid, 256, 0, current_stream(), job, g, static_cast<C*>(sums), parts,
-            per_part, tiles.m, tiles.n);
+  FS_LAUNCH((sum_weight_tiles<kPer>), tiles.grid, 256, 0, current_stream(), job, g, sums, parts, per_part, tiles.m,
+            tiles.n);
 }
 
 }  // namespace
 
 void conv_simt(const ConvJob& job) {
-  if (job.dtype == DType::kFloat64) launch<double, 4>(job);
-  else if (job.dtype == DType::kFloat32 &&
-           large_tiles(job.rows, job.batch * job.pixels(), job.groups * job.all_phases()))
-    launch<float, 8>(job);
-  else launch<float, 4>(job);
+  if (job.dtype == DType::kFloat32 && large_tiles(job.rows, job.batch * job.pixels(), job.groups * job.all_phases()))
+    launch_tiles<8>(job);
+  else launch_tiles<4>(job);
 }
 
-void conv_simt_weight(const ConvJob& job, const void* g, int64_t parts, void* sums) {
-  if (job.dtype == DType::kFloat64) launch_weight<double, 4>(job, g, parts, sums);
-  else if (job.dtype == DType::kFloat32 && job.rows > 64 && job.channels * job.taps() > 64)
-    launch_weight<float, 8>(job, g, parts, sums);
-  else launch_weight<float, 4>(job, g, parts, sums);
+void conv_simt_weight(const ConvJob& job, const void* g, int64_t parts, float* sums) {
+  if (job.dtype == DType::kFloat32 && job.rows > 64 && job.channels * job.taps() > 64)
+    launch_weight<8>(job, g, parts, sums);
+  else launch_weight<4>(job, g, parts, sums);
 }
 
 }  // namespace fireseed::cuda

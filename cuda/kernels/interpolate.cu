@@ -106,19 +106,18 @@ struct Places {
   int64_t count = 0;
 };
 
-template <class T>
-using ResampleType = std::conditional_t<std::is_same_v<T, uint8_t>, float, compute_type<T>>;
-
-template <class T>
+// x of float32, the halves or uint8 where C is float, else of float64; y of the same dtype.
+template <class C>
 __global__ void __launch_bounds__(kPoolThreads)
-    resample(const T* x, T* y, const __grid_constant__ Places a, const __grid_constant__ Axes<ResampleType<T>> axes) {
-  using C = ResampleType<T>;
+    resample(const void* x, void* y, DType t, const __grid_constant__ Places a,
+             const __grid_constant__ Axes<C> axes) {
+  const bool bytes = t == DType::kUInt8;
   const auto &zs = axes.axis[0], &ys = axes.axis[1], &xs = axes.axis[2];
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads()) {
     int64_t n, c;
     int32_t o[3];
     a.numbers.place(i, n, c, o);
-    const T* from = x + a.image.plane(n, c) + a.image.pixel(zs.first[o[0]], ys.first[o[1]], xs.first[o[2]]);
+    const int64_t from = a.image.plane(n, c) + a.image.pixel(zs.first[o[0]], ys.first[o[1]], xs.first[o[2]]);
     C sum = 0;
     for (int32_t tx = 0; tx < xs.count; ++tx) {
       const C wx = xs.weight[int64_t{tx} * xs.size + o[2]];
@@ -128,32 +127,33 @@ __global__ void __launch_bounds__(kPoolThreads)
         const C wz = zs.weight[int64_t{tz} * zs.size + o[0]];
         for (int32_t ty = 0; ty < ys.count; ++ty) {
           const C w = wz * ys.weight[int64_t{ty} * ys.size + o[1]];
-          if (w != C(0)) column += w * load_as<C>(from[a.image.pixel(tz, ty, tx)]);
+          if (w == C(0)) continue;
+          const int64_t at = from + a.image.pixel(tz, ty, tx);
+          column += w * (bytes ? static_cast<C>(static_cast<const uint8_t*>(x)[at]) : pool_load<C>(x, at, t));
         }
       }
       sum += wx * column;
     }
-    T& to = y[a.result.plane(n, c) + a.result.pixel(o[0], o[1], o[2])];
-    if constexpr (std::is_same_v<T, uint8_t>) {
-      const float r = ::rintf(sum);
-      to = static_cast<uint8_t>(r < 0.0f ? 0.0f : r > 255.0f ? 255.0f : r);
+    const int64_t to = a.result.plane(n, c) + a.result.pixel(o[0], o[1], o[2]);
+    if (bytes) {
+      const float r = ::rintf(static_cast<float>(sum));
+      static_cast<uint8_t*>(y)[to] = static_cast<uint8_t>(r < 0.0f ? 0.0f : r > 255.0f ? 255.0f : r);
     } else {
-      to = store_as<T>(sum);
+      pool_store(y, to, t, sum);
     }
   }
 }
 
-template <class T>
+template <class C>
 __global__ void __launch_bounds__(kPoolThreads)
-    resample_gradient(const T* g, T* gx, const __grid_constant__ Places a,
-                      const __grid_constant__ Axes<compute_type<T>> axes) {
-  using C = compute_type<T>;
+    resample_gradient(const void* g, void* gx, DType t, const __grid_constant__ Places a,
+                      const __grid_constant__ Axes<C> axes) {
   const auto &zs = axes.axis[0], &ys = axes.axis[1], &xs = axes.axis[2];
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads()) {
     int64_t n, c;
     int32_t p[3];
     a.numbers.place(i, n, c, p);
-    const T* from = g + a.result.plane(n, c);
+    const int64_t from = a.result.plane(n, c);
     const auto weight = [&](const Axis<C>& axis, int32_t o, int32_t at) {
       return axis.weight[int64_t{at - axis.first[o]} * axis.size + o];
     };
@@ -166,26 +166,30 @@ __global__ void __launch_bounds__(kPoolThreads)
         const C wz = weight(zs, oz, p[0]);
         for (int32_t oy = ys.begin[p[1]]; oy < ys.end[p[1]]; ++oy) {
           const C w = wz * weight(ys, oy, p[1]);
-          if (w != C(0)) column += w * load_as<C>(from[a.result.pixel(oz, oy, ox)]);
+          if (w != C(0)) column += w * pool_load<C>(g, from + a.result.pixel(oz, oy, ox), t);
         }
       }
       sum += wx * column;
     }
-    gx[a.image.plane(n, c) + a.image.pixel(p[0], p[1], p[2])] = store_as<T>(sum);
+    pool_store(gx, a.image.plane(n, c) + a.image.pixel(p[0], p[1], p[2]), t, sum);
   }
 }
 
-// The nearest modes move elements as they are.
-template <class U>
+// The nearest modes move elements, of `size` bytes, as they are.
 __global__ void __launch_bounds__(kPoolThreads)
-    pick(const U* x, U* y, const __grid_constant__ Places a, const __grid_constant__ Axes<float> axes) {
+    pick_nearest(const void* x, void* y, int size, const __grid_constant__ Places a,
+                 const __grid_constant__ Axes<float> axes) {
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads()) {
     int64_t n, c;
     int32_t o[3];
     a.numbers.place(i, n, c, o);
-    y[a.result.plane(n, c) + a.result.pixel(o[0], o[1], o[2])] =
-        x[a.image.plane(n, c) +
-          a.image.pixel(axes.axis[0].first[o[0]], axes.axis[1].first[o[1]], axes.axis[2].first[o[2]])];
+    const int64_t to = a.result.plane(n, c) + a.result.pixel(o[0], o[1], o[2]);
+    const int64_t from = a.image.plane(n, c) +
+                         a.image.pixel(axes.axis[0].first[o[0]], axes.axis[1].first[o[1]], axes.axis[2].first[o[2]]);
+    if (size == 1) static_cast<uint8_t*>(y)[to] = static_cast<const uint8_t*>(x)[from];
+    else if (size == 2) static_cast<uint16_t*>(y)[to] = static_cast<const uint16_t*>(x)[from];
+    else if (size == 4) static_cast<uint32_t*>(y)[to] = static_cast<const uint32_t*>(x)[from];
+    else static_cast<uint64_t*>(y)[to] = static_cast<const uint64_t*>(x)[from];
   }
 }
 
@@ -213,25 +217,22 @@ void interpolate(const KernelArgs& args) {
   const bool nearest = a.mode == InterpolateMode::kNearest || a.mode == InterpolateMode::kNearestExact;
   if (nearest) {
     const Tables<float> tables(a, false);
-    dispatch_size(out.dtype, [&](auto tag) {
-      using U = typename decltype(tag)::type;
-      for_places(in, out, out, a.out, a.spatial, [&](const Places& p, unsigned blocks) {
-        FS_LAUNCH((pick<U>), blocks, kPoolThreads, 0, current_stream(), in.ptr<const U>(), out.ptr<U>(), p,
-                  tables.axes);
-      });
+    for_places(in, out, out, a.out, a.spatial, [&](const Places& p, unsigned blocks) {
+      FS_LAUNCH(pick_nearest, blocks, kPoolThreads, 0, current_stream(), in.data, out.data,
+                static_cast<int>(dtype_size(out.dtype)), p, tables.axes);
     });
     return;
   }
-  const auto run = [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const Tables<ResampleType<T>> tables(a, false);
+  const auto run = [&](auto zero) {
+    using C = decltype(zero);
+    const Tables<C> tables(a, false);
     for_places(in, out, out, a.out, a.spatial, [&](const Places& p, unsigned blocks) {
-      FS_LAUNCH((resample<T>), blocks, kPoolThreads, 0, current_stream(), in.ptr<const T>(), out.ptr<T>(), p,
+      FS_LAUNCH((resample<C>), blocks, kPoolThreads, 0, current_stream(), in.data, out.data, in.dtype, p,
                 tables.axes);
     });
   };
-  if (in.dtype == DType::kUInt8) run(TypeTag<uint8_t>{});
-  else dispatch_float(in.dtype, run);
+  if (in.dtype == DType::kUInt8) run(float{});
+  else dispatch_float_compute(in.dtype, "interpolate", run);
 }
 
 // in: g of sizes attrs.out; out: gx of sizes attrs.in, each the sum of the outputs that read it, in their order.
@@ -239,11 +240,11 @@ void interpolate_backward(const KernelArgs& args) {
   const InterpolateAttrs& a = args.attrs<InterpolateAttrs>();
   const TensorView &g = args.in[0], &out = args.out[0];
   if (out.numel == 0) return;
-  dispatch_float(out.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const Tables<compute_type<T>> tables(a, true);
+  dispatch_float_compute(out.dtype, "interpolate", [&](auto zero) {
+    using C = decltype(zero);
+    const Tables<C> tables(a, true);
     for_places(out, g, out, a.in, a.spatial, [&](const Places& p, unsigned blocks) {
-      FS_LAUNCH((resample_gradient<T>), blocks, kPoolThreads, 0, current_stream(), g.ptr<const T>(), out.ptr<T>(), p,
+      FS_LAUNCH((resample_gradient<C>), blocks, kPoolThreads, 0, current_stream(), g.data, out.data, out.dtype, p,
                 tables.axes);
     });
   });
