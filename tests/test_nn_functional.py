@@ -206,3 +206,16 @@ def test_every_loss_checks_reduction():
 def test_broadcast_loss_warns():
     with pytest.warns(UserWarning, match="target size"):
         fs.nn.functional.mse_loss(fs.zeros(4, 1), fs.zeros(4))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("rows", [3, 40])
+def test_softmax_of_very_negative_rows(dtype, rows):
+    """exp(-x) of the first maximum overflows, and what stands before it is -inf: neither may leave a NaN."""
+    x = fs.full((rows, 2500), -2000.0, dtype=getattr(fs, dtype))
+    x[: rows // 2, :5] = -float("inf")
+    for y, dim in ((x, 0), (x.t().contiguous(), 1)):
+        p, log_p, top = fs.softmax(y, dim).double(), fs.log_softmax(y, dim).double(), fs.logsumexp(y, dim).double()
+        np.testing.assert_allclose(p.sum(dim).numpy(), 1, rtol=2e-2)
+        np.testing.assert_allclose(log_p.exp().sum(dim).numpy(), 1, rtol=3e-2)
+        np.testing.assert_allclose(top.numpy(), -2000, rtol=1e-2)

@@ -101,7 +101,7 @@ struct LogSumExpReducer : ReducerBase<T, compute_type<T>, ExpState<compute_type<
       return;
     }
     const double top = a.a.d != a.a.d || a.a.d > b.a.d ? a.a.d : b.a.d, shift = shift_of(top);
-    a.b.d = a.b.d * exp_of(shift_of(a.a.d) - shift) + b.b.d * exp_of(shift_of(b.a.d) - shift);
+    a.b.d = a.b.d * exp_of(a.a.d - shift) + b.b.d * exp_of(b.a.d - shift);
     a.a.d = top;
   }
   static void emit_part(const Part& part, const ReduceParams&, void* out, void*) {
@@ -118,7 +118,7 @@ struct LogSumExpReducer : ReducerBase<T, compute_type<T>, ExpState<compute_type<
       V top = old;
       for (int r = 0; r < nrows; ++r) top = maximum(Base::at(rows[r], c, n), top);
       const V shift = finite_shift(top);
-      V s = st[g].sum * exp(finite_shift(old) - shift);
+      V s = st[g].sum * exp(old - shift);  // an empty state's is exp(-inf) = 0, not exp(0 - shift)
       for (int r = 0; r < nrows; ++r) s += exp(Base::at(rows[r], c, n) - shift);
       st[g].max = top;
       st[g].sum = s;
@@ -129,7 +129,7 @@ struct LogSumExpReducer : ReducerBase<T, compute_type<T>, ExpState<compute_type<
     const State* y = static_cast<const State*>(b);
     for (int64_t g = 0; g < groups; ++g) {
       const V top = maximum(x[g].max, y[g].max), shift = finite_shift(top);
-      x[g].sum = x[g].sum * exp(finite_shift(x[g].max) - shift) + y[g].sum * exp(finite_shift(y[g].max) - shift);
+      x[g].sum = x[g].sum * exp(x[g].max - shift) + y[g].sum * exp(y[g].max - shift);
       x[g].max = top;
     }
   }

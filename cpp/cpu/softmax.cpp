@@ -72,7 +72,7 @@ void softmax_cols(const T* x, T* y, int64_t n, int64_t stride, int64_t cols) {
       V m = top[v];
       for (int i = 0; i < rows; ++i) m = maximum(take<C>(x + (r + i) * stride + c, k), m);
       const V shift = finite_shift(m);
-      V s = sum[v] * exp(finite_shift(top[v]) - shift);
+      V s = sum[v] * exp(top[v] - shift);  // 0 at first: exp(-inf)
       for (int i = 0; i < rows; ++i) s += exp(take<C>(x + (r + i) * stride + c, k) - shift);
       top[v] = m;
       sum[v] = s;
@@ -104,7 +104,7 @@ template <class T>
 void softmax_cols_once(const T* x, T* y, int64_t n, int64_t stride, int64_t cols) {
   using V = Vec<T>;
   const int64_t step = ceil_div(cols, V::kSize) * V::kSize;
-  Scratch<T> shifts(ceil_div(n, kRowGroup) * step);
+  Scratch<T> tops(ceil_div(n, kRowGroup) * step);
   V top[kColVecs], sum[kColVecs];
   for (int v = 0; v < kColVecs; ++v) top[v] = limits_of<T>::lowest, sum[v] = T(0);
   for (int64_t r = 0; r < n; r += kRowGroup) {
@@ -114,13 +114,13 @@ void softmax_cols_once(const T* x, T* y, int64_t n, int64_t stride, int64_t cols
       V m = top[v];
       for (int i = 0; i < rows; ++i) m = maximum(take<T>(x + (r + i) * stride + c, k), m);
       const V shift = finite_shift(m);
-      V s = sum[v] * exp(finite_shift(top[v]) - shift);
+      V s = sum[v] * exp(top[v] - shift);  // 0 at first: exp(-inf)
       for (int i = 0; i < rows; ++i) {
         const V e = exp(take<T>(x + (r + i) * stride + c, k) - shift);
         put(y + (r + i) * stride + c, e, k);
         s += e;
       }
-      shift.store(shifts.data() + r / kRowGroup * step + c);
+      m.store(tops.data() + r / kRowGroup * step + c);  // -inf: what was written is 0
       top[v] = m;
       sum[v] = s;
       ++v;
@@ -131,7 +131,7 @@ void softmax_cols_once(const T* x, T* y, int64_t n, int64_t stride, int64_t cols
     const int rows = static_cast<int>(smaller(kRowGroup, n - r));
     int v = 0;
     each_vec<T>(cols, [&](int64_t c, int k) __attribute__((always_inline)) {
-      const V scale = exp(V::load(shifts.data() + r / kRowGroup * step + c) - top[v]) * sum[v];
+      const V scale = exp(V::load(tops.data() + r / kRowGroup * step + c) - top[v]) * sum[v];
       for (int i = 0; i < rows; ++i) {
         T* at = y + (r + i) * stride + c;
         put(at, take<T>(at, k) * scale, k);
