@@ -1,4 +1,5 @@
 // Scaled dot product attention of halves, backward, by tensor cores (sm_80). Note [Attention by tensor cores].
+// Optimised in full: less code so, and the loops that decide the speed stay without copies of registers and spills.
 #include "kernels/attention_mma.cuh"
 
 namespace fireseed::cuda {
@@ -140,7 +141,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 #pragma unroll
         for (int m = 0; m < kM; ++m) {
           const float lse = kOfKeys ? sums[n * 8 + lane % 4 * 2 + r % 2] : row_lse[m][r / 2];
-          p[m][n][r] = exp2_approx(multiply_add(p[m][n][r], factor, -lse));
+          p[m][n][r] = exp2_approx(fused_multiply_add(p[m][n][r], factor, -lse));
           ds[m][n][r] *= p[m][n][r];
         }
     if constexpr (kOfKeys) weight_products<kHead>(first, p, other_second + c0);

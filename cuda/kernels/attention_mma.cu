@@ -1,4 +1,5 @@
 // Scaled dot product attention of halves, forward, by tensor cores (sm_80). Note [Attention by tensor cores].
+// Optimised in full: less code so, and the loops that decide the speed stay without copies of registers and spills.
 #include "kernels/attention_mma.cuh"
 
 namespace fireseed::cuda {
@@ -86,7 +87,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
         found = larger(found, __shfl_xor_sync(kFullMask, found, 1));
         found = larger(found, __shfl_xor_sync(kFullMask, found, 2));
         const float base = found == -kInfinity<float> ? 0.0f : found * factor;
-        shrink[m][half] = exp2_approx(multiply_add(top[m][half], factor, -base));
+        shrink[m][half] = exp2_approx(fused_multiply_add(top[m][half], factor, -base));
         grew = grew || found != top[m][half];
         top[m][half] = found;
         float part = total[m][half] * shrink[m][half];
@@ -94,7 +95,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
         for (int n = 0; n < kN; ++n)
 #pragma unroll
           for (int r = half * 2; r < half * 2 + 2; ++r) {
-            s[m][n][r] = exp2_approx(multiply_add(s[m][n][r], factor, -base));
+            s[m][n][r] = exp2_approx(fused_multiply_add(s[m][n][r], factor, -base));
             part += s[m][n][r];
           }
         total[m][half] = part;
@@ -118,7 +119,8 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
     all += __shfl_xor_sync(kFullMask, all, 2);
     const int i = i0 + warp_row + j * 8 + lane / 4;
     if (a.lse && lane % 4 == 0 && i < queries)
-      a.lse[head * a.queries + i] = all == 0.0f ? kInfinity<float> : multiply_add(top[0][0], factor, base2_log(all));
+      a.lse[head * a.queries + i] =
+          all == 0.0f ? kInfinity<float> : fused_multiply_add(top[0][0], factor, base2_log(all));
 #pragma unroll
     for (int n = 0; n + 1 < 2 * kM; ++n) {
       total[n / 2][n % 2] = total[(n + 1) / 2][(n + 1) % 2];

@@ -19,7 +19,7 @@ constexpr int kFactorThreads = 256, kFactorWarps = kFactorThreads / kWarpSize;
 template <class T>
 constexpr int kCholeskyBlock = sizeof(T) == 4 ? 64 : 32;
 constexpr int kPanel = 32;  // columns of an LU block: one a lane
-constexpr int kColumnThreads = 128;
+constexpr int kPanelThreads = 128;
 constexpr int kSmallSystem = 64;
 
 // c (m, n) -= a (m, k) b (k, n) for each matrix of a batch; steps are in elements.
@@ -298,18 +298,18 @@ __global__ void __launch_bounds__(kFactorThreads)
 // L^-1 of themselves. Without, in x: they become U^-1 of themselves, U the panel's upper triangle. A thread a column,
 // which waits in shared memory.
 template <class T>
-__global__ void __launch_bounds__(kColumnThreads)
+__global__ void __launch_bounds__(kPanelThreads)
     solve_panel(T* a, T* x, const int32_t* pivots, const int32_t* info, int64_t n, int64_t m, int64_t k0, int kb,
                 int64_t count) {
   FS_SHARED(T, triangle, [kPanel][kPanel + 1]);
-  FS_SHARED(T, columns, [kPanel][kColumnThreads]);
+  FS_SHARED(T, columns, [kPanel][kPanelThreads]);
   const bool upper = pivots == nullptr;
   const int t = static_cast<int>(threadIdx.x);
   const int64_t right = upper ? 0 : n - k0 - kb, c = grid_thread();
   for (int64_t matrix = blockIdx.y; matrix < count; matrix += gridDim.y) {
     if (info[matrix] != 0) continue;  // it has no pivots
     T* p = a + matrix * n * n;
-    for (int i = t / kPanel; i < kb; i += kColumnThreads / kPanel) {
+    for (int i = t / kPanel; i < kb; i += kPanelThreads / kPanel) {
       const int j = t % kPanel;
       const T e = j < kb ? p[(k0 + i) * n + k0 + j] : T(0);
       triangle[i][j] = upper && i == j ? T(1) / e : e;
@@ -354,8 +354,8 @@ void solve_in_place(T* a, T* x, int32_t* info, int64_t n, int64_t m, int64_t cou
     const int64_t k1 = n - k0 < kPanel ? n : k0 + kPanel, kb = k1 - k0;
     FS_LAUNCH((factor_panel<T>), grid_of(count), kFactorThreads, 0, stream, a, pivots.ptr<int32_t>(), info,
               static_cast<int>(n), static_cast<int>(k0), static_cast<int>(k1), count);
-    const dim3 grid(grid_for(n - k1 + m, kColumnThreads, INT32_MAX), matrices_of(count));
-    FS_LAUNCH((solve_panel<T>), grid, kColumnThreads, 0, stream, a, x, pivots.ptr<int32_t>(), info, n, m, k0,
+    const dim3 grid(grid_for(n - k1 + m, kPanelThreads, INT32_MAX), matrices_of(count));
+    FS_LAUNCH((solve_panel<T>), grid, kPanelThreads, 0, stream, a, x, pivots.ptr<int32_t>(), info, n, m, k0,
               static_cast<int>(kb), count);
     const Operand<T> below{a + k1 * n + k0, n, 1, n * n};
     subtract_product(a + k1 * n + k1, n, n * n, below, Operand<T>{a + k0 * n + k1, n, 1, n * n}, n - k1, n - k1, kb,
@@ -364,8 +364,8 @@ void solve_in_place(T* a, T* x, int32_t* info, int64_t n, int64_t m, int64_t cou
   }
   for (int64_t k0 = (n - 1) / kPanel * kPanel; k0 >= 0; k0 -= kPanel) {
     const int64_t kb = n - k0 < kPanel ? n - k0 : kPanel;
-    const dim3 grid(grid_for(m, kColumnThreads, INT32_MAX), matrices_of(count));
-    FS_LAUNCH((solve_panel<T>), grid, kColumnThreads, 0, stream, a, x, nullptr, info, n, m, k0, static_cast<int>(kb),
+    const dim3 grid(grid_for(m, kPanelThreads, INT32_MAX), matrices_of(count));
+    FS_LAUNCH((solve_panel<T>), grid, kPanelThreads, 0, stream, a, x, nullptr, info, n, m, k0, static_cast<int>(kb),
               count);
     subtract_product(x, m, n * m, Operand<T>{a + k0, n, 1, n * n}, Operand<T>{x + k0 * m, m, 1, n * m}, k0, m, kb,
                      count);
