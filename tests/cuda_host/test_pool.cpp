@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "emu_test.h"
+#include "kernels/pool.cuh"
 #include "tensor/attrs/pool.h"
 
 namespace fireseed::cuda {
@@ -274,6 +275,31 @@ TEST(AdaptivePool, AnySize) {
   check_mean<double>(Case{1, 2, {4, 5, 6}, {2, 3, 5}, 3, {}, true}, 1e-14);
   check_max<bfloat16>(Case{1, 2, {1, 1, 40}, {1, 1, 3}, 1, {}, true}, 2, 4e-2);
   for_each_seed([] { check_max<float>(Case{2, 3, {1, 20, 20}, {1, 2, 2}, 2, {}, true}); });
+}
+
+// On the device, so that it is the same code: n / d for each pair.
+__global__ void divide_all(const WideDivider* by, const int64_t* n, int32_t* quotients, int count) {
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += 32) quotients[i] = by[i].divide(n[i]);
+}
+TEST(Pool, WideDivision) {
+  std::vector<WideDivider> by;
+  std::vector<int64_t> numbers;
+  std::vector<int32_t> expected;
+  for (const int64_t d : {1, 2, 3, 7, 64, 1000, 65537, 46341, 2147483646, 2147483647})
+    for (const int64_t q : {0, 1, 2, 5, 65536, 1000003, 2147483646})
+      for (const int64_t rest : {int64_t{0}, int64_t{1}, d / 2, d - 1}) {
+        if (rest >= d) continue;
+        by.emplace_back(d);
+        numbers.push_back(q * d + rest);
+        expected.push_back(static_cast<int32_t>(q));
+      }
+  const DeviceArray<int64_t> n(numbers);
+  const DeviceArray<int32_t> quotients(numbers.size());
+  const DeviceArray<uint64_t> dividers(by.size() * (sizeof(WideDivider) / 8));
+  FS_CUDA(cudaMemcpy(dividers.data(), by.data(), by.size() * sizeof(WideDivider), cudaMemcpyHostToDevice));
+  FS_LAUNCH(divide_all, 1, 32, 0, nullptr, reinterpret_cast<const WideDivider*>(dividers.data()), n.data(),
+            quotients.data(), static_cast<int>(numbers.size()));
+  EXPECT_EQ(quotients.host(), expected);
 }
 
 }  // namespace
