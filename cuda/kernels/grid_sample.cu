@@ -1,4 +1,5 @@
 // Sampling of images and volumes at the points of a grid, and its gradients.
+// Rarely used: a wheel has it as PTX.
 #include "tensor/sampling.h"
 
 #include <algorithm>

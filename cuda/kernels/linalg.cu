@@ -1,5 +1,6 @@
 // Factorisations of matrices: Cholesky, and linear equations by LU with row exchanges; blocked over the matrix
 // product.
+// Rarely used: a wheel has it as PTX.
 #include "kernels/gemm.cuh"
 
 #include "device/contiguous.cuh"

@@ -1,4 +1,5 @@
 // ctc_loss: the forward-backward algorithm over labels with blanks between them, in double and in logarithms.
+// Rarely used: a wheel has it as PTX.
 #include <optional>
 
 #include "device/contiguous.cuh"

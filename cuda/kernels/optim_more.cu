@@ -1,4 +1,5 @@
 // Steps of the less common optimizers: NAdam, RAdam, Adamax, ASGD, Rprop, FTRL.
+// Rarely used: a wheel has it as PTX.
 #include "kernels/optim.cuh"
 #include "tensor/optim_rules_more.h"
 

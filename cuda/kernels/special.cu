@@ -1,4 +1,5 @@
 // Special functions that are used rarely, in double; frexp.
+// Rarely used: a wheel has it as PTX.
 #include "device/contiguous.cuh"
 #include "kernels/pointwise.cuh"
 #include "math/special_polynomial.h"
