@@ -7,6 +7,7 @@
 #   make cuda-host-test  CUDA kernels on the CPU, under emulation
 #   make test-cuda-emu   the op table on the emulated CUDA plugin
 #   make cuda-static     registers and instructions of the compiled kernels, where nvcc is
+#   make cuda-wheel      the wheel with the CUDA plugin for all architectures, and its size
 #   make cuda-check   builds, proves, tests and times everything of CUDA on this machine's GPU (CHECK=--emu: rehearses)
 #   make support  writes docs/support.md           make native   the C++ examples and benchmarks
 #
@@ -31,7 +32,7 @@ extra = $$(sed -n 's/^$(1) = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",')
 DEV_BUILD := build/dev
 ASAN_BUILD := build/asan
 
-.PHONY: all build train test test-python test-cpp bench native support cuda cuda-host-test test-cuda-emu cuda-static cuda-check asan wheel format format-check clean
+.PHONY: all build train test test-python test-cpp bench native support cuda cuda-host-test test-cuda-emu cuda-static cuda-check cuda-wheel asan wheel format format-check clean
 all: build
 
 # The environment with the build tools, made again when pyproject.toml changes.
@@ -119,6 +120,13 @@ wheel: $(VENV)/.tools
 	$(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist -Cbuild-dir=build/wheel \
 	  -Ccmake.define.FIRESEED_CUDA=$(WHEEL_CUDA) .
 	ls -l dist
+
+# The wheel with the CUDA plugin for all architectures, and the plugin's share of it. Works where nvcc is, without a GPU.
+cuda-wheel:
+	$(MAKE) wheel WHEEL_CUDA=ON
+	$(BIN)/python -c "import glob, zipfile; w = glob.glob('dist/*.whl')[-1]; \
+	  f = [i for i in zipfile.ZipFile(w).infolist() if i.filename.endswith('libfireseed_cuda.so')][0]; \
+	  print(f'{f.filename}: {f.compress_size:,} bytes of the wheel, {f.file_size:,} installed')"
 
 CPP_FILES = $$(git ls-files --cached --others --exclude-standard '*.h' '*.cpp' '*.inc' '*.cu' '*.cuh')
 format: $(VENV)/.dev
