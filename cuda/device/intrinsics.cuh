@@ -13,6 +13,10 @@
 
 namespace fireseed::cuda {
 
+// a b + c rounded once (Num has fma for formulas).
+__device__ __forceinline__ float multiply_add(float a, float b, float c) { return ::fmaf(a, b, c); }
+__device__ __forceinline__ double multiply_add(double a, double b, double c) { return ::fma(a, b, c); }
+
 // ---- global memory -----------------------------------------------------------------------------------------
 
 // 16 or 8 bytes of global memory by one instruction: the compiler may take loads and stores of structs apart.

@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain(const __grid_co
       load_masks(put, a, at[kOffMask], i0 + ty * 4, j0 + tx * 4 + j, false);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const C x = put[i] == -kInfinity<C> ? put[i] : fused_multiply_add(s[i][0], factor, put[i]);
+        const C x = put[i] == -kInfinity<C> ? put[i] : multiply_add(s[i][0], factor, put[i]);
         s[i][0] = x;
         found[i] = larger(found[i], x);
       }

@@ -103,8 +103,6 @@ Attention<T> attention_of(const AttentionViews& x, const AttentionAttrs& attrs) 
 
 constexpr int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-__device__ __forceinline__ float fused_multiply_add(float a, float b, float c) { return ::fmaf(a, b, c); }
-__device__ __forceinline__ double fused_multiply_add(double a, double b, double c) { return ::fma(a, b, c); }
 __device__ __forceinline__ float power_of_two(float x) { return ::exp2f(x); }
 __device__ __forceinline__ double power_of_two(double x) { return ::exp2(x); }
 __device__ __forceinline__ float larger(float a, float b) { return ::fmaxf(a, b); }
@@ -119,7 +117,7 @@ __device__ __forceinline__ C masked(const Attention<T>& a, int64_t at, C s) {
   C m;
   if constexpr (std::is_same_v<C, double>) m = load_double(a.mask, at, a.mask_dtype);
   else m = load_number(a.mask, at, a.mask_dtype, C());
-  return fused_multiply_add(m, static_cast<C>(kLog2E), s);
+  return multiply_add(m, static_cast<C>(kLog2E), s);
 }
 
 // By tensor cores; false where the call is not made for them (attention_mma.cu, attention_backward_mma.cu). `a` is

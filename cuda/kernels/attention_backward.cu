@@ -17,8 +17,8 @@ __global__ void __launch_bounds__(256) row_products(const __grid_constant__ Atte
       C sum = C(0);
 #pragma unroll 1
       for (int c = lane; c < a.width; c += kWarpSize)
-        sum = fused_multiply_add(load_number(a.g.data, g + c * a.g.col, a.dtype, C()),
-                                 load_number(a.y.data, y + c * a.y.col, a.dtype, C()), sum);
+        sum = multiply_add(load_number(a.g.data, g + c * a.g.col, a.dtype, C()),
+                           load_number(a.y.data, y + c * a.y.col, a.dtype, C()), sum);
       sum = warp_reduce(sum, AddOp{});
       if (lane == 0) d[head * a.queries + i] = sum;
     }
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kPlainThreads)
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const int wanted = of_keys ? other : row + i, query = wanted < queries ? wanted : queries - 1;
-          const C s = fused_multiply_add(p[i][0], factor, put[i]), weight = power_of_two(s - lse[query]);
+          const C s = multiply_add(p[i][0], factor, put[i]), weight = power_of_two(s - lse[query]);
           const C slope = weight * (ds[i][0] - d[query]);
           // Hidden pairs add nothing, even where a product is no number.
           p[i][0] = put[i] == -kInfinity<C> ? C(0) : weight;

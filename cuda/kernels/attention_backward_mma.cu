@@ -9,7 +9,7 @@ namespace {
 // has 64 queries kM and goes through the keys, for gq. Of each up to 128 columns. Its own rows (k and v, or q and g)
 // stay in shared memory, tiles of kOthers rows of the others come two steps apart, for keys with the queries' sums.
 template <class T, int kHead, int kM, int kOthers, bool kOfKeys>
-struct Shape {
+struct BackwardShape {
   static constexpr int kPitch = kHeadPitch<kHead>, kOwn = 64 * kM, kColumns = kHead < 128 ? kHead : 128;
   static constexpr int kStage = 2 * kOthers * kPitch;  // elements of two tiles
   static constexpr size_t kTiles = sizeof(T) * (2 * kOwn * kPitch + 2 * kStage);
@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
   __trap();
 #else
-  using S = Shape<T, kHead, kM, kOthers, kOfKeys>;
+  using S = BackwardShape<T, kHead, kM, kOthers, kOfKeys>;
   constexpr int kPitch = S::kPitch, kOwn = S::kOwn, kN = kOthers / 8, kC = S::kColumns / 8;
   FS_DYN_SMEM(T, own_first);  // k or q; then v or g; then the stages, the sums and the mask
   T *own_second = own_first + kOwn * kPitch, *stages = own_second + kOwn * kPitch;
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 #pragma unroll
         for (int m = 0; m < kM; ++m) {
           const float lse = kOfKeys ? sums[n * 8 + lane % 4 * 2 + r % 2] : row_lse[m][r / 2];
-          p[m][n][r] = exp2_approx(fused_multiply_add(p[m][n][r], factor, -lse));
+          p[m][n][r] = exp2_approx(multiply_add(p[m][n][r], factor, -lse));
           ds[m][n][r] *= p[m][n][r];
         }
     if constexpr (kOfKeys) weight_products<kHead>(first, p, other_second + c0);
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 
 template <class T, int kHead, int kM, int kOthers, bool kOfKeys>
 void launch_mma(const Attention<T>& a, bool vectors_first, bool vectors_second) {
-  using S = Shape<T, kHead, kM, kOthers, kOfKeys>;
+  using S = BackwardShape<T, kHead, kM, kOthers, kOfKeys>;
   const int64_t columns = kOfKeys ? std::max(a.width, a.depth) : a.depth;
   const int64_t own =
       kOfKeys ? a.heads / a.groups * pieces_of(a.keys, S::kOwn) : a.heads * pieces_of(a.queries, S::kOwn);
@@ -181,11 +181,11 @@ void launch_mma(const Attention<T>& a, bool vectors_first, bool vectors_second) 
 }
 
 template <class T>
-bool run(AttentionViews x, const AttentionAttrs& attrs, const Attention<float>& given) {
+bool run_backward(AttentionViews x, const AttentionAttrs& attrs, const Attention<float>& given) {
   if (!suits_mma(given)) return false;
   return dispatch_head(std::max(given.depth, given.width), [&]<int kHead>() {
     constexpr int kM = kHead <= 64 ? 2 : 1;  // registers
-    if (most_shared_bytes() < Shape<T, kHead, kM, 32, true>::bytes(given.mask != nullptr)) return false;
+    if (most_shared_bytes() < BackwardShape<T, kHead, kM, 32, true>::bytes(given.mask != nullptr)) return false;
     const AlignedRows q(x.q), k(x.k), v(x.v), g(x.g);
     x.q = q.view(), x.k = k.view(), x.v = v.view(), x.g = g.view();
     Attention<T> a = attention_of<T>(x, attrs);
@@ -199,7 +199,7 @@ bool run(AttentionViews x, const AttentionAttrs& attrs, const Attention<float>& 
 }  // namespace
 
 bool run_attention_backward_mma(const AttentionViews& x, const AttentionAttrs& attrs, const Attention<float>& a) {
-  return a.dtype == DType::kFloat16 ? run<float16>(x, attrs, a) : run<bfloat16>(x, attrs, a);
+  return a.dtype == DType::kFloat16 ? run_backward<float16>(x, attrs, a) : run_backward<bfloat16>(x, attrs, a);
 }
 
 }  // namespace fireseed::cuda

@@ -6,7 +6,7 @@ namespace fireseed::cuda {
 namespace {
 
 template <class T, int kHead, int kM, int kKeys>
-struct Shape {
+struct ForwardShape {
   static constexpr int kPitch = kHeadPitch<kHead>, kQueries = 64 * kM, kStage = 2 * kKeys * kPitch;
   static constexpr int kMask = kMaskTile<kM, kKeys / 8>;  // of a warp
   static constexpr size_t kTiles = sizeof(T) * (kQueries * kPitch + 2 * kStage);
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
   __trap();
 #else
-  using S = Shape<T, kHead, kM, kKeys>;
+  using S = ForwardShape<T, kHead, kM, kKeys>;
   constexpr int kPitch = S::kPitch, kQueries = S::kQueries, kN = kKeys / 8, kC = kHead / 8;
   FS_DYN_SMEM(T, tile_q);
   T* stages = tile_q + kQueries * kPitch;  // two, of keys and values; then the mask
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
         found = larger(found, __shfl_xor_sync(kFullMask, found, 1));
         found = larger(found, __shfl_xor_sync(kFullMask, found, 2));
         const float base = found == -kInfinity<float> ? 0.0f : found * factor;
-        shrink[m][half] = exp2_approx(fused_multiply_add(top[m][half], factor, -base));
+        shrink[m][half] = exp2_approx(multiply_add(top[m][half], factor, -base));
         grew = grew || found != top[m][half];
         top[m][half] = found;
         float part = total[m][half] * shrink[m][half];
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
         for (int n = 0; n < kN; ++n)
 #pragma unroll
           for (int r = half * 2; r < half * 2 + 2; ++r) {
-            s[m][n][r] = exp2_approx(fused_multiply_add(s[m][n][r], factor, -base));
+            s[m][n][r] = exp2_approx(multiply_add(s[m][n][r], factor, -base));
             part += s[m][n][r];
           }
         total[m][half] = part;
@@ -119,8 +119,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
     all += __shfl_xor_sync(kFullMask, all, 2);
     const int i = i0 + warp_row + j * 8 + lane / 4;
     if (a.lse && lane % 4 == 0 && i < queries)
-      a.lse[head * a.queries + i] =
-          all == 0.0f ? kInfinity<float> : fused_multiply_add(top[0][0], factor, base2_log(all));
+      a.lse[head * a.queries + i] = all == 0.0f ? kInfinity<float> : multiply_add(top[0][0], factor, base2_log(all));
 #pragma unroll
     for (int n = 0; n + 1 < 2 * kM; ++n) {
       total[n / 2][n % 2] = total[(n + 1) / 2][(n + 1) % 2];
@@ -137,7 +136,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 template <class T, int kHead>
 bool launch_mma(const Attention<T>& a, bool vectors) {
   constexpr int kM = kHead <= 128 ? 2 : 1, kKeys = kHead <= 64 ? 64 : 32;
-  using S = Shape<T, kHead, kM, kKeys>;
+  using S = ForwardShape<T, kHead, kM, kKeys>;
   const size_t bytes = S::bytes(a.mask != nullptr);
   const int64_t blocks = a.heads * pieces_of(a.queries, S::kQueries);
   if (blocks >= int64_t{1} << 31 || most_shared_bytes() < bytes) return false;
@@ -147,7 +146,7 @@ bool launch_mma(const Attention<T>& a, bool vectors) {
 }
 
 template <class T>
-bool run(AttentionViews x, const AttentionAttrs& attrs, const Attention<float>& given) {
+bool run_forward(AttentionViews x, const AttentionAttrs& attrs, const Attention<float>& given) {
   if (!suits_mma(given)) return false;
   const AlignedRows q(x.q), k(x.k), v(x.v);
   x.q = q.view(), x.k = k.view(), x.v = v.view();
@@ -160,7 +159,7 @@ bool run(AttentionViews x, const AttentionAttrs& attrs, const Attention<float>& 
 }  // namespace
 
 bool run_attention_mma(const AttentionViews& x, const AttentionAttrs& attrs, const Attention<float>& a) {
-  return a.dtype == DType::kFloat16 ? run<float16>(x, attrs, a) : run<bfloat16>(x, attrs, a);
+  return a.dtype == DType::kFloat16 ? run_forward<float16>(x, attrs, a) : run_forward<bfloat16>(x, attrs, a);
 }
 
 }  // namespace fireseed::cuda

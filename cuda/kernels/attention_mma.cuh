@@ -142,7 +142,7 @@ __device__ __forceinline__ void put_mask(const Attention<T>& a, float (&s)[kM][k
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             float& to = s[m][n][half * 2 + i];
-            to = x.v[i] == -kInfinity<float> ? x.v[i] : fused_multiply_add(to, factor, x.v[i]);
+            to = x.v[i] == -kInfinity<float> ? x.v[i] : multiply_add(to, factor, x.v[i]);
           }
         }
       } else {

@@ -135,7 +135,7 @@ __device__ __forceinline__ void tile_scores(C (&s)[4][4], const PlainOperand& a,
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
-        for (int j = 0; j < 4; ++j) s[i][j] = fused_multiply_add(x[i], y[j], s[i][j]);
+        for (int j = 0; j < 4; ++j) s[i][j] = multiply_add(x[i], y[j], s[i][j]);
     }
     __syncthreads();
   }
@@ -182,7 +182,7 @@ __device__ __forceinline__ void tile_sums(C (&sum)[4][kPer<C>], const C* weights
 #pragma unroll
         for (int i = 0; i < 4; ++i)
 #pragma unroll
-          for (int j = 0; j < 4; ++j) sum[i][c + j] = fused_multiply_add(w[i], x[j], sum[i][c + j]);
+          for (int j = 0; j < 4; ++j) sum[i][c + j] = multiply_add(w[i], x[j], sum[i][c + j]);
       }
     }
     __syncthreads();

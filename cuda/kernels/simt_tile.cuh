@@ -28,9 +28,6 @@ struct SimtTile {
   __device__ __forceinline__ static constexpr int part(int i, int at) { return i / 4 * 64 + at * 4 + i % 4; }
 };
 
-__device__ __forceinline__ float multiply_add(float a, float b, float c) { return ::fmaf(a, b, c); }
-__device__ __forceinline__ double multiply_add(double a, double b, double c) { return ::fma(a, b, c); }
-
 // sum = the products over elements k0 to k1 - 1 of k; `shared`: 4 stages (2 of each operand), 16-byte aligned, which
 // may be used again afterwards. All threads of the block.
 template <class Tile, class A, class B>
