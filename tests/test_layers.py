@@ -101,3 +101,16 @@ def test_kernels_keep_their_symbols():
         listing = subprocess.run(["nm", "--defined-only", "--extern-only", "-C", path], check=True, capture_output=True, text=True)
         names = [line.split(maxsplit=2)[2] for line in listing.stdout.splitlines() if line.strip()]
         assert names == [f"fireseed::cpu::{isa}::kTable"], f"{path} lets out {names[:10]}"
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
+def test_cuda_kernels_are_one_translation_unit(tmp_path):
+    """As in a wheel (Note [Size of the plugin]): no two files may use one name for different things."""
+    alone = re.compile(r"^// (Rarely used|Optimised in full): ", re.M)
+    files = [p for p in sources("cuda/kernels") if p.suffix == ".cu" and not p.stem.endswith("_sm90") and not alone.search(p.read_text())]
+    assert len(files) > 40
+    unit = tmp_path / "unit.cpp"
+    unit.write_text("".join(f'#include "{p}"\n' for p in files))
+    folders = [f"-I{ROOT / folder}" for folder in ("tests/cuda_host/include", "tests/cuda_host", "cuda", "cpp")]
+    p = subprocess.run(["g++", "-std=c++20", "-fsyntax-only", "-w", "-DFS_CUDA_EMU", *folders, unit], capture_output=True, text=True)
+    assert p.returncode == 0, p.stderr[-3000:]
