@@ -20,6 +20,10 @@ namespace fireseed::cuda {
 // does not fit is read from memory again, the last first, while that may be in the cache. Kernels serve both halves
 // (RowMemory<uint16_t>, by a flag), and of float64 only elements.
 
+// Loads of a thread under way, where they are no vectors.
+template <class C>
+inline constexpr int kFlight = sizeof(C) == 4 ? 4 : 1;
+
 // 16 bytes of global memory.
 using Raw = Vec<uint32_t, 4>;
 template <class T>

@@ -16,9 +16,6 @@ namespace {
 constexpr int kLossThreads = 256;
 constexpr int kTotalThreads = 512;
 constexpr int64_t kMostLossBlocks = 1024;  // each leaves one partial sum
-// Loads of a thread under way, where they are no vectors.
-template <class C>
-inline constexpr int kFlight = sizeof(C) == 4 ? 4 : 1;
 
 // Input [N, C, inner] (a single sample: N = 1), target [N, inner].
 struct ClassShape {

@@ -258,7 +258,7 @@ __global__ void __launch_bounds__(kApplyThreads, kApplyBlocks)
   }
 }
 
-__global__ void convert_elements(const void* from, DType dtype, Wide to, int64_t n) {
+__global__ void widen_elements(const void* from, DType dtype, Wide to, int64_t n) {
 #pragma unroll 1
   for (int64_t i = grid_thread(); i < n; i += grid_threads()) to.set(i, load_double(from, i, dtype));
 }
@@ -300,7 +300,7 @@ void apply(const Memory& memory, const ChannelShape& s, const T* g, const T* x, 
 }  // namespace
 
 void convert_floats(const TensorView& v, bool to_double, void* to) {
-  FS_LAUNCH(convert_elements, grid_for(v.numel, 256, 1024), 256, 0, current_stream(), v.ptr<void>(), v.dtype,
+  FS_LAUNCH(widen_elements, grid_for(v.numel, 256, 1024), 256, 0, current_stream(), v.ptr<void>(), v.dtype,
             Wide{to, to_double}, v.numel);
 }
 

@@ -12,9 +12,6 @@ namespace {
 // neighbouring rows are one block's columns, so that memory is read along. The sum is kept relative to the largest
 // element so far, and scaled when that grows.
 constexpr int kColumnThreads = 256;
-// Loads of a thread under way.
-template <class C>
-inline constexpr int kFlight = sizeof(C) == 4 ? 4 : 1;
 
 // y = exp(x - top) / Σ, or x - top - log Σ.
 template <class Memory, class C = typename Memory::Compute>
