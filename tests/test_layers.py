@@ -108,7 +108,7 @@ def test_cuda_kernels_are_one_translation_unit(tmp_path):
     """As in a wheel (Note [Size of the plugin]): no two files may use one name for different things."""
     alone = re.compile(r"^// (Rarely used|Optimised in full): ", re.M)
     files = [p for p in sources("cuda/kernels") if p.suffix == ".cu" and not p.stem.endswith("_sm90") and not alone.search(p.read_text())]
-    assert len(files) > 40
+    assert len(files) > 35
     unit = tmp_path / "unit.cpp"
     unit.write_text("".join(f'#include "{p}"\n' for p in files))
     folders = [f"-I{ROOT / folder}" for folder in ("tests/cuda_host/include", "tests/cuda_host", "cuda", "cpp")]

@@ -1,4 +1,5 @@
 // Resampling: nearest, linear and cubic in one to three dimensions, with antialiasing, and its gradient.
+// Rarely used: a wheel has it as PTX.
 #include "tensor/resample.h"
 
 #include "kernels/pool.cuh"

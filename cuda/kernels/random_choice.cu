@@ -1,4 +1,5 @@
 // Random kernels that choose: permutations, and sampling from given weights.
+// Rarely used: a wheel has it as PTX.
 #include "device/contiguous.cuh"
 #include "device/memory.cuh"
 #include "device/random.cuh"
