@@ -219,3 +219,28 @@ def test_softmax_of_very_negative_rows(dtype, rows):
         np.testing.assert_allclose(p.sum(dim).numpy(), 1, rtol=2e-2)
         np.testing.assert_allclose(log_p.exp().sum(dim).numpy(), 1, rtol=3e-2)
         np.testing.assert_allclose(top.numpy(), -2000, rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("rows", [3, 40])
+def test_softmax_of_infinite_elements(dtype, rows):
+    """Where the largest element is infinite, or none is a number, a column has no softmax, as a row has none."""
+    x = fs.full((rows, 7), -500.0, dtype=getattr(fs, dtype))
+    x[rows - 1, 0] = float("inf")
+    x[rows - 1, 1] = float("nan")
+    x[rows - 1, 2] = -float("inf")
+    for y, dim in ((x, 0), (x.t().contiguous(), 1)):
+        for f in (fs.softmax, fs.log_softmax):
+            nan = f(y, dim).double().isnan().sum(dim).tolist()
+            assert nan == [rows, rows, 0, 0, 0, 0, 0], (f, dim)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("n", [4, 300])
+def test_rms_norm_of_infinity(dtype, n):
+    x = fs.ones(2, n, dtype=getattr(fs, dtype))
+    x[0, 1] = float("inf")
+    y = fs.nn.functional.rms_norm(x, [n]).double()
+    assert y[0].isnan().tolist() == [i == 1 for i in range(n)]
+    assert y[0, 0].item() == 0
+    np.testing.assert_allclose(y[1].numpy(), 1, rtol=1e-2)

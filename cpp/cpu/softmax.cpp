@@ -79,7 +79,8 @@ void softmax_cols(const T* x, T* y, int64_t n, int64_t stride, int64_t cols) {
       ++v;
     });
   }
-  for (int v = 0; v < kColVecs; ++v) sum[v] = kLog ? log(sum[v]) : V(C(1)) / sum[v];
+  // top - top: 0, or no number where the largest is none or infinite, as in a row
+  for (int v = 0; v < kColVecs; ++v) sum[v] = (kLog ? log(sum[v]) : V(C(1)) / sum[v]) + (top[v] - top[v]);
   for (int64_t r = 0; r < n; ++r) {
     int v = 0;
     each_vec<C>(cols, [&](int64_t c, int k) __attribute__((always_inline)) {
@@ -126,7 +127,10 @@ void softmax_cols_once(const T* x, T* y, int64_t n, int64_t stride, int64_t cols
       ++v;
     });
   }
-  for (int v = 0; v < kColVecs; ++v) sum[v] = V(T(1)) / sum[v], top[v] = finite_shift(top[v]);
+  for (int v = 0; v < kColVecs; ++v) {
+    sum[v] = V(T(1)) / sum[v] + (top[v] - top[v]);  // no number where the largest is none or infinite
+    top[v] = finite_shift(top[v]);
+  }
   for (int64_t r = 0; r < n; r += kRowGroup) {
     const int rows = static_cast<int>(smaller(kRowGroup, n - r));
     int v = 0;

@@ -113,7 +113,8 @@ struct MomentSum {
   }
   // {count, mean, Σ (x - mean)²}; without `center` the mean is taken as 0.
   __device__ __forceinline__ void get(C (&v)[3], bool center) const {
-    const C n = static_cast<C>(count), part = count > 0 && center ? s1 / n : C(0), rest = s2 - part * s1;
+    const C n = static_cast<C>(count), part = count > 0 && center ? s1 / n : C(0);
+    const C rest = center ? s2 - part * s1 : s2;  // s1 may be infinite
     v[0] = n;
     v[1] = origin + part;
     v[2] = rest < C(0) ? C(0) : rest;

@@ -117,6 +117,28 @@ TEST(Norm, RowsOfManyLengths) {
     }
   check_rows<float>(Kind::kLayer, {300, 5}, true, 2e-5);
 }
+// The mean square is infinite: what is finite becomes 0.
+template <class T>
+void check_infinity(int64_t n) {
+  std::vector<T> x(static_cast<size_t>(n), T(1.0f));
+  x[1] = T(std::numeric_limits<float>::infinity());
+  const DeviceArray<T> dx(x), y(x.size());
+  const DeviceArray<compute_type<T>> rstd(1);
+  const LayerNormAttrs attrs{n, kEps};
+  call(&rms_norm, {view_of(y, {1, n}), view_of(rstd, {1})}, {view_of(dx, {1, n}), kAbsent}, &attrs);
+  const std::vector<T> r = y.host();
+  for (size_t i = 0; i < r.size(); ++i) {
+    if (i == 1) EXPECT_TRUE(std::isnan(to_double(r[i])));
+    else EXPECT_EQ(to_double(r[i]), 0.0) << i;
+  }
+}
+TEST(Norm, InfiniteMeanSquare) {
+  for (int64_t n : {3, 33, 1024}) {
+    check_infinity<float>(n);
+    check_infinity<double>(n);
+    check_infinity<bfloat16>(n);
+  }
+}
 TEST(Norm, Groups) {
   check_rows<float>(Kind::kGroup, {3, 6, 5, 2}, true, 2e-5, 2);
   check_rows<float>(Kind::kGroup, {2, 4}, true, 2e-5, 2);
