@@ -159,8 +159,8 @@ class Geometry {
     StridedIndex<kOperands, I, D> r;
     r.ndim = ndim_;
     for (int i = 0; i < ndim_; ++i) {
-      const int64_t step = i == 0 ? vec : 1;
-      r.size[i] = Divider<D>(i == 0 && size_[0] < vec ? 1 : size_[i] / step);
+      const int64_t step = i == 0 ? vec : 1;  // a size of 0 is never divided by
+      r.size[i] = Divider<D>(size_[i] < step ? 1 : size_[i] / step);
       for (int k = 0; k < kOperands; ++k) r.stride[k][i] = static_cast<I>(stride_[k][i] * step);
     }
     return r;
@@ -170,10 +170,12 @@ class Geometry {
   template <class F>
   void in_parts(const int64_t (&bytes)[kOperands], const F& f) const {
     if (numel_ <= (int64_t{1} << 30) && fits_int32()) return f(*this);
+    // The innermost dimension at multiples of 4096 alone, if others can be cut: vectors stay whole and aligned.
     int d = ndim_ - 1;
-    for (int i = 0; i < ndim_; ++i)
+    for (int i = 1; i < ndim_; ++i)
       if (size_[i] > size_[d]) d = i;
-    const int64_t half = size_[d] / 2 >= 4096 ? size_[d] / 8192 * 4096 : size_[d] / 2;  // keeps vectors aligned
+    if (size_[0] > size_[d] && (size_[0] >= 8192 || size_[d] == 1)) d = 0;
+    const int64_t half = size_[d] / 2 >= 4096 ? size_[d] / 8192 * 4096 : size_[d] / 2;
     Geometry a = *this, b = *this;
     a.size_[d] = half;
     b.size_[d] -= half;

@@ -1,5 +1,6 @@
 // Every pointwise formula against itself in float64; then how operands lie: flat with a tail, strided, broadcast,
 // halves, integers, in place; where, integer division, tests.
+#include "device/index.cuh"
 #include "emu_test.h"
 #include "math/functor_traits.h"
 #include "tensor/attrs/special.h"
@@ -200,6 +201,22 @@ TEST(Pointwise, Layouts) {
   for_each_seed([] { check_layouts<float>(); });
 }
 
+// Parts of a view of more than 2^30 elements hold whole vectors, and are all of it.
+TEST(Pointwise, PartsOfLargeTensors) {
+  for (int64_t inner : {int64_t{12}, int64_t{4100}, int64_t{8188}, int64_t{12292}}) {
+    SCOPED_TRACE(inner);
+    const int64_t outer = (int64_t{1} << 30) / inner / 1024 + 2;
+    const OwnedView x(nullptr, DType::kFloat32, {outer, 1024, inner}),
+        y(nullptr, DType::kFloat32, {outer, 1024, inner}, {inner, 0, 1});
+    int64_t elements = 0;
+    Geometry<2>({&x.view, &y.view}).in_parts({4, 4}, [&](const Geometry<2>& part) {
+      EXPECT_EQ(part.size(0) % 4, 0);
+      EXPECT_TRUE(part.fits_int32());
+      elements += part.numel();
+    });
+    EXPECT_EQ(elements, outer * 1024 * inner);
+  }
+}
 TEST(Pointwise, InPlace) {
   const auto x = random_values<float>(100, 1.0);
   const DeviceArray<float> dx(x);

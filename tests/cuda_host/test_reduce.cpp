@@ -142,6 +142,12 @@ TEST(Reduce, SeveralDimensions) {
   check<float>({6}, {1}, kAllDims, 2e-5);
   check<float>({}, {}, kAllDims, 2e-5);
 }
+TEST(Reduce, NothingAlongSeveralDimensions) {
+  const DeviceArray<float> x(size_t{1}), out(3);
+  const ReduceAttrs attrs{0b101};
+  call(&sum, {view_of(out, {3})}, {view_of(x, {0, 3, 4})}, &attrs);
+  EXPECT_EQ(out.host(), std::vector<float>(3, 0.0f));
+}
 TEST(Reduce, Pieces) {
   check<float>({20000}, {1}, kAllDims, 5e-5);
   check<float>({5000, 3}, {3, 1}, 0b01, 5e-5);
