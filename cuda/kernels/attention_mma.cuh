@@ -206,9 +206,14 @@ class AlignedRows {
   explicit AlignedRows(const TensorView& v) : view_(v) {
     bool fits = (v.stride(-1) == 1 || v.size(-1) == 1) && aligned_for(v.data, 16);
     for (int i = 0; i + 1 < v.ndim; ++i) fits = fits && (v.strides[i] % 8 == 0 || v.sizes[i] == 1);
-    if (fits || v.numel == 0) return;
-    int64_t step = 1;
     strides_ = v.shape();
+    if (fits || v.numel == 0) {
+      // Rows behind a single one are copies of no bytes, which want aligned addresses too.
+      for (int i = 0; i < v.ndim; ++i) strides_[i] = v.sizes[i] == 1 ? 0 : v.strides[i];
+      view_.strides = strides_.d;
+      return;
+    }
+    int64_t step = 1;
     for (int i = v.ndim - 1; i >= 0; --i) {
       strides_[i] = step;
       step *= i == v.ndim - 1 ? pieces_of(v.size(i), 8) * 8 : v.size(i);

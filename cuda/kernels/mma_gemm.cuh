@@ -156,6 +156,10 @@ bool run_on_tensor_cores(Gemm g, double products_a_clock) {
     if (along(g, i) == Along::kNone && (i == 0 ? g.n : g.m) >= 256) copy[i].emplace(g, i);
   const Along a = along(g, 0), b = along(g, 1);
   const bool gather = a == Along::kNone || b == Along::kNone;
+  if (g.k == 1) {  // the rows behind the one there is: copies of no bytes want aligned addresses too
+    if (a == Along::kOther) g.a_col = 0;
+    if (b == Along::kOther) g.b_row = 0;
+  }
   if constexpr (is_half(dtype_of<T>::value)) {
     if (!gather && run_wgmma(g, a == Along::kOther, b == Along::kOther)) return true;
   }

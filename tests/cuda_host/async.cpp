@@ -51,8 +51,9 @@ void* shared_pointer(uint32_t address, size_t n) {
 // ---- cp.async ----------------------------------------------------------------------------------------------
 
 void cp_async(void* to, const void* from, int bytes, int valid) {
+  // Also where nothing is read: the instruction wants aligned addresses.
   if (reinterpret_cast<uintptr_t>(to) % static_cast<uintptr_t>(bytes) ||
-      (valid > 0 && reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes)))
+      reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes))
     fail("cp_async of " + std::to_string(bytes) + " bytes between misaligned addresses", Where::current());
   note_write(to, static_cast<size_t>(bytes));
   begin_engine_work();

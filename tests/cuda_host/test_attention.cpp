@@ -230,6 +230,7 @@ TEST(Attention, HalvesByTensorCores) {
 TEST(Attention, HalvesThatAreCopied) {  // rows that no 16-byte copy can take
   check_masks<float16>({.heads = 2, .queries = 20, .keys = 70, .depth = 7, .width = 9, .pad = 2}, 3e-3);
   check<bfloat16>({.heads = 3, .queries = 20, .keys = 20, .depth = 20, .width = 20, .by_rows = true}, 2e-2);
+  check<float16>({.queries = 1, .keys = 20, .depth = 7, .width = 9}, 3e-3);  // a single row
 }
 // Values of keys that no query sees, so large that their products with g are infinite, change nothing.
 template <class T>

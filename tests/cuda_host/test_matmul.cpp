@@ -100,6 +100,7 @@ TEST(Matmul, HalvesThatDoNotLieInPieces) {
   const Capability before_hopper("80");
   check_layouts<bfloat16>(17, 9, 13, 5e-2);  // gathered
   check<float16>(1, 3, 3, 5, false, false, 0, 1e-2);
+  check_layouts<float16>(40, 72, 1, 1e-2);
   check<bfloat16>(3, 20, 70, 35, true, false, 1, 5e-2);
   check<float16>(2, 20, 257, 37, false, false, 0, 2e-2);  // a copied, b gathered for lack of rows of a
   check<float16>(2, 258, 261, 21, true, true, 0, 2e-2);   // both copied
