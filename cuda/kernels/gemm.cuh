@@ -28,6 +28,7 @@ struct Gemm {
   int64_t part = 0;       // elements of k
   int64_t part_step = 0;  // elements of c from one part to the next
   bool partial = false;   // c is sums of parts
+  bool exact = false;     // float32 in full precision, whatever allow_tf32 says
   bool vectors = false;   // four neighbours of a row of c are one or two aligned vectors, and n a multiple of four
 
   explicit Gemm(DType t) : dtype(t) {}

@@ -49,8 +49,10 @@ void subtract_product(T* c, int64_t c_row, int64_t c_batch, const Operand<T>& a,
   g.c_col = g.d_col = 1;
   g.alpha = -1;
   g.beta = 1;
+  g.exact = true;  // errors would grow from block to block
   g.batch = count;
   g.batch_index.ndim = 1;
+  g.batch_index.size[0] = Divider<int32_t>(count);
   g.batch_index.stride[0][0] = a.batch;
   g.batch_index.stride[1][0] = b.batch;
   g.batch_index.stride[2][0] = g.batch_index.stride[3][0] = c_batch;

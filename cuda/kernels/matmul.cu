@@ -121,7 +121,7 @@ void run_gemm(Gemm g) {
   set_vectors(g);
   const bool is_float = g.dtype == DType::kFloat32;
   if (is_half(g.dtype) && run_mma(g)) return;
-  if (is_float && allow_tf32.load(std::memory_order_relaxed) && run_tf32(g)) return;
+  if (is_float && !g.exact && allow_tf32.load(std::memory_order_relaxed) && run_tf32(g)) return;
   const TileOption options[] = {{64, 64, is_float ? 0.75 : 1.0}, {128, 128, 1.0}};
   const TileCosts costs = {g.dtype == DType::kFloat64 ? 55.0 : 110.0, 16};  // a multiple of both tiles' steps
   const TilePlan plan = plan_tiles(options, is_float ? 2 : 1, costs, g.m, g.n, g.k, g.batch, multiprocessors());

@@ -1,5 +1,6 @@
 // Cholesky and linear equations by residuals: one block and several, batches, what cannot be factored, pivots.
 #include "emu_test.h"
+#include "tensor/backend.h"
 
 namespace fireseed::cuda {
 void cholesky(const KernelArgs&);
@@ -120,6 +121,12 @@ TEST(Linalg, Solve) {
   });
 }
 // Column `zero` of matrix 1 is zero.
+TEST(Linalg, FullPrecisionWhereProductsMayBeTf32) {
+  allow_tf32 = true;
+  check_solve<float>(2, 100, 5, 1e-5);
+  check_cholesky<float>(2, 100, 4e-6);
+  allow_tf32 = false;
+}
 void check_singular(int64_t n, int64_t zero) {
   SCOPED_TRACE("n " + std::to_string(n));
   Matrices<double> a{std::vector<double>(static_cast<size_t>(2 * n * n)), n, n};
