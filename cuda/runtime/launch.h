@@ -12,6 +12,8 @@
 #endif
 
 #include <cstdlib>
+#include <map>
+#include <mutex>
 #include <string>
 
 #include "runtime/check.h"
@@ -67,14 +69,29 @@ inline cudaError_t wait_for_launch(cudaStream_t stream) {
 
 inline constexpr size_t kPlainSharedBytes = 48 * 1024;  // more needs the kernel's consent
 
+// Gives a kernel that consent on the current device. What it has is never made less: another thread may be about to
+// launch it with more.
+[[gnu::noinline]] inline cudaError_t allow_shared_bytes(const void* kernel, size_t bytes) {
+  static std::mutex mutex;
+  static std::map<std::pair<int, const void*>, size_t> allowed;
+  int device = 0;
+  if (const cudaError_t e = cudaGetDevice(&device); e != cudaSuccess) return e;
+  const std::lock_guard lock(mutex);
+  size_t& most = allowed[{device, kernel}];
+  if (bytes <= most) return cudaSuccess;
+  const cudaError_t e =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  if (e == cudaSuccess) most = bytes;
+  return e;
+}
+
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
             A&&... args) {
   static_assert(sizeof...(P) == sizeof...(A), "FS_LAUNCH: the number of arguments is not the kernel's");
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   cudaError_t e = cudaSuccess;
-  if (shared_bytes > kPlainSharedBytes)
-    e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+  if (shared_bytes > kPlainSharedBytes) e = allow_shared_bytes(reinterpret_cast<const void*>(kernel), shared_bytes);
   if (e == cudaSuccess) {
 #if defined(FS_CUDA_EMU)
     e = cuda_emu::launch_kernel(name, kernel, grid, block, shared_bytes, stream, std::forward<A>(args)...);

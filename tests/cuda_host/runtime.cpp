@@ -170,12 +170,14 @@ cudaError_t set_function_attribute(const void* kernel, cudaFuncAttribute attribu
   runtime().shared_limit[kernel] = value;
   return cudaSuccess;
 }
-cudaError_t get_function_attributes(cudaFuncAttributes* out, const void*) {
+cudaError_t get_function_attributes(cudaFuncAttributes* out, const void* kernel) {
   *out = {};
   out->maxThreadsPerBlock = 1024;
   out->numRegs = 64;
   out->binaryVersion = out->ptxVersion = 90;
-  out->maxDynamicSharedSizeBytes = kShared;
+  std::lock_guard lock(runtime().mutex);
+  const auto limit = runtime().shared_limit.find(kernel);
+  out->maxDynamicSharedSizeBytes = limit == runtime().shared_limit.end() ? kShared : limit->second;
   return cudaSuccess;
 }
 cudaError_t occupancy(int* blocks, int block_size, size_t shared_bytes) {

@@ -65,6 +65,16 @@ TEST(Engine, DynamicSharedMemory) {
   });
 }
 
+// A launch takes away nothing that another thread may be about to use.
+TEST(Engine, SharedMemoryIsGrantedForGood) {
+  const DeviceArray<int> in(std::vector<int>(32, 1)), out(32);
+  for (size_t kilobytes : {90, 60}) FS_LAUNCH(reverse, 1, 32, kilobytes * 1024, nullptr, in.data(), out.data());
+  cudaFuncAttributes has;
+  ASSERT_EQ(cudaFuncGetAttributes(&has, reverse), cudaSuccess);
+  EXPECT_GE(has.maxDynamicSharedSizeBytes, 90 * 1024);
+  EXPECT_EQ(out.host(), std::vector<int>(32, 1));
+}
+
 __global__ void warp_functions(int* out) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   int* row = out + threadIdx.x * 8;
