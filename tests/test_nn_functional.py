@@ -244,3 +244,10 @@ def test_rms_norm_of_infinity(dtype, n):
     assert y[0].isnan().tolist() == [i == 1 for i in range(n)]
     assert y[0, 0].item() == 0
     np.testing.assert_allclose(y[1].numpy(), 1, rtol=1e-2)
+
+
+def test_hardtanh_of_unsigned_integers():
+    x = fs.tensor([3, 9], dtype=fs.uint8)
+    assert fs.nn.functional.relu6(x).tolist() == [3, 6]
+    with pytest.raises(RuntimeError, match="unsigned type with negative limits"):
+        fs.nn.functional.hardtanh(x)

@@ -42,6 +42,9 @@ Tensor relu(const Tensor& x) {
 }
 Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
   refuse_bool(x, "hardtanh");
+  FS_CHECK(x.dtype() != DType::kUInt8 || (min_val >= 0 && max_val >= 0),
+           "cannot do hardtanh on an unsigned type with negative limits: got ", min_val, " and ", max_val,
+           " for uint8; convert the input to a signed type first");
   return apply1(op::hardtanh, {x}, Hardtanh{min_val, max_val});
 }
 Tensor relu6(const Tensor& x) { return hardtanh(x, 0.0, 6.0); }
