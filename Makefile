@@ -79,13 +79,17 @@ cuda: build
 
 # The kernels of cuda/ compiled by the C++ compiler and run on the CPU: docs/cuda.md. SANITIZE="address;undefined" or thread.
 # EMU_KERNELS=folder: links the kernels that test-cuda-emu has compiled instead of compiling them again (.ci/run).
+# PROGRAMS="planted_bugs hopper": these of tests/cuda_host/test_*.cpp alone.
 SANITIZE ?=
 EMU_KERNELS ?=
+PROGRAMS ?=
+empty :=
 CUDA_HOST_BUILD = build/cuda_host$(if $(SANITIZE),_$(firstword $(subst ;, ,$(SANITIZE))))
 cuda-host-test: $(VENV)/.tools
 	$(CMAKE) -S tests/cuda_host -B $(CUDA_HOST_BUILD) -G Ninja -DFS_EMU_SANITIZE="$(SANITIZE)" -DFS_EMU_KERNELS="$(EMU_KERNELS)" >/dev/null
-	$(CMAKE) --build $(CUDA_HOST_BUILD)
-	ASAN_OPTIONS=detect_leaks=0 $(BIN)/ctest --test-dir $(CUDA_HOST_BUILD) --output-on-failure -j $(JOBS)
+	$(CMAKE) --build $(CUDA_HOST_BUILD) $(PROGRAMS:%=--target cuda_test_%)
+	ASAN_OPTIONS=detect_leaks=0 $(BIN)/ctest --test-dir $(CUDA_HOST_BUILD) --output-on-failure -j $(JOBS) \
+	  $(if $(PROGRAMS),-R '^cuda_test_($(subst $(empty) $(empty),|,$(strip $(PROGRAMS))))$$')
 
 # The op table on the emulated CUDA plugin: the plugin's kernels through the C++ compiler, no GPU needed.
 test-cuda-emu: build
