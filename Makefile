@@ -128,7 +128,7 @@ wheel: $(VENV)/.tools
 # The wheel with the CUDA plugin for all architectures, and the plugin's share of it. Works where nvcc is, without a GPU.
 cuda-wheel:
 	$(MAKE) wheel WHEEL_CUDA=ON
-	$(BIN)/python -c "import glob, zipfile; w = glob.glob('dist/*.whl')[-1]; \
+	$(BIN)/python -c "import glob, os, zipfile; w = max(glob.glob('dist/*.whl'), key=os.path.getmtime); \
 	  f = [i for i in zipfile.ZipFile(w).infolist() if i.filename.endswith('libfireseed_cuda.so')][0]; \
 	  print(f'{f.filename}: {f.compress_size:,} bytes of the wheel, {f.file_size:,} installed')"
 

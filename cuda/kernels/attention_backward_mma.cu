@@ -185,7 +185,7 @@ bool run_backward(AttentionViews x, const AttentionAttrs& attrs, const Attention
   if (!suits_mma(given)) return false;
   return dispatch_head(std::max(given.depth, given.width), [&]<int kHead>() {
     constexpr int kM = kHead <= 64 ? 2 : 1;  // registers
-    if (most_shared_bytes() < BackwardShape<T, kHead, kM, 32, true>::bytes(given.mask != nullptr)) return false;
+    if (most_shared_memory() < BackwardShape<T, kHead, kM, 32, true>::bytes(given.mask != nullptr)) return false;
     const AlignedRows q(x.q), k(x.k), v(x.v), g(x.g);
     x.q = q.view(), x.k = k.view(), x.v = v.view(), x.g = g.view();
     Attention<T> a = attention_of<T>(x, attrs);

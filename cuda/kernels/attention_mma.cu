@@ -139,7 +139,7 @@ bool launch_mma(const Attention<T>& a, bool vectors) {
   using S = ForwardShape<T, kHead, kM, kKeys>;
   const size_t bytes = S::bytes(a.mask != nullptr);
   const int64_t blocks = a.heads * pieces_of(a.queries, S::kQueries);
-  if (blocks >= int64_t{1} << 31 || most_shared_bytes() < bytes) return false;
+  if (blocks >= int64_t{1} << 31 || most_shared_memory() < bytes) return false;
   FS_LAUNCH((attention_mma<T, kHead, kM, kKeys>), static_cast<unsigned>(blocks), kMmaThreads, bytes, current_stream(),
             a, vectors);
   return true;

@@ -6,7 +6,6 @@
 
 #include "device/contiguous.cuh"
 #include "kernels/attention.cuh"
-#include "runtime/check.h"
 #include "runtime/device.h"
 
 namespace fireseed::cuda {
@@ -234,13 +233,6 @@ class AlignedRows {
   std::optional<Scratch> memory_;
 };
 
-// Shared memory that a block may ask for.
-inline size_t most_shared_bytes() {
-  int device = 0, bytes = 0;
-  FS_CUDA(cudaGetDevice(&device));
-  FS_CUDA(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-  return static_cast<size_t>(bytes);
-}
 // Whether a call is one for tensor cores.
 template <class T>
 bool suits_mma(const Attention<T>& a) {

@@ -58,5 +58,6 @@ else()
   file(GLOB wgmma_sources CONFIGURE_DEPENDS "${repository}/cuda/kernels/*_sm90.cu")
   target_sources(cuda_device_tests PRIVATE ${kernel_sources})
   set_source_files_properties(${wgmma_sources} PROPERTIES COMPILE_OPTIONS "-gencode=arch=compute_90a,code=sm_90a")
+  fireseed_small_code(${kernel_sources})  # as the plugin has them
 endif()
 target_link_libraries(cuda_device_tests PRIVATE GTest::gtest_main CUDA::cudart_static)
