@@ -113,6 +113,22 @@ def test_requires_grad_rules():
     assert x.item() == 6 and x.is_leaf
 
 
+@pytest.mark.parametrize("name", ["conv1d", "conv2d", "conv3d", "conv_transpose2d"])
+def test_convolutions_of_frozen_operands(name):
+    rank = int(name[-2])
+    f = getattr(lib.nn.functional, name)
+    full = [lib.randn(2, 3, *[6] * rank), lib.randn(3, 3, *[2] * rank), lib.randn(3)]
+    leaves = [t.requires_grad_() for t in full]
+    y = f(*leaves)
+    g = lib.randn(*y.shape)
+    want = grad(y, leaves, g)
+    for mask in range(1, 8):  # whichever leaves want a gradient, it is the same
+        some = [t.detach().requires_grad_(bool(mask >> i & 1)) for i, t in enumerate(full)]
+        wanted = [i for i in range(3) if mask >> i & 1]
+        for i, d in zip(wanted, grad(f(*some), [some[i] for i in wanted], g), strict=True):
+            np.testing.assert_allclose(to_numpy(d), to_numpy(want[i]), rtol=1e-5, atol=1e-5)
+
+
 def test_names_of_nodes():
     x = leaf(1.0)
     assert "Mul" in type(x * 2).__name__ or "Mul" in (x * 2).grad_fn.name() or "mul" in (x * 2).grad_fn.name()

@@ -30,9 +30,11 @@ Dims with_size(int64_t n, int64_t c, const ConvAttrs& a) {
 // What kernels get: row-major memory. CUDA's also take images and weights with the channels innermost, and leave them
 // there.
 Tensor operand(const Tensor& x) { return !x.device().is_cpu() && is_channels_last(x) ? x : contiguous(x); }
-// A gradient with its channels where the other image has them, so that all kernels of a step see one layout.
-Tensor laid_out_as(const Tensor& model, const Tensor& g) {
-  return !g.device().is_cpu() && is_channels_last(model) && !is_channels_last(g) ? channels_last(g) : g;
+// A gradient with its channels where the recorded image has them, so that all kernels of a step see one layout. The
+// image was saved only if the gradient to the weight is wanted.
+Tensor laid_out_as_image(const Vjp& c, const Tensor& g) {
+  if (g.device().is_cpu() || !c.needs(1)) return g;
+  return is_channels_last(c.input(0)) && !is_channels_last(g) ? channels_last(g) : g;
 }
 
 Tensor run_conv(const Tensor& x, const Tensor& w, ConvAttrs a, const Dims& out_sizes) {
@@ -60,7 +62,7 @@ void conv_infer(Inputs in, const void* attrs, Tensor* out) {
 }
 void conv_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const ConvAttrs& a = c.attrs<ConvAttrs>();
-  const Tensor gy = laid_out_as(c.input(0), g[0]);
+  const Tensor gy = laid_out_as_image(c, g[0]);
   if (c.needs(0)) gx[0] = run_backward_input(gy, c.input(1), a, c.input_sizes(0));
   if (c.needs(1)) gx[1] = run_backward_weight(c.input(0), gy, a, c.input_sizes(1));
   if (c.needs(2)) gx[2] = channel_sums(g[0]);
@@ -72,7 +74,7 @@ void backward_input_infer(Inputs in, const void* attrs, Tensor* out) {
 }
 void backward_input_vjp(const Vjp& c, const Tensor* g, Tensor* gx) {
   const ConvAttrs& a = c.attrs<ConvAttrs>();
-  const Tensor h = laid_out_as(c.input(0), g[0]);
+  const Tensor h = laid_out_as_image(c, g[0]);
   if (c.needs(0)) gx[0] = run_conv(h, c.input(1), a, c.input_sizes(0));
   if (c.needs(1)) gx[1] = run_backward_weight(h, c.input(0), a, c.input_sizes(1));
   if (c.needs(2)) gx[2] = channel_sums(g[0]);
