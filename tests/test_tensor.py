@@ -150,6 +150,19 @@ def test_half_rounding():
     np.testing.assert_array_equal(lib.tensor(every).to(lib.float32).numpy(), every.astype(np.float32))
 
 
+def test_square_roots_are_rounded_correctly():
+    bits = np.random.default_rng(0).integers(0, 1 << 32, 1 << 20, dtype=np.uint32)
+    # Every other significand of [1, 4), then special values among ordinary ones, each alone in its register.
+    hard = np.arange(0x3F800000, 0x40800000, 2, dtype=np.uint32)
+    special = np.array([0, -0.0, 1e-45, 1e-38, 2**-101, 2**-100, 3e38, np.inf, -np.inf, np.nan, -1e-45, -3], np.float32)
+    mixed = np.full(special.size * 67, 2.5, np.float32)
+    mixed[::67] = special
+    with np.errstate(invalid="ignore"):
+        for x in (bits.view(np.float32), hard.view(np.float32), mixed, special, np.zeros(100, np.float32)):
+            got, want = to_numpy(lib.sqrt(tensor(x))), np.sqrt(x)
+            assert ((got.view(np.uint32) == want.view(np.uint32)) | (np.isnan(got) & np.isnan(want))).all()
+
+
 def test_to_and_gradients_of_casts():
     x = lib.tensor([1.0, 2.0], requires_grad=True)
     (x.double() * 3).sum().backward()
