@@ -33,12 +33,19 @@ namespace {
 // is in its lane's line, and while all are busy no line goes to and fro. And in op after op a thread meets the same
 // part of the tensors, which its caches still hold.
 //
+// A helper that loses its processor while it owns a chunk keeps the caller waiting for as long as the system lets
+// another process compute there: milliseconds. So a helper yields of its own accord every now and then, while it owns
+// nothing and well before its time slice ends. Where nobody else wants the processor that costs nothing to speak of;
+// where somebody does, the caller does the work alone until the helper is back.
+//
 // All state is trivially destructible and helpers are detached, so nothing happens at exit. After fork the child
 // starts without helpers and creates new ones when it first needs them.
 
 constexpr int kMaxThreads = 256;
-constexpr int kMaxLanes = 8;                   // with more threads several share one
-constexpr int64_t kSpinNanoseconds = 50'000;   // a helper looks for work this long before it parks
+constexpr int kMaxLanes = 8;  // with more threads several share one
+constexpr int64_t kSpinNanoseconds =
+    200'000;  // a helper looks for work this long before it parks: waking it costs 10 to 50 us
+constexpr int64_t kTurnNanoseconds = 700'000;  // a helper yields so often; time slices are some milliseconds
 constexpr int64_t kYieldAfterPauses = 20'000;  // a caller waits this long for claimed chunks before it yields
 
 inline void cpu_pause() {
@@ -89,24 +96,40 @@ long futex(std::atomic<uint32_t>* word, int op, uint32_t value) {
   return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), op | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
 }
 
-// Claims and runs chunks until none is left, from lane `home` on; returns whether it ran any.
-bool run_chunks(int home) {
-  bool any = false;
+// How long a helper has had its processor.
+class Turn {
+ public:
+  bool over() const { return now_nanoseconds() >= end_; }
+  void yield() {
+    sched_yield();
+    begin();
+  }
+  void begin() { end_ = now_nanoseconds() + kTurnNanoseconds; }
+
+ private:
+  int64_t end_ = 0;
+};
+
+// Claims and runs chunks until none is left, from lane `home` on. `turn`: a helper's; null for the caller.
+void run_chunks(int home, Turn* turn) {
   for (int i = 0; i < kMaxLanes; ++i) {
     Lane& lane = pool.lanes[(home + i) % kMaxLanes];
     int64_t done = 0;
     while (lane.has_work(std::memory_order_relaxed)) {
+      if (turn != nullptr && turn->over()) {
+        if (done > 0) lane.finished.fetch_add(done, std::memory_order_acq_rel);
+        done = 0;
+        turn->yield();
+        continue;
+      }
       const int64_t r = lane.remaining.fetch_sub(1, std::memory_order_acq_rel);
       if (r <= 0) break;
       const int64_t begin = (lane.end - r) * lane.chunk, end = begin + lane.chunk;
       lane.fn(lane.context, begin, end < lane.n ? end : lane.n);
       ++done;
     }
-    if (done == 0) continue;
-    lane.finished.fetch_add(done, std::memory_order_acq_rel);
-    any = true;
+    if (done > 0) lane.finished.fetch_add(done, std::memory_order_acq_rel);
   }
-  return any;
 }
 
 // Some lane has unclaimed chunks.
@@ -122,10 +145,11 @@ void wake_helpers(int count) {
 }
 
 // Spins for work, then parks. Returns when there may be work, or the number of threads may have changed.
-void wait_for_work(const Lane& home) {
+void wait_for_work(const Lane& home, Turn& turn) {
   if (pool.spin.load(std::memory_order_relaxed)) {
     const int64_t until = now_nanoseconds() + kSpinNanoseconds;
     do {
+      if (turn.over()) turn.yield();
       if (has_work(std::memory_order_relaxed)) return;
       for (int i = 0; i < 32; ++i) {
         if (home.has_work(std::memory_order_relaxed)) return;
@@ -137,15 +161,18 @@ void wait_for_work(const Lane& home) {
   pool.sleepers.fetch_add(1, std::memory_order_seq_cst);
   if (!has_work(std::memory_order_seq_cst)) futex(&pool.wake, FUTEX_WAIT, seen);
   pool.sleepers.fetch_sub(1, std::memory_order_seq_cst);
+  turn.begin();
 }
 
 bool surplus(int id) { return id + 1 >= pool.threads.load(std::memory_order_seq_cst); }
 
 void* helper_main(void* arg) {
   const int id = static_cast<int>(reinterpret_cast<intptr_t>(arg)), home = (id + 1) % kMaxLanes;
+  Turn turn;
+  turn.begin();
   for (;;) {
     if (!surplus(id)) {
-      run_chunks(home);
+      run_chunks(home, &turn);
     } else {
       pthread_mutex_lock(&pool.mutex);
       const bool leave = surplus(id);
@@ -156,7 +183,7 @@ void* helper_main(void* arg) {
       pthread_mutex_unlock(&pool.mutex);
       if (leave) return nullptr;
     }
-    wait_for_work(pool.lanes[home]);
+    wait_for_work(pool.lanes[home], turn);
   }
 }
 
@@ -354,7 +381,7 @@ void parallel_run(int64_t n, int64_t chunk, ChunkFn fn, void* context) {
   if (pool.sleepers.load(std::memory_order_seq_cst) > 0) {
     wake_helpers(static_cast<int>(num_chunks - 1 < threads - 1 ? num_chunks - 1 : threads - 1));
   }
-  run_chunks(0);
+  run_chunks(0, nullptr);
   for (int i = 0; i < lanes; ++i) {
     const Lane& lane = pool.lanes[i];
     for (int64_t pauses = 0; lane.finished.load(std::memory_order_acquire) != lane.count; ++pauses) {

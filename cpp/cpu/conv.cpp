@@ -109,8 +109,9 @@ void run_job(ConvJob<T> job) {
     g.c_col = 1;
     const int64_t products = g.m * g.n * g.k;
     parallel_for(job.batch * job.groups,
-                 products > 16 * kSerialProducts && job.batch * job.groups < 8 ? job.batch * job.groups
-                                                                               : kSerialProducts / (products + 1) + 1,
+                 products > 16 * kChunkProducts && job.batch * job.groups < 8
+                     ? job.batch * job.groups
+                     : items_in_chunk(job.batch * job.groups, products),
                  [&](int64_t begin, int64_t end) {
                    for (int64_t i = begin; i < end; ++i) {
                      const int64_t n = i / job.groups, group = i % job.groups;

@@ -409,11 +409,11 @@ void gemm_batched(const GemmCall<S>& first, int64_t batch, int64_t a_batch, int6
     gemm(g);
   };
   const int64_t products = most(1, first.m * first.n * first.k);
-  if (batch == 1 || products > 64 * kSerialProducts) {
+  if (batch == 1 || products > 64 * kChunkProducts) {
     for (int64_t i = 0; i < batch; ++i) one(i);
     return;
   }
-  parallel_for(batch, most(1, kSerialProducts / products), [&](int64_t begin, int64_t end) {
+  parallel_for(batch, items_in_chunk(batch, products), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) one(i);
   });
 }

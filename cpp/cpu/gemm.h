@@ -45,8 +45,15 @@ void gemm(const GemmCall<bfloat16>& call);
 template <class S>
 void gemm_batched(const GemmCall<S>& first, int64_t batch, int64_t a_batch, int64_t b_batch, int64_t c_batch);
 
-// Fixed cost of sharing work: below this many multiplications a product stays on one thread (about 4 us).
-inline constexpr int64_t kSerialProducts = 200000;
+// Sharing work has a price: results go from one core's cache to the other's. Below kSerialProducts multiplications in
+// all (about 10 us) work stays on one thread; above it chunks have about kChunkProducts.
+inline constexpr int64_t kSerialProducts = 500000, kChunkProducts = 200000;
+// Items of a chunk, of `count` items with `products` >= 0 multiplications each.
+constexpr int64_t items_in_chunk(int64_t count, int64_t products) {
+  if (products >= kChunkProducts) return products > kSerialProducts || count * products > kSerialProducts ? 1 : count;
+  if (products < 1) products = 1;
+  return count <= kSerialProducts / products ? count : kChunkProducts / products;
+}
 
 // gemm_skinny.cpp: products of few rows (m <= kMaxSkinnyRows). Handles the call and returns true where that is the
 // faster way.

@@ -232,11 +232,11 @@ int64_t solve_in_place(T* a, int64_t ld, int64_t n, T* x, int64_t m) {
 template <class F>
 void each_matrix(int64_t count, int64_t n, F&& f) {
   const int64_t work = most(1, n * n * n / 3);
-  if (count == 1 || work > 64 * kSerialProducts) {
+  if (count == 1 || work > 64 * kChunkProducts) {
     for (int64_t i = 0; i < count; ++i) f(i);
     return;
   }
-  parallel_for(count, most(1, kSerialProducts / work), [&](int64_t begin, int64_t end) {
+  parallel_for(count, items_in_chunk(count, work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) f(i);
   });
 }

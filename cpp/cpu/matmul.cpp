@@ -148,8 +148,8 @@ void run_products(const Products<S, compute_type<S>>& p, compute_type<S> alpha, 
   };
   if (p.m == 0 || p.n == 0) return;
   const int64_t products = p.m * p.n * (p.k > 0 ? p.k : 1);
-  if (p.batch.count == 1 || products > 64 * kSerialProducts) return some(0, p.batch.count);
-  parallel_for(p.batch.count, kSerialProducts / products + 1, some);
+  if (p.batch.count == 1 || products > 64 * kChunkProducts) return some(0, p.batch.count);
+  parallel_for(p.batch.count, items_in_chunk(p.batch.count, products), some);
 }
 
 // beta c + alpha a b (+ bias) for every dtype. Halves are summed in float and rounded once at the end; integers wrap.

@@ -233,7 +233,7 @@ class Forward {
         const int64_t t = steps_.time(s), n = steps_.count(t);
         carry(t, 0, batch, h_now_, h_next_);
         const T* state = s == 0 && !h0_ ? nullptr : h_now_;
-        parallel_for(panels_, rnn_most(1, kSerialProducts / work), [&](int64_t begin, int64_t end) {
+        parallel_for(panels_, items_in_chunk(panels_, work), [&](int64_t begin, int64_t end) {
           Scratch<T> local(n * kSlots * kW);
           for (int64_t q = begin; q < end; ++q) {
             const Block b = block_in(local.data());
@@ -280,7 +280,7 @@ class Forward {
       activate<false>(b, 0, 0, n, 0, hidden_, h_now_, h_next_);
     } else {
       const int64_t work = kW * kGates * ((n + 8) * (input_ + hidden_) + 40 * n);
-      parallel_for(panels_, rnn_most(1, kSerialProducts / work), [&](int64_t begin, int64_t end) {
+      parallel_for(panels_, items_in_chunk(panels_, work), [&](int64_t begin, int64_t end) {
         Scratch<T> panel(kW * rnn_most(input_, hidden_)), local(n * kSlots * kW);
         for (int64_t q = begin; q < end; ++q) {
           const Block b = block_in(local.data());

@@ -142,7 +142,7 @@ class Backward {
     reset_sums(1);
     const int64_t work = steps_.batch * kW * kGates * hidden_;
     for (int64_t s = steps_.steps - 1; s >= 0; --s)
-      parallel_for(panels_, rnn_most(1, kSerialProducts / work), [&](int64_t begin, int64_t end) {
+      parallel_for(panels_, items_in_chunk(panels_, work), [&](int64_t begin, int64_t end) {
         for (int64_t q = begin; q < end && s + 1 < steps_.steps; ++q)
           to_state(s + 1, steps_.time(s + 1), 0, steps_.batch, q, w.at(q));
         to_gates(s, steps_.time(s), 0, steps_.batch, begin * kW, rnn_least(hidden_, end * kW), sums_.data());
