@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,20 +34,25 @@ namespace {
 // is in its lane's line, and while all are busy no line goes to and fro. And in op after op a thread meets the same
 // part of the tensors, which its caches still hold.
 //
-// A helper that loses its processor while it owns a chunk keeps the caller waiting for as long as the system lets
-// another process compute there: milliseconds. So a helper yields of its own accord every now and then, while it owns
-// nothing and well before its time slice ends. Where nobody else wants the processor that costs nothing to speak of;
-// where somebody does, the caller does the work alone until the helper is back.
+// Where another process wants the processors too, a helper does more harm than good: when it loses its processor
+// while it owns a chunk, the caller waits for milliseconds, and while it spins it takes the caller's share. So a
+// helper yields every now and then while it owns nothing; if that took long, or the caller was interrupted meanwhile,
+// it rests, each time longer, until it has worked undisturbed for a while. Where nobody else wants a processor this
+// costs nothing to speak of.
 //
 // All state is trivially destructible and helpers are detached, so nothing happens at exit. After fork the child
 // starts without helpers and creates new ones when it first needs them.
 
 constexpr int kMaxThreads = 256;
 constexpr int kMaxLanes = 8;  // with more threads several share one
-constexpr int64_t kSpinNanoseconds =
-    200'000;  // a helper looks for work this long before it parks: waking it costs 10 to 50 us
-constexpr int64_t kTurnNanoseconds = 700'000;  // a helper yields so often; time slices are some milliseconds
+// A helper looks for work this long before it parks: waking it costs 10 to 50 us.
+constexpr int64_t kSpinNanoseconds = 200'000;
 constexpr int64_t kYieldAfterPauses = 20'000;  // a caller waits this long for claimed chunks before it yields
+// A helper yields so often (time slices are some milliseconds); if that took kTakenNanoseconds somebody wanted the
+// processor. Then it rests, at first kFirstRest; kCalm without such an event and rests are short again.
+constexpr int64_t kTurnNanoseconds = 700'000, kTakenNanoseconds = 300'000;
+constexpr int64_t kFirstRest = 10'000'000, kLongestRest = 640'000'000, kCalmNanoseconds = 50'000'000;
+constexpr int64_t kLookNanoseconds = 1'000'000;  // a caller looks so often whether it was interrupted
 
 inline void cpu_pause() {
 #if defined(__x86_64__)
@@ -56,11 +62,12 @@ inline void cpu_pause() {
 #endif
 }
 
-int64_t now_nanoseconds() {
+int64_t clock_nanoseconds(clockid_t clock) {
   timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
 }
+int64_t now_nanoseconds() { return clock_nanoseconds(CLOCK_MONOTONIC); }
 
 // One line (of a pair that is prefetched together).
 struct alignas(128) Lane {
@@ -85,6 +92,7 @@ struct Pool {
   alignas(64) std::atomic<int> threads{0};   // the setting; 0: not decided
   std::atomic<int> spin{1};                  // 0 where there are more threads than processors
   std::atomic<bool> atfork{false};
+  std::atomic<bool> crowded{false};  // a caller was interrupted: somebody else wants the processors
 
   // Cold part, under `mutex`.
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -96,19 +104,47 @@ long futex(std::atomic<uint32_t>* word, int op, uint32_t value) {
   return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), op | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
 }
 
-// How long a helper has had its processor.
+// A helper's time on its processor: when it yields, and when it rests.
 class Turn {
  public:
   bool over() const { return now_nanoseconds() >= end_; }
   void yield() {
+    const int64_t before = now_nanoseconds();
     sched_yield();
-    begin();
+    if (now_nanoseconds() - before > kTakenNanoseconds || pool.crowded.exchange(false, std::memory_order_relaxed)) {
+      const timespec t = {rest_ / 1'000'000'000, rest_ % 1'000'000'000};
+      nanosleep(&t, nullptr);
+      rest_ = rest_ < kLongestRest ? 2 * rest_ : kLongestRest;
+      calm_ = 0;
+    } else if ((calm_ += kTurnNanoseconds) >= kCalmNanoseconds) {
+      rest_ = kFirstRest;
+    }
+    end_ = now_nanoseconds() + kTurnNanoseconds;
   }
-  void begin() { end_ = now_nanoseconds() + kTurnNanoseconds; }
+  // Time that does not count, as the helper was parked.
+  void pause(int64_t nanoseconds) { end_ += nanoseconds; }
 
  private:
-  int64_t end_ = 0;
+  int64_t end_ = now_nanoseconds() + kTurnNanoseconds, rest_ = kFirstRest, calm_ = 0;
 };
+
+// Tells the helpers where the caller's processor was given to somebody else since its last look.
+void look_for_interruptions() {
+  static thread_local int64_t looked = 0, ran = 0;
+  static thread_local long slept = 0;
+  const int64_t now = now_nanoseconds();
+  if (now - looked < kLookNanoseconds) return;
+  rusage use;
+  if (getrusage(RUSAGE_THREAD, &use) != 0) return;
+  const int64_t run = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+  // Where it did not sleep meanwhile, it lost what it did not run.
+  const int64_t lost = (now - looked) - (run - ran);
+  if (use.ru_nvcsw == slept && lost > kTakenNanoseconds && lost > (now - looked) / 8)
+    pool.crowded.store(true, std::memory_order_relaxed);
+  slept = use.ru_nvcsw;
+  looked = now;
+  ran = run;
+}
 
 // Claims and runs chunks until none is left, from lane `home` on. `turn`: a helper's; null for the caller.
 void run_chunks(int home, Turn* turn) {
@@ -149,7 +185,7 @@ void wait_for_work(const Lane& home, Turn& turn) {
   if (pool.spin.load(std::memory_order_relaxed)) {
     const int64_t until = now_nanoseconds() + kSpinNanoseconds;
     do {
-      if (turn.over()) turn.yield();
+      if (turn.over() || pool.crowded.load(std::memory_order_relaxed)) turn.yield();
       if (has_work(std::memory_order_relaxed)) return;
       for (int i = 0; i < 32; ++i) {
         if (home.has_work(std::memory_order_relaxed)) return;
@@ -157,11 +193,12 @@ void wait_for_work(const Lane& home, Turn& turn) {
       }
     } while (now_nanoseconds() < until);
   }
+  const int64_t before = now_nanoseconds();
   const uint32_t seen = pool.wake.load(std::memory_order_seq_cst);
   pool.sleepers.fetch_add(1, std::memory_order_seq_cst);
   if (!has_work(std::memory_order_seq_cst)) futex(&pool.wake, FUTEX_WAIT, seen);
   pool.sleepers.fetch_sub(1, std::memory_order_seq_cst);
-  turn.begin();
+  turn.pause(now_nanoseconds() - before);
 }
 
 bool surplus(int id) { return id + 1 >= pool.threads.load(std::memory_order_seq_cst); }
@@ -169,7 +206,6 @@ bool surplus(int id) { return id + 1 >= pool.threads.load(std::memory_order_seq_
 void* helper_main(void* arg) {
   const int id = static_cast<int>(reinterpret_cast<intptr_t>(arg)), home = (id + 1) % kMaxLanes;
   Turn turn;
-  turn.begin();
   for (;;) {
     if (!surplus(id)) {
       run_chunks(home, &turn);
@@ -363,6 +399,7 @@ void parallel_run(int64_t n, int64_t chunk, ChunkFn fn, void* context) {
     return;
   }
   if (pool.helpers.load(std::memory_order_relaxed) < threads - 1) create_helpers();
+  look_for_interruptions();
   const int64_t num_chunks = (n + chunk - 1) / chunk;
   int lanes = threads < kMaxLanes ? threads : kMaxLanes;
   if (num_chunks < lanes) lanes = static_cast<int>(num_chunks);

@@ -116,8 +116,8 @@ Rows<C> rows_of(const Heads<T>& h, int64_t head, int64_t begin, int64_t end, boo
   return {room, step};
 }
 
-// 2^x for weights, x <= 0 but for rounding; NaN stays. Within 2 units in the last place, and 0 below 2^-126: processors
-// take a hundred cycles for a result that is subnormal.
+// 2^x for weights, x <= 0 but for rounding; NaN stays. Within 2 units in the last place, and 0 below 2^-126:
+// processors take a hundred cycles for a result that is subnormal.
 template <class V>
 FS_INLINE V weight_of(V x) {
   if constexpr (same_type<V, Vec<float>>) {
