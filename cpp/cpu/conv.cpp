@@ -274,10 +274,11 @@ void conv_backward_weight(const KernelArgs& args) {
     ConvJob<T> job = forward_job<T>(at, args.in[0], wv, at.size, args.in[1]);
     job.src = x.data;
     if (conv_whole_weight(job, static_cast<const T*>(g.data), w.data)) return w.finish();
-    if (job.channels == 1 && (job.rows <= 8 || job.groups > 1 || job.batch >= 8)) {
+    if (job.channels == 1 && (job.rows <= 8 || job.groups > 1 || (job.batch >= 8 && job.taps() <= 9))) {
       conv_direct_weight(job, static_cast<const T*>(g.data), w.data);
     } else {
       flatten_pointwise(job);
+      if (conv_taps_weight(job, static_cast<const T*>(g.data), w.data)) return w.finish();
       if constexpr (same_type<T, float>) {
         if (conv_winograd_weight(job, g.data, w.data)) return w.finish();
       }

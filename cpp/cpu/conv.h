@@ -257,6 +257,8 @@ bool conv_whole_weight(const ConvJob<T>& job, const T* g, T* dw);
 // conv_winograd.cpp: handles jobs of three taps and unit steps along the last axis or two, and returns true, where
 // that is the faster way. FIRESEED_WINOGRAD=0 turns it off.
 bool conv_winograd(const ConvJob<float>& job);
+// Whether its form of `taps` taps along one axis or two fits the job.
+bool winograd_fits(const ConvJob<float>& job, int axes, int taps);
 // conv_winograd_weight.cpp: likewise, the gradient to the weight.
 bool conv_winograd_weight(const ConvJob<float>& job, const float* g, float* dw);
 
@@ -267,5 +269,15 @@ template <class T>
 void conv_weight(const ConvJob<T>& job, const T* g, T* dw);
 template <class T>
 void conv_direct_weight(const ConvJob<T>& job, const T* g, T* dw);
+
+// dw of sums over parts of the pixels: sums[((group * parts + part) * rows + (c, t)) * padded + m], padded being
+// whole vectors of output channels (conv_weight.cpp).
+template <class T>
+void conv_weight_of_sums(const ConvJob<T>& job, int64_t parts, int64_t padded, const T* sums, T* dw);
+
+// conv_taps.cpp: the gradient to the weight straight from bands of the image; returns true where that is the faster
+// way.
+template <class T>
+bool conv_taps_weight(const ConvJob<T>& job, const T* g, T* dw);
 
 }  // namespace fireseed::cpu::FS_ISA

@@ -33,8 +33,10 @@ constexpr int kUnroll = 4;  // rows of the output at once
 // row by row (conv_direct.cpp), or broadcast pixel by pixel against a vector of output channels (conv_pixels.cpp).
 template <class T>
 struct Band {
-  // `other`: a job that differs along the last axis alone, or null.
-  explicit Band(const ConvJob<T>& job, const ConvJob<T>* other = nullptr)
+  // `other`: a job that differs along the last axis alone, or null. The band takes about `bytes`, by default what
+  // stays in L1, and at most `most_rows` rows of the output.
+  explicit Band(const ConvJob<T>& job, const ConvJob<T>* other = nullptr, int64_t bytes = 24576,
+                int64_t most_rows = INT64_MAX)
       : channels(job.channels), src_channel(job.src_channel), az(job.axis[0]), ay(job.axis[1]), ax(job.axis[2]) {
     constexpr int kV = Vec<T>::kSize;
     x_low = detail_band::lowest(ax);
@@ -48,8 +50,8 @@ struct Band {
     phases = ax.step;
     sub = detail_band::ceil_div(ax.out, kV) * kV + x_reach / phases + kV;  // one remainder class of a row
     row = phases * sub;
-    rows = detail_band::most(1, detail_band::least(ay.out, 24576 / static_cast<int64_t>(sizeof(T)) /
-                                                               detail_band::most(1, channels * row * ay.step)));
+    rows = bytes / static_cast<int64_t>(sizeof(T)) / detail_band::most(1, channels * az.taps * row * ay.step);
+    rows = detail_band::most(1, detail_band::least(detail_band::least(ay.out, most_rows), rows));
     if (rows < ay.out && rows > detail_band::kUnroll) rows = rows / detail_band::kUnroll * detail_band::kUnroll;
     bands = detail_band::ceil_div(ay.out, rows);
     source_rows = (rows - 1) * ay.step + detail_band::reach(ay) + 1;

@@ -11,13 +11,58 @@ constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 }  // namespace
 
+// Squares of kV channels and rows are summed and turned.
+template <class T>
+void conv_weight_of_sums(const ConvJob<T>& job, int64_t parts, int64_t padded, const T* sums, T* dw) {
+  constexpr int kV = Vec<T>::kSize;
+  const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
+  const int64_t taps = job.taps(), rows = job.channels * taps, cols = job.rows;
+  const bool flat = (ax.taps == 1 || job.w_tap[2] == 1) && (ay.taps == 1 || job.w_tap[1] == ax.taps) &&
+                    (az.taps == 1 || job.w_tap[0] == ax.taps * ay.taps) &&
+                    (job.channels == 1 || job.w_channel == taps);
+  const int64_t row_squares = ceil_div(rows, kV);
+  parallel_for(job.groups * ceil_div(cols, kV), 16384 / (rows * kV * parts) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t group = i / ceil_div(cols, kV), m = i % ceil_div(cols, kV) * kV;
+      const int lanes = static_cast<int>(least(kV, cols - m));
+      for (int64_t q = 0; q < row_squares; ++q) {
+        const int64_t k = q * kV;
+        const int n = static_cast<int>(least(kV, rows - k));
+        Vec<T> r[kV];
+        for (int j = 0; j < kV; ++j) {
+          r[j] = Vec<T>(T(0));
+          if (j >= n) continue;
+          const T* s = sums + group * parts * rows * padded + (k + j) * padded + m;
+          for (int64_t p = 0; p < parts; ++p) r[j] += Vec<T>::load(s + p * rows * padded);
+        }
+        transpose_registers(r);
+        T* d = dw + group * job.w_group + m * job.w_row;
+        if (flat) {
+          for (int l = 0; l < lanes; ++l) r[l].store(d + l * job.w_row + k, n);
+          continue;
+        }
+        for (int l = 0; l < lanes; ++l) {
+          T values[kV];
+          r[l].store(values);
+          for (int j = 0; j < n; ++j) {
+            const int64_t t = (k + j) % taps, x = t % ax.taps, y = t / ax.taps % ay.taps, z = t / ax.taps / ay.taps;
+            d[l * job.w_row + (k + j) / taps * job.w_channel + z * job.w_tap[0] + y * job.w_tap[1] +
+              x * job.w_tap[2]] = values[j];
+          }
+        }
+      }
+    }
+  });
+}
+template void conv_weight_of_sums(const ConvJob<float>&, int64_t, int64_t, const float*, float*);
+template void conv_weight_of_sums(const ConvJob<double>&, int64_t, int64_t, const double*, double*);
+
 // dw^T (rows (c, t), columns m) = X (rows (c, t), pixels) G^T (pixels, m). X is gathered a block of pixels at a time
 // by runs along memory; G^T is packed once, as it meets every row. Where there are few rows the pixels are cut into a
 // fixed number of parts, summed in order at the end.
 template <class T>
 void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
   constexpr int kV = Vec<T>::kSize, kW = kTileCols<T>;
-  const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
   const int64_t taps = job.taps(), rows = job.channels * taps, cols = job.rows;
   const int64_t pixels = job.batch * job.pixels(), image_pixels = job.pixels();
   if (rows == 0 || cols == 0) return;
@@ -50,9 +95,6 @@ void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
     }
   });
 
-  const bool flat = (ax.taps == 1 || job.w_tap[2] == 1) && (ay.taps == 1 || job.w_tap[1] == ax.taps) &&
-                    (az.taps == 1 || job.w_tap[0] == ax.taps * ay.taps) &&
-                    (job.channels == 1 || job.w_channel == taps);
   const int64_t per_group = parts * rows * padded;
   Scratch<T> sums(job.groups * per_group);
   parallel_for(job.groups * parts * row_groups, 1, [&](int64_t begin, int64_t end) {
@@ -92,40 +134,7 @@ void conv_weight(const ConvJob<T>& job, const T* g, T* dw) {
     }
   });
 
-  // Sum of the parts, transposed into the weight's layout: squares of kV channels and rows.
-  const int64_t row_squares = ceil_div(rows, kV);
-  parallel_for(job.groups * ceil_div(cols, kV), 16384 / (rows * kV * parts) + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t group = i / ceil_div(cols, kV), m = i % ceil_div(cols, kV) * kV;
-      const int lanes = static_cast<int>(least(kV, cols - m));
-      for (int64_t q = 0; q < row_squares; ++q) {
-        const int64_t k = q * kV;
-        const int n = static_cast<int>(least(kV, rows - k));
-        Vec<T> r[kV];
-        for (int j = 0; j < kV; ++j) {
-          r[j] = Vec<T>(T(0));
-          if (j >= n || blocks == 0) continue;
-          const T* s = sums.data() + group * per_group + (k + j) * padded + m;
-          for (int64_t p = 0; p < parts; ++p) r[j] += Vec<T>::load(s + p * rows * padded);
-        }
-        transpose_registers(r);
-        T* d = dw + group * job.w_group + m * job.w_row;
-        if (flat) {
-          for (int l = 0; l < lanes; ++l) r[l].store(d + l * job.w_row + k, n);
-          continue;
-        }
-        for (int l = 0; l < lanes; ++l) {
-          T values[kV];
-          r[l].store(values);
-          for (int j = 0; j < n; ++j) {
-            const int64_t t = (k + j) % taps, x = t % ax.taps, y = t / ax.taps % ay.taps, z = t / ax.taps / ay.taps;
-            d[l * job.w_row + (k + j) / taps * job.w_channel + z * job.w_tap[0] + y * job.w_tap[1] +
-              x * job.w_tap[2]] = values[j];
-          }
-        }
-      }
-    }
-  });
+  conv_weight_of_sums(job, blocks ? parts : 0, padded, static_cast<const T*>(sums.data()), dw);
 }
 template void conv_weight(const ConvJob<float>&, const float*, float*);
 template void conv_weight(const ConvJob<double>&, const double*, double*);

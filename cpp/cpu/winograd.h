@@ -311,7 +311,6 @@ class PixelPatch {
 };
 
 // Calls f(Winograd<axes, taps>()) with the form that fits the job; false: none does.
-bool winograd_fits(const ConvJob<float>& job, int axes, int taps);
 template <class F>
 bool with_winograd(const ConvJob<float>& job, F f) {
   if (winograd_fits(job, 2, 3)) return f(Winograd<2, 3>()), true;
