@@ -70,10 +70,10 @@ void gemm_small(const GemmCall<T>& g) {
   }
 }
 
-// Bytes between rows that put all of them into the same sets of L1.
+// Bytes between rows that put all of them into few sets of L1.
 template <class T>
-bool bad_step(int64_t step) {
-  return (step * static_cast<int64_t>(sizeof(T))) % 4096 == 0;
+bool bad_step(int64_t step, int64_t bytes = 4096) {
+  return (step * static_cast<int64_t>(sizeof(T))) % bytes == 0;
 }
 
 constexpr int64_t kTaskProducts = 128 << 10;         // least work of a task: about 2 us
@@ -150,6 +150,8 @@ void gemm_blocked(const GemmCall<S>& g) {
   int64_t row_groups = 1, col_blocks = ceil_div(col_panels * kW, kBlockCols);
   if (own_b) {
     col_blocks = most(col_blocks, least(max_blocks, want));
+    const int64_t threads = num_threads();  // few tasks: as many for each thread
+    if (col_blocks < 3 * threads) col_blocks = least(col_panels, ceil_div(col_blocks, threads) * threads);
   } else {
     row_groups = least(panels.count, ceil_div(want, col_blocks));
     const int64_t some = least(want, kManyTasks);
@@ -165,17 +167,26 @@ void gemm_blocked(const GemmCall<S>& g) {
   const int64_t a_bytes = g.m * kc * static_cast<int64_t>(sizeof(S));
   const bool shared_a = pack_a && !row_a && !own_b && (deep || (col_blocks > 1 && a_bytes > kSharedBytes));
 
+  // Columns of A that lie in the same sets of L1: what two panels have of a line would be fetched twice. A task packs
+  // some panels at a time, which read these lines together.
+  const bool group_a = pack_a && !row_a && !own_b && !shared_a && kc >= 128 && bad_step<S>(g.a_col, 2048);
+  if (group_a) {
+    const int64_t threads = num_threads(), few = most(ceil_div(panels.count, 4), ceil_div(8 * threads, col_blocks));
+    row_groups = least(row_groups, ceil_div(few, threads) * threads);
+  }
+
   Scratch<P> b_pack(shared_b ? col_panels * kW * depth : tail_b ? kW * g.k : 0);
   constexpr int64_t kChunk = 64;                      // columns of A that are packed at a time
   const int64_t a_size = Panels::kRows * depth + kV;  // of a panel; not a multiple of 4096 bytes
   Scratch<P> a_packs(shared_a ? panels.count * a_size : 0);
-  const auto pack_columns = [&](int64_t k0, int64_t kn) {
+  // Panels p0 .. p1 of A, one after the other.
+  const auto pack_columns = [&](P* to, int64_t p0, int64_t p1, int64_t k0, int64_t kn) {
     constexpr int64_t kStrip =
         8 * kDepth;  // lines of as many columns stay in L1, also where they lie in the same set
     for (int64_t kk = 0; kk < kn; kk += kStrip)
-      for (int64_t p = 0; p < panels.count; ++p) {
+      for (int64_t p = p0; p < p1; ++p) {
         const int64_t i = panels.begin(p), at = k0 % kc + kk;
-        Panels::pack_cols(a_packs.data() + p * a_size + at / kDepth * panels.rows(p),
+        Panels::pack_cols(to + (p - p0) * a_size + at / kDepth * panels.rows(p),
                           g.a + i * g.a_row + (k0 + kk) * g.a_col, g.a_col, panels.rows(p), least(kStrip, kn - kk),
                           g.m - i);
       }
@@ -197,13 +208,19 @@ void gemm_blocked(const GemmCall<S>& g) {
     const int64_t q_begin = piece_begin(col_panels, col_blocks, cb),
                   q_end = piece_begin(col_panels, col_blocks, cb + 1);
     const bool first = k0 == 0, last = k0 + kn == g.k;
+    const int64_t p_begin = piece_begin(panels.count, row_groups, rg);
     P* panels_b = b_pack.data() + q_begin * kW * depth;
+    P* group = nullptr;
     if (own_b) {
       panels_b = static_cast<P*>(thread_scratch(static_cast<size_t>((q_end - q_begin) * kW * depth) * sizeof(P)));
       for (int64_t q = q_begin; q < q_end; ++q) pack_panel(panels_b + (q - q_begin) * kW * depth, q, k0, kn);
     }
+    if (group_a) {
+      group = static_cast<P*>(thread_scratch(static_cast<size_t>((p_end - p_begin) * a_size) * sizeof(P)));
+      pack_columns(group, p_begin, p_end, k0, kn);
+    }
     alignas(64) P a_pack[Panels::kRows * (kMaxDepth<T> + 16)];
-    for (int64_t p = piece_begin(panels.count, row_groups, rg); p < p_end; ++p) {
+    for (int64_t p = p_begin; p < p_end; ++p) {
       const int64_t i = panels.begin(p);
       const int rows = panels.rows(p);
       const S* src = g.a + i * g.a_row + k0 * g.a_col;
@@ -211,6 +228,9 @@ void gemm_blocked(const GemmCall<S>& g) {
       int64_t step = row_a ? g.a_row : g.a_col;
       if (shared_a) {
         a = a_packs.data() + p * a_size;
+        step = rows;
+      } else if (group) {
+        a = group + (p - p_begin) * a_size;
         step = rows;
       } else if (pack_a) {
         a = a_pack;
@@ -249,7 +269,8 @@ void gemm_blocked(const GemmCall<S>& g) {
       const int64_t kn = least(kc, g.k - k0), a_parts = shared_a ? ceil_div(kn, kChunk) : 0;
       parallel_for(a_parts + b_parts, most(1, 16384 / (kn * kW)), [&](int64_t begin, int64_t end) {
         for (int64_t q = begin; q < end; ++q)
-          if (q < a_parts) pack_columns(k0 + q * kChunk, least(kChunk, kn - q * kChunk));
+          if (q < a_parts)
+            pack_columns(a_packs.data(), 0, panels.count, k0 + q * kChunk, least(kChunk, kn - q * kChunk));
           else pack_panel(b_pack.data() + (q - a_parts) * kW * depth, q - a_parts, k0, kn);
       });
       parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
