@@ -35,10 +35,9 @@ namespace {
 // part of the tensors, which its caches still hold.
 //
 // Where another process wants the processors too, a helper does more harm than good: when it loses its processor
-// while it owns a chunk, the caller waits for milliseconds, and while it spins it takes the caller's share. So a
-// helper yields every now and then while it owns nothing; if that took long, or the caller was interrupted meanwhile,
-// it rests, each time longer, until it has worked undisturbed for a while. Where nobody else wants a processor this
-// costs nothing to speak of.
+// while it owns a chunk, the caller waits for milliseconds, and while it spins it takes the caller's share. So caller
+// and helpers look every now and then how much of the time they were kept from running; where it was a good part
+// twice in a short time, a helper rests, and longer where that happens again soon after.
 //
 // All state is trivially destructible and helpers are detached, so nothing happens at exit. After fork the child
 // starts without helpers and creates new ones when it first needs them.
@@ -48,11 +47,11 @@ constexpr int kMaxLanes = 8;  // with more threads several share one
 // A helper looks for work this long before it parks: waking it costs 10 to 50 us.
 constexpr int64_t kSpinNanoseconds = 200'000;
 constexpr int64_t kYieldAfterPauses = 20'000;  // a caller waits this long for claimed chunks before it yields
-// A helper yields so often (time slices are some milliseconds); if that took kTakenNanoseconds somebody wanted the
-// processor. Then it rests, at first kFirstRest; kCalm without such an event and rests are short again.
-constexpr int64_t kTurnNanoseconds = 700'000, kTakenNanoseconds = 300'000;
-constexpr int64_t kFirstRest = 10'000'000, kLongestRest = 640'000'000, kCalmNanoseconds = 50'000'000;
-constexpr int64_t kLookNanoseconds = 1'000'000;  // a caller looks so often whether it was interrupted
+// A thread looks so often whether it was kept from running; it was, if it lost so much, and an eighth of the time.
+constexpr int64_t kLookNanoseconds = 1'000'000, kLostNanoseconds = 300'000;
+// Twice in this time is a sign of a crowd, once may have been anything.
+constexpr int64_t kTwiceNanoseconds = 30'000'000;
+constexpr int64_t kFirstRest = 10'000'000, kLongestRest = 640'000'000;  // of a helper
 
 inline void cpu_pause() {
 #if defined(__x86_64__)
@@ -104,58 +103,61 @@ long futex(std::atomic<uint32_t>* word, int op, uint32_t value) {
   return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), op | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
 }
 
-// A helper's time on its processor: when it yields, and when it rests.
-class Turn {
+// Whether other processes keep the calling thread from running.
+class Watch {
  public:
-  bool over() const { return now_nanoseconds() >= end_; }
-  void yield() {
-    const int64_t before = now_nanoseconds();
-    sched_yield();
-    if (now_nanoseconds() - before > kTakenNanoseconds || pool.crowded.exchange(false, std::memory_order_relaxed)) {
-      const timespec t = {rest_ / 1'000'000'000, rest_ % 1'000'000'000};
-      nanosleep(&t, nullptr);
-      rest_ = rest_ < kLongestRest ? 2 * rest_ : kLongestRest;
-      calm_ = 0;
-    } else if ((calm_ += kTurnNanoseconds) >= kCalmNanoseconds) {
-      rest_ = kFirstRest;
-    }
-    end_ = now_nanoseconds() + kTurnNanoseconds;
+  bool due() const { return now_nanoseconds() - looked_ >= kLookNanoseconds; }
+  // Looks: true if the thread was kept from running for a good part of the time since its last look, as already a
+  // short time ago. Time in which it slept does not count.
+  bool crowded() {
+    const int64_t now = now_nanoseconds(), passed = now - looked_;
+    rusage use;
+    if (getrusage(RUSAGE_THREAD, &use) != 0) return false;
+    const int64_t ran = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID), lost = passed - (ran - ran_);
+    const bool kept = use.ru_nvcsw == slept_ && lost >= kLostNanoseconds && lost >= passed / 8;
+    const bool twice = kept && now - kept_ < kTwiceNanoseconds;
+    looked_ = now;
+    ran_ = ran;
+    slept_ = use.ru_nvcsw;
+    if (kept) kept_ = now;
+    return twice;
   }
-  // Time that does not count, as the helper was parked.
-  void pause(int64_t nanoseconds) { end_ += nanoseconds; }
 
  private:
-  int64_t end_ = now_nanoseconds() + kTurnNanoseconds, rest_ = kFirstRest, calm_ = 0;
+  int64_t looked_ = 0, ran_ = 0, kept_ = -kTwiceNanoseconds;
+  long slept_ = -1;
 };
 
-// Tells the helpers where the caller's processor was given to somebody else since its last look.
-void look_for_interruptions() {
-  static thread_local int64_t looked = 0, ran = 0;
-  static thread_local long slept = 0;
-  const int64_t now = now_nanoseconds();
-  if (now - looked < kLookNanoseconds) return;
-  rusage use;
-  if (getrusage(RUSAGE_THREAD, &use) != 0) return;
-  const int64_t run = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
-  // Where it did not sleep meanwhile, it lost what it did not run.
-  const int64_t lost = (now - looked) - (run - ran);
-  if (use.ru_nvcsw == slept && lost > kTakenNanoseconds && lost > (now - looked) / 8)
-    pool.crowded.store(true, std::memory_order_relaxed);
-  slept = use.ru_nvcsw;
-  looked = now;
-  ran = run;
-}
+// When a helper rests.
+class Rests {
+ public:
+  bool due() const { return watch_.due(); }
+  // Called while the helper owns nothing.
+  void rest_where_crowded() {
+    const bool crowded = watch_.due() && watch_.crowded();
+    if (!crowded && !pool.crowded.load(std::memory_order_relaxed)) return;
+    pool.crowded.store(false, std::memory_order_relaxed);
+    length_ = now_nanoseconds() - ended_ > 2 * length_ ? kFirstRest : length_ < kLongestRest ? 2 * length_ : length_;
+    const timespec t = {length_ / 1'000'000'000, length_ % 1'000'000'000};
+    nanosleep(&t, nullptr);
+    ended_ = now_nanoseconds();
+  }
 
-// Claims and runs chunks until none is left, from lane `home` on. `turn`: a helper's; null for the caller.
-void run_chunks(int home, Turn* turn) {
+ private:
+  Watch watch_;
+  int64_t length_ = kFirstRest, ended_ = 0;
+};
+
+// Claims and runs chunks until none is left, from lane `home` on. `rests`: a helper's; null for the caller.
+void run_chunks(int home, Rests* rests) {
   for (int i = 0; i < kMaxLanes; ++i) {
     Lane& lane = pool.lanes[(home + i) % kMaxLanes];
     int64_t done = 0;
     while (lane.has_work(std::memory_order_relaxed)) {
-      if (turn != nullptr && turn->over()) {
+      if (rests != nullptr && rests->due()) {
         if (done > 0) lane.finished.fetch_add(done, std::memory_order_acq_rel);
         done = 0;
-        turn->yield();
+        rests->rest_where_crowded();
         continue;
       }
       const int64_t r = lane.remaining.fetch_sub(1, std::memory_order_acq_rel);
@@ -181,11 +183,11 @@ void wake_helpers(int count) {
 }
 
 // Spins for work, then parks. Returns when there may be work, or the number of threads may have changed.
-void wait_for_work(const Lane& home, Turn& turn) {
+void wait_for_work(const Lane& home, Rests& rests) {
   if (pool.spin.load(std::memory_order_relaxed)) {
     const int64_t until = now_nanoseconds() + kSpinNanoseconds;
     do {
-      if (turn.over() || pool.crowded.load(std::memory_order_relaxed)) turn.yield();
+      rests.rest_where_crowded();
       if (has_work(std::memory_order_relaxed)) return;
       for (int i = 0; i < 32; ++i) {
         if (home.has_work(std::memory_order_relaxed)) return;
@@ -193,22 +195,20 @@ void wait_for_work(const Lane& home, Turn& turn) {
       }
     } while (now_nanoseconds() < until);
   }
-  const int64_t before = now_nanoseconds();
   const uint32_t seen = pool.wake.load(std::memory_order_seq_cst);
   pool.sleepers.fetch_add(1, std::memory_order_seq_cst);
   if (!has_work(std::memory_order_seq_cst)) futex(&pool.wake, FUTEX_WAIT, seen);
   pool.sleepers.fetch_sub(1, std::memory_order_seq_cst);
-  turn.pause(now_nanoseconds() - before);
 }
 
 bool surplus(int id) { return id + 1 >= pool.threads.load(std::memory_order_seq_cst); }
 
 void* helper_main(void* arg) {
   const int id = static_cast<int>(reinterpret_cast<intptr_t>(arg)), home = (id + 1) % kMaxLanes;
-  Turn turn;
+  Rests rests;
   for (;;) {
     if (!surplus(id)) {
-      run_chunks(home, &turn);
+      run_chunks(home, &rests);
     } else {
       pthread_mutex_lock(&pool.mutex);
       const bool leave = surplus(id);
@@ -219,7 +219,7 @@ void* helper_main(void* arg) {
       pthread_mutex_unlock(&pool.mutex);
       if (leave) return nullptr;
     }
-    wait_for_work(pool.lanes[home], turn);
+    wait_for_work(pool.lanes[home], rests);
   }
 }
 
@@ -399,7 +399,8 @@ void parallel_run(int64_t n, int64_t chunk, ChunkFn fn, void* context) {
     return;
   }
   if (pool.helpers.load(std::memory_order_relaxed) < threads - 1) create_helpers();
-  look_for_interruptions();
+  static thread_local Watch watch;
+  if (watch.due() && watch.crowded()) pool.crowded.store(true, std::memory_order_relaxed);
   const int64_t num_chunks = (n + chunk - 1) / chunk;
   int lanes = threads < kMaxLanes ? threads : kMaxLanes;
   if (num_chunks < lanes) lanes = static_cast<int>(num_chunks);
