@@ -83,8 +83,8 @@ constexpr int64_t kDeepProducts = 2 << 20;           // least work between two b
 constexpr int64_t kOwnRows = 16 * kMaxRows;  // up to here one task takes all rows of its columns and packs them;
                                              // twice as many where threads are few
 
-template <class T>
-constexpr int64_t kMaxDepth = kBlockK<T> * 7 / 4;  // of a block of K
+template <class Panels>
+constexpr int64_t kMaxDepth = Panels::kBlock * 7 / 4 / Panels::kDepth;  // of a block of K
 
 // Panels of S's compute type.
 template <class S>
@@ -93,6 +93,7 @@ struct PlainPanels {
   static constexpr int kDepth = 1;                       // how many of K's it holds
   static constexpr int kRows = kMaxRows;                 // of a panel of A
   static constexpr int64_t kUnit = 8;                    // a block of K is a multiple of it
+  static constexpr int64_t kBlock = kBlockK<Packed>;     // and about so long
   static constexpr bool kDirect = same_type<S, Packed>;  // operands may be read where they lie
   static constexpr bool kRowsOnly = false;               // panels of A have their rows along K
   static void pack_b(Packed* dst, const S* src, int64_t row, int64_t col, int64_t k, int n) {
@@ -104,14 +105,14 @@ struct PlainPanels {
   static void pack_cols(Packed* dst, const S* src, int64_t col, int64_t m, int64_t k, int64_t readable) {
     pack_a_cols<Packed>(dst, src, col, m, k, readable);
   }
+  static bool rows_in_place(int64_t, int64_t, int64_t) { return false; }  // as kDirect has it
   static auto kernel(int rows, int vecs, bool row_a) { return tile_kernel_for<Packed>(rows, vecs, row_a); }
 };
 
 // Blocks of about kBlockK along K.
-template <class S, class Panels>
+template <class Panels>
 int64_t count_k_blocks(int64_t k) {
-  constexpr int64_t kBlock = kBlockK<compute_type<S>> * Panels::kDepth;
-  return most(1, (k + kBlock / 4) / kBlock);
+  return most(1, (k + Panels::kBlock / 4) / Panels::kBlock);
 }
 
 template <class S, class Panels = PlainPanels<S>>
@@ -122,8 +123,9 @@ void gemm_blocked(const GemmCall<S>& g) {
   constexpr bool kSame = Panels::kDirect;
   const RowPanels panels(g.m, Panels::kRows);
   const int64_t col_panels = ceil_div(g.n, kW);
-  const int64_t k_blocks = count_k_blocks<S, Panels>(g.k);
-  const int64_t kc = ceil_div(ceil_div(g.k, k_blocks), Panels::kUnit) * Panels::kUnit;  // at most kDepth kMaxDepth<T>
+  const int64_t k_blocks = count_k_blocks<Panels>(g.k);
+  const int64_t kc =
+      ceil_div(ceil_div(g.k, k_blocks), Panels::kUnit) * Panels::kUnit;  // at most kDepth kMaxDepth<Panels>
   const int64_t depth = kc / kDepth;
 
   // Where K is deep, all of it of a task's columns of B does not stay in L2: one block of K for all tasks, then the
@@ -133,9 +135,11 @@ void gemm_blocked(const GemmCall<S>& g) {
 
   // What needs packing. A panel of B is read once per row panel, one of A once per column panel.
   const bool row_a = Panels::kRowsOnly || g.a_col == 1 || g.a_row != 1;
-  const bool pack_a = !kSame || (g.a_col != 1 && g.a_row != 1) ||
+  const bool a_in_place = Panels::rows_in_place(g.k, g.a_row, g.a_col);
+  const bool pack_a =
+      !a_in_place && (!kSame || (g.a_col != 1 && g.a_row != 1) ||
                       (row_a ? g.n > 4 * kW && (bad_step<S>(g.a_row) || g.a_row * kMaxRows > (1 << 14))
-                             : g.n > kW && (deep || bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16)));
+                             : g.n > kW && (deep || bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16))));
   const bool packs_b = !kSame || g.b_col != 1 || (g.m > 4 * kMaxRows && g.b_row * kc > (1 << 16));
   const bool own_b = packs_b && (g.m <= kOwnRows ? col_panels >= 4
                                                  : g.m <= 2 * kOwnRows && col_panels >= most(4, 2 * num_threads()));
@@ -147,7 +151,7 @@ void gemm_blocked(const GemmCall<S>& g) {
   // The grid of tasks. Turning A is worth it for some columns only.
   const int64_t want = least(kMaxTasks, most(1, g.m * g.n * (by_blocks ? least(g.k, kc) : g.k) / kTaskProducts));
   const int64_t max_blocks = pack_a ? most(1, g.n / 128) : col_panels;
-  int64_t row_groups = 1, col_blocks = ceil_div(col_panels * kW, kBlockCols);
+  int64_t row_groups = 1, col_blocks = ceil_div(col_panels * kW, kDepth * kBlockCols);
   if (own_b) {
     col_blocks = most(col_blocks, least(max_blocks, want));
     const int64_t threads = num_threads();  // few tasks: as many for each thread
@@ -219,13 +223,13 @@ void gemm_blocked(const GemmCall<S>& g) {
       group = static_cast<P*>(thread_scratch(static_cast<size_t>((p_end - p_begin) * a_size) * sizeof(P)));
       pack_columns(group, p_begin, p_end, k0, kn);
     }
-    alignas(64) P a_pack[Panels::kRows * (kMaxDepth<T> + 16)];
+    alignas(64) P a_pack[Panels::kRows * (kMaxDepth<Panels> + 16)];
     for (int64_t p = p_begin; p < p_end; ++p) {
       const int64_t i = panels.begin(p);
       const int rows = panels.rows(p);
       const S* src = g.a + i * g.a_row + k0 * g.a_col;
       const P* a = reinterpret_cast<const P*>(src);
-      int64_t step = row_a ? g.a_row : g.a_col;
+      int64_t step = (row_a ? g.a_row : g.a_col) / (a_in_place ? kDepth : 1);
       if (shared_a) {
         a = a_packs.data() + p * a_size;
         step = rows;
@@ -407,10 +411,13 @@ bool gemm_rounds(const GemmCall<S>& g) {
     return false;
 #if defined(__AVX512F__)
   if constexpr (same_type<S, bfloat16>) {
-    if (has_bf16_products()) return count_k_blocks<S, PairPanels>(g.k) == 1;
+#if defined(FS_HAS_AMX)
+    if (has_amx()) return count_k_blocks<AmxPanels>(g.k) == 1;
+#endif
+    if (has_bf16_products()) return count_k_blocks<PairPanels>(g.k) == 1;
   }
 #endif
-  return count_k_blocks<S, PlainPanels<S>>(g.k) == 1;
+  return count_k_blocks<PlainPanels<S>>(g.k) == 1;
 }
 template bool gemm_rounds(const GemmCall<float16>&);
 template bool gemm_rounds(const GemmCall<bfloat16>&);

@@ -28,8 +28,9 @@ inline bool has_amx() {
 struct AmxPanels {
   using Packed = uint32_t;
   static constexpr int kDepth = 2;
-  static constexpr int kRows = 32;      // of a panel of A: two tiles
-  static constexpr int64_t kUnit = 32;  // elements of K in a tile
+  static constexpr int kRows = 32;         // of a panel of A: two tiles
+  static constexpr int64_t kUnit = 32;     // elements of K in a tile
+  static constexpr int64_t kBlock = 1024;  // of K: sums stay in tiles, as tiles of A and B may come from L2
   static constexpr bool kDirect = false, kRowsOnly = true;
 
   static void pack_b(uint32_t* dst, const bfloat16* src, int64_t row, int64_t col, int64_t k, int n) {
@@ -107,6 +108,10 @@ struct AmxPanels {
       for (; i < rows; ++i) finish<1, kB>(&sums[i][0], i, s);
     }
   };
+  // Rows of A that are pairs as they lie; blocks of K end with whole tiles.
+  static bool rows_in_place(int64_t k, int64_t row, int64_t col) {
+    return col == 1 && row % kDepth == 0 && k % kUnit == 0;
+  }
   static Kernel kernel(int rows, int vecs, bool) { return {rows, vecs}; }
 
  private:

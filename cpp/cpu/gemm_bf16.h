@@ -60,7 +60,7 @@ struct PairPanels {
   using Kernel = void (*)(int64_t, const uint32_t*, int64_t, const uint32_t*, int64_t, const TileStore<float>&);
   static constexpr int kDepth = 2;
   static constexpr int kRows = kMaxRows;
-  static constexpr int64_t kUnit = 8;
+  static constexpr int64_t kUnit = 8, kBlock = kDepth * kBlockK<float>;
   static constexpr bool kDirect = false, kRowsOnly = false;
 
   // The first n of 16 elements, each in the low half of a lane.
@@ -132,6 +132,7 @@ struct PairPanels {
                                _mm512_or_si512(x, _mm512_slli_epi32(y, 16)));
     }
   }
+  static bool rows_in_place(int64_t, int64_t, int64_t) { return false; }
   static Kernel kernel(int rows, int vecs, bool row_a) {
     using Seq = std::make_index_sequence<kMaxRows>;
     if (vecs == 1) return row_a ? table<1, true>(rows, Seq()) : table<1, false>(rows, Seq());
