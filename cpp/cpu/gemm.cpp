@@ -385,18 +385,40 @@ void gemm_any(GemmCall<S> g) {
 template <class S>
 void gemm_combine(const GemmCall<S>& g, const compute_type<S>* parts, int64_t count) {
   using T = compute_type<S>;
-  parallel_for(g.m, most(1, 8192 / most(1, g.n * count)), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      for (int64_t j = 0; j < g.n; ++j) {
+  // Pieces of rows where C's lie along memory, else whole rows.
+  constexpr int64_t kPiece = 1024;
+  const int64_t pieces = g.c_col == 1 ? most(1, ceil_div(g.n, kPiece)) : 1;
+  const int64_t grain = most(1, 16384 / most(1, ceil_div(g.n, pieces) * most(1, count)));
+  parallel_for(g.m * pieces, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t i = task / pieces, j0 = piece_begin(g.n, pieces, task % pieces),
+                    j1 = piece_begin(g.n, pieces, task % pieces + 1);
+      const T* from = parts + i * g.n;
+      int64_t j = j0;
+      const auto finish = [&](auto sum, auto c, auto bias) {
+        using V = decltype(sum);
+        V r = V(g.alpha) * sum;
+        if (g.beta != T(0)) r += V(g.beta) * c;
+        if (g.bias_col) r += bias;
+        if (g.bias_row) r += V(g.bias_row[i]);
+        return r;
+      };
+      for (constexpr int kV = Vec<T>::kSize; g.c_col == 1 && j + kV <= j1; j += kV) {
+        Vec<T> sum(T(0));
+        for (int64_t p = 0; p < count; ++p) sum += Vec<T>::load(from + p * g.m * g.n + j);
+        T* c = g.c + i * g.c_row + j;
+        const Vec<T> r =
+            finish(sum, g.beta != T(0) ? Vec<T>::load(c) : sum, g.bias_col ? Vec<T>::load(g.bias_col + j) : sum);
+        (g.relu ? where(r < Vec<T>(T(0)), Vec<T>(T(0)), r) : r).store(c);
+      }
+      for (; j < j1; ++j) {
         T sum = 0;
-        for (int64_t p = 0; p < count; ++p) sum += parts[(p * g.m + i) * g.n + j];
+        for (int64_t p = 0; p < count; ++p) sum += from[p * g.m * g.n + j];
         T& c = g.c[i * g.c_row + j * g.c_col];
-        T r = g.alpha * sum;
-        if (g.beta != T(0)) r += g.beta * c;
-        if (g.bias_col) r += g.bias_col[j];
-        if (g.bias_row) r += g.bias_row[i];
+        const T r = finish(sum, g.beta != T(0) ? c : sum, g.bias_col ? g.bias_col[j] : sum);
         c = g.relu && r < T(0) ? T(0) : r;
       }
+    }
   });
 }
 

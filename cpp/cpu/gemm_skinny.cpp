@@ -14,14 +14,16 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-constexpr int64_t kStrip = 1024;  // columns of C at a time
+// Columns of C at a time: long pieces of B's rows are what the hardware fetches ahead best.
+template <class T, int kRows>
+constexpr int64_t kStrip = 16384 / static_cast<int64_t>(sizeof(T)) / kRows & ~int64_t{63};
 
 template <int kDepth>
 struct Depth {
   static constexpr int kValue = kDepth;
 };
 
-// y[r * y_step + j] = sum over kk < k of a[r * a_row + kk * a_col] b[kk * b_row + j], j < n <= kStrip.
+// y[r * y_step + j] = sum over kk < k of a[r * a_row + kk * a_col] b[kk * b_row + j], j < n.
 template <class S, class T, int kRows, int kDepth>
 void add_rows(T* y, int64_t y_step, const T* a, int64_t a_row, int64_t a_col, const S* b, int64_t b_row, int64_t n,
               int64_t k) {
@@ -180,20 +182,22 @@ void dot_columns(const GemmCall<S>& g, const T* a, int64_t a_row) {
 
 template <class S, class T, int kRows>
 void strip_rows(const GemmCall<S>& g, const T* a, int64_t a_row, int64_t a_col) {
-  const int64_t strips = ceil_div(g.n, kStrip), width = least(g.n, kStrip);
-  const int64_t pieces = most(1, least(least(16, g.k / 64), g.k * width * kRows / 131072));
+  constexpr int64_t kWidth = kStrip<T, kRows>;
+  const int64_t strips = ceil_div(g.n, kWidth), width = ceil_div(ceil_div(g.n, strips), 64) * 64;
+  const int64_t cuts = least(least(16, g.k / 64), g.k * least(g.n, width) * kRows / 131072);  // of K
+  const int64_t pieces = most(1, least(cuts, 2 * cuts / strips));
   Scratch<T> parts(pieces > 1 ? pieces * kRows * g.n : 0);
   parallel_for(strips * pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t p = task / strips, j0 = task % strips * kStrip, cols = least(kStrip, g.n - j0);
+      const int64_t p = task / strips, j0 = task % strips * width, cols = most(0, least(width, g.n - j0));
       const int64_t k0 = piece_begin(g.k, pieces, p), k1 = piece_begin(g.k, pieces, p + 1);
-      alignas(64) T y[kRows * kStrip];
-      add_rows<S, T, kRows, kRows == 1 ? 8 : 4>(y, kStrip, a + k0 * a_col, a_row, a_col, g.b + k0 * g.b_row + j0,
+      alignas(64) T y[kRows * kWidth];
+      add_rows<S, T, kRows, kRows == 1 ? 8 : 4>(y, kWidth, a + k0 * a_col, a_row, a_col, g.b + k0 * g.b_row + j0,
                                                 g.b_row, cols, k1 - k0);
       for (int r = 0; r < kRows; ++r)
         for (int64_t j = 0; j < cols; ++j) {
-          if (parts) parts[(p * kRows + r) * g.n + j0 + j] = y[r * kStrip + j];
-          else finish(g, r, j0 + j, y[r * kStrip + j]);
+          if (parts) parts[(p * kRows + r) * g.n + j0 + j] = y[r * kWidth + j];
+          else finish(g, r, j0 + j, y[r * kWidth + j]);
         }
     }
   });

@@ -98,6 +98,9 @@ TEST(Gemm, LargeTransposed) {
     const Tensor a = transpose(random_tensor({1101, 803}, t), 0, 1), b = random_tensor({1101, 430}, t);
     const Tensor turned = any_threads([&] { return matmul(a, b); }), straight = matmul(contiguous(a), b);
     EXPECT_EQ(values(turned), values(straight)) << dtype_name(t);
+    const Tensor sets = transpose(random_tensor({203, 512}, t), 0, 1), d = random_tensor({203, 420}, t);
+    EXPECT_EQ(values(any_threads([&] { return matmul(sets, d); })), values(matmul(contiguous(sets), d)))
+        << dtype_name(t);
     const Tensor deep = transpose(random_tensor({4001, 150}, t), 0, 1), c = random_tensor({4001, 120}, t);
     EXPECT_EQ(values(any_threads([&] { return matmul(deep, c); })), values(matmul(contiguous(deep), c)))
         << dtype_name(t);
