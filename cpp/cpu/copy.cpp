@@ -143,19 +143,36 @@ FS_INLINE void copy_row(char* to, const char* from, int64_t bytes) {
   __builtin_memcpy(to, from, static_cast<size_t>(bytes));
 }
 
+// n rows of kRegisters registers (0: of `bytes`), from_step and to_step bytes apart. Lines are asked for some rows
+// ahead, those to be written as well: else a copy within L2 waits for them.
+template <int kRegisters>
+void copy_rows(char* to, int64_t to_step, const char* from, int64_t from_step, int64_t n, int64_t bytes) {
+  constexpr int64_t kAhead = 8;
+  for (int64_t i = 0; i < n; ++i, to += to_step, from += from_step) {
+    const int64_t row = kRegisters > 0 ? kRegisters * kVecBytes : bytes;
+    for (int64_t k = 0; k < row && row >= 64; k += 64) {
+      __builtin_prefetch(from + kAhead * from_step + k, 0);
+      __builtin_prefetch(to + kAhead * to_step + k, 1);
+    }
+    copy_row(to, from, row);
+  }
+}
+
 // Dense rows too short to be worth a call each, in any arrangement.
 void copy_short_rows(const StridedLoop& loop, int64_t size) {
   const int64_t row = loop.row_size(), rows = loop.numel / row, bytes = row * size;
   const int d = loop.ndim - 2;
   const int64_t from_step = loop.strides[1][d], to_step = loop.strides[0][d];
   const int64_t chunk = 16384 / row;
+  const auto copy = bytes == kVecBytes       ? &copy_rows<1>
+                    : bytes == 2 * kVecBytes ? &copy_rows<2>
+                    : bytes == 4 * kVecBytes ? &copy_rows<4>
+                                             : &copy_rows<0>;
   parallel_for(rows, chunk > 1 ? chunk : 1, [&](int64_t begin, int64_t end) {
     StridedLoop::Cursor c(loop, begin * row);
     while (begin < end) {
       const int64_t left = loop.sizes[d] - c.index[d], n = left < end - begin ? left : end - begin;
-      const char* from = c.p[1];
-      char* to = c.p[0];
-      for (int64_t i = 0; i < n; ++i) copy_row(to + i * to_step, from + i * from_step, bytes);
+      copy(c.p[0], to_step, c.p[1], from_step, n, bytes);
       begin += n;
       c.skip_rows(n);
     }
