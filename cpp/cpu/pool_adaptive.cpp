@@ -25,16 +25,26 @@ C sum_run(const T* p, int64_t step, int64_t n) {
   return reduce_add((s[0] + s[1]) + (s[2] + s[3]));
 }
 
+// Registers that hold what n entries leave beside whole groups of four: 1 to 4, the last one perhaps in part.
+template <class C>
+int last_registers(int64_t n) {
+  return static_cast<int>((n - 1) % (4 * Vec<C>::kSize) / Vec<C>::kSize) + 1;
+}
 // The lanes whose sum is the sum of n dense entries: four registers side by side, then a fixed tree.
-template <class C, class T>
-Vec<C> sum_lanes(const T* p, int64_t n) {
+// kLast = last_registers(n).
+template <class C, int kLast, class T>
+FS_INLINE Vec<C> sum_lanes(const T* p, int64_t n) {
   constexpr int kV = Vec<C>::kSize;
-  Vec<C> s[4] = {Vec<C>(C(0)), Vec<C>(C(0)), Vec<C>(C(0)), Vec<C>(C(0))};
-  int64_t i = 0;
-  for (; i + 4 * kV <= n; i += 4 * kV)
-    for (int u = 0; u < 4; ++u) s[u] += load_as<C>(p + i + u * kV);
-  for (; i + kV <= n; i += kV) s[0] += load_as<C>(p + i);
-  if (i < n) s[1] += load_as<C>(p + i, static_cast<int>(n - i));
+  const int64_t groups = (n - 1) / (4 * kV);
+  const T* last = p + groups * (4 * kV);
+  const int part = static_cast<int>(n - groups * (4 * kV)) - (kLast - 1) * kV;
+  Vec<C> s[4];
+  for (int u = 0; u < 4; ++u)
+    s[u] = u + 1 < kLast    ? load_as<C>(last + u * kV)
+           : u + 1 == kLast ? load_as<C>(last + u * kV, part)
+                            : Vec<C>(C(0));
+  for (; p < last; p += 4 * kV)
+    for (int u = 0; u < 4; ++u) s[u] += load_as<C>(p + u * kV);
   return (s[0] + s[1]) + (s[2] + s[3]);
 }
 // Lane u of the result: the sum of rows[u]'s lanes, pair by pair.
@@ -45,6 +55,27 @@ Vec<C> sum_rows(Vec<C>* rows) {
       rows[u] = pick_lanes<C, 0>(rows[2 * u], rows[2 * u + 1], LaneSequence<C>()) +
                 pick_lanes<C, 1>(rows[2 * u], rows[2 * u + 1], LaneSequence<C>());
   return rows[0];
+}
+// Lane u of the result: the sum of the n dense entries from p + u * step on, for u < count; zero beyond.
+template <class C, int kLast, class T>
+Vec<C> sum_planes(const T* p, int64_t step, int count, int64_t n) {
+  constexpr int kV = Vec<C>::kSize;
+  Vec<C> rows[kV];
+  if (count == kV) {
+    for (int u = 0; u < kV; ++u) rows[u] = sum_lanes<C, kLast>(p + u * step, n);
+  } else {
+    for (int u = 0; u < kV; ++u) rows[u] = u < count ? sum_lanes<C, kLast>(p + u * step, n) : Vec<C>(C(0));
+  }
+  return sum_rows<C>(rows);
+}
+template <class C, class T>
+Vec<C> sum_planes(const T* p, int64_t step, int count, int64_t n) {
+  switch (last_registers<C>(n)) {
+    case 1: return sum_planes<C, 1>(p, step, count, n);
+    case 2: return sum_planes<C, 2>(p, step, count, n);
+    case 3: return sum_planes<C, 3>(p, step, count, n);
+    default: return sum_planes<C, 4>(p, step, count, n);
+  }
 }
 
 struct Window {
@@ -110,22 +141,23 @@ void adaptive_avg_pool(const KernelArgs& args) {
     }
     const bool whole = s.out[0] * s.out[1] * s.out[2] == 1 && dense_plane(s);
     parallel_for(s.planes, max_of(1, kMoveChunk / plane), [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end && whole; p += kV) {
-        const int n = static_cast<int>(min_of(kV, end - p));
-        Vec<C> rows[kV];
-        int64_t to[kV];
-        for (int u = 0; u < kV; ++u) rows[u] = Vec<C>(C(0));
-        for (int u = 0; u < n; ++u) {
-          int64_t off[2];
-          s.lead.offsets(p + u, off);
-          rows[u] = sum_lanes<C>(px + off[0], plane);
-          to[u] = off[1];
-        }
-        C sums[kV];
-        (sum_rows<C>(rows) / Vec<C>(static_cast<C>(plane))).store(sums);
-        for (int u = 0; u < n; ++u) po[to[u]] = static_cast<T>(sums[u]);
+      if (whole) {
+        const int64_t x_step = s.lead.inner_stride(0), o_step = s.lead.inner_stride(1);
+        return s.lead.rows(begin, end, [&](const int64_t* off, int64_t count) {
+          for (int64_t p = 0; p < count; p += kV) {
+            const int n = static_cast<int>(min_of(kV, count - p));
+            const T* x = px + off[0] + p * x_step;
+            T* o = po + off[1] + p * o_step;
+            const Vec<C> means = sum_planes<C>(x, x_step, n, plane) / Vec<C>(static_cast<C>(plane));
+            if (o_step == 1) {
+              store_as<C>(o, means, n);
+            } else {
+              for (int u = 0; u < n; ++u) o[u * o_step] = static_cast<T>(means[u]);
+            }
+          }
+        });
       }
-      for (int64_t p = begin; p < end && !whole; ++p) {
+      for (int64_t p = begin; p < end; ++p) {
         int64_t off[2];
         s.lead.offsets(p, off);
         const T* x = px + off[0];

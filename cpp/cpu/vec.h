@@ -81,7 +81,8 @@ struct Mask {
   FS_INLINE static Mask filled(bool value) { return Mask(value ? kAll : Native{0}); }
   // The first n lanes, 0 <= n <= kSize.
   FS_INLINE static Mask first(int n) {
-    return Mask(static_cast<Native>(n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1));
+    if constexpr (kSize == 64) return Mask(_bzhi_u64(~uint64_t{0}, static_cast<uint32_t>(n)));
+    else return Mask(static_cast<Native>(_bzhi_u32(~uint32_t{0}, static_cast<uint32_t>(n))));
   }
   FS_INLINE uint64_t bits() const { return m; }
   FS_INLINE bool any() const { return m != 0; }
