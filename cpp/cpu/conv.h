@@ -234,6 +234,37 @@ FS_INLINE void gather_channels(const T* plane, int64_t src_channel, const Piece*
   for (int64_t c = 0; c < count; ++c) gather_vector(plane + c * src_channel, p, end, step).store(dst + c * dst_step);
 }
 
+// Lanes [0, n) of v to o, `step` apart.
+template <class T>
+FS_INLINE void put_lanes(T* o, int64_t step, Vec<T> v, int n) {
+  if (step == 1) {
+    if (n == Vec<T>::kSize) v.store(o);
+    else v.store(o, n);
+    return;
+  }
+#if defined(__AVX512F__)
+  if (step == 2) {  // lanes spread to every other element of two vectors, stored through a mask
+    constexpr int kV = Vec<T>::kSize;
+    const uint32_t m = static_cast<uint32_t>((uint64_t{1} << (2 * n)) - 1) & 0x55555555u;
+    if constexpr (sizeof(T) == 4) {
+      const __m512i low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+      _mm512_mask_storeu_ps(o, static_cast<__mmask16>(m), _mm512_permutexvar_ps(low, v.v));
+      _mm512_mask_storeu_ps(o + kV, static_cast<__mmask16>(m >> 16),
+                            _mm512_permutexvar_ps(_mm512_add_epi32(low, _mm512_set1_epi32(8)), v.v));
+    } else {
+      const __m512i low = _mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3);
+      _mm512_mask_storeu_pd(o, static_cast<__mmask8>(m), _mm512_permutexvar_pd(low, v.v));
+      _mm512_mask_storeu_pd(o + kV, static_cast<__mmask8>(m >> 8),
+                            _mm512_permutexvar_pd(_mm512_add_epi64(low, _mm512_set1_epi64(4)), v.v));
+    }
+    return;
+  }
+#endif
+  alignas(64) T lane[Vec<T>::kSize];
+  v.store(lane);
+  for (int l = 0; l < n; ++l) o[l * step] = lane[l];
+}
+
 // conv_gemm.cpp: any job. conv_direct.cpp: one channel a group.
 template <class T>
 void conv_gemm(const ConvJob<T>& job);

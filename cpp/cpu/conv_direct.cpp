@@ -13,36 +13,6 @@ constexpr int kGroup = 4;  // output channels that share a loaded vector
 constexpr int kGroup = 2;
 #endif
 
-template <class T>
-FS_INLINE void put(T* o, int64_t step, Vec<T> v, int n) {
-  if (step == 1) {
-    if (n == Vec<T>::kSize) v.store(o);
-    else v.store(o, n);
-    return;
-  }
-#if defined(__AVX512F__)
-  if (step == 2) {  // lanes spread to every other element of two vectors, stored through a mask
-    constexpr int kV = Vec<T>::kSize;
-    const uint32_t m = static_cast<uint32_t>((uint64_t{1} << (2 * n)) - 1) & 0x55555555u;
-    if constexpr (sizeof(T) == 4) {
-      const __m512i low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-      _mm512_mask_storeu_ps(o, static_cast<__mmask16>(m), _mm512_permutexvar_ps(low, v.v));
-      _mm512_mask_storeu_ps(o + kV, static_cast<__mmask16>(m >> 16),
-                            _mm512_permutexvar_ps(_mm512_add_epi32(low, _mm512_set1_epi32(8)), v.v));
-    } else {
-      const __m512i low = _mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3);
-      _mm512_mask_storeu_pd(o, static_cast<__mmask8>(m), _mm512_permutexvar_pd(low, v.v));
-      _mm512_mask_storeu_pd(o + kV, static_cast<__mmask8>(m >> 8),
-                            _mm512_permutexvar_pd(_mm512_add_epi64(low, _mm512_set1_epi64(4)), v.v));
-    }
-    return;
-  }
-#endif
-  alignas(64) T lane[Vec<T>::kSize];
-  v.store(lane);
-  for (int l = 0; l < n; ++l) o[l * step] = lane[l];
-}
-
 // out(r, u)[lane] = bias[r] + sum over taps of w[r * taps + t] src[offset[t] + u * du + lane] for kR output channels
 // and kU rows or vectors of pixels, stored where they belong.
 template <class T, int kR, int kU, int kTaps>
@@ -74,7 +44,7 @@ FS_INLINE void taps_sum(const T* src, const int64_t* offset, const T* w, int64_t
 #pragma GCC unroll 8
   for (int r = 0; r < kR; ++r)
 #pragma GCC unroll 8
-    for (int u = 0; u < kU; ++u) put(out + r * out_channel + u * out_u, out_x, acc[r][u], lanes);
+    for (int u = 0; u < kU; ++u) put_lanes(out + r * out_channel + u * out_u, out_x, acc[r][u], lanes);
 }
 
 // A band of kR output channels: `count` rows of the grid from source row 0 of the band.

@@ -49,12 +49,16 @@ bool rows_of_taps(const ConvJob<T>& job) {
   return job.channels == 1 || job.w_channel == step;
 }
 
-// Offsets into `out` of the columns of a panel: directly storable, or lane by lane.
+// Where the columns of a panel go: straight into `out`, or in runs of neighbours along a row of pixels.
 template <class T>
 struct PanelTarget {
   T* base;  // of column 0 where contiguous
   bool contiguous;
-  int64_t at[kTileCols<T>];
+  struct Run {
+    int64_t at;
+    int lane, count;  // at most a vector
+  } run[kTileCols<T>];
+  int runs;
 };
 
 template <class T>
@@ -64,21 +68,28 @@ PanelTarget<T> panel_target(const ConvJob<T>& job, T* out, int64_t p, int cols, 
   const int64_t n = p / pixels, q = p % pixels;
   t.contiguous = dense && q + cols <= pixels;
   t.base = out;
+  t.runs = 0;
   if (t.contiguous) {
     t.base = out + n * job.out_image + q;
     return t;
   }
   const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
   int64_t x = q % ax.out, y = q / ax.out % ay.out, z = q / ax.out / ay.out, i = n;
-  for (int l = 0; l < cols; ++l) {
-    t.at[l] = i * job.out_image + z * job.out_step[0] + y * job.out_step[1] + x * job.out_step[2];
-    if (++x < ax.out) continue;
-    x = 0;
-    if (++y < ay.out) continue;
-    y = 0;
-    if (++z < az.out) continue;
-    z = 0;
-    ++i;
+  for (int l = 0; l < cols;) {
+    int count = static_cast<int>(least(least(cols - l, Vec<T>::kSize), ax.out - x));
+    if (dense) {  // the rows of an image follow one another
+      const int64_t left = pixels - ((z * ay.out + y) * ax.out + x);
+      count = static_cast<int>(least(least(cols - l, Vec<T>::kSize), left));
+    }
+    t.run[t.runs++] = {i * job.out_image + z * job.out_step[0] + y * job.out_step[1] + x * job.out_step[2], l, count};
+    l += count;
+    x += count;
+    y += x / ax.out;
+    x %= ax.out;
+    z += y / ay.out;
+    y %= ay.out;
+    i += z / az.out;
+    z %= az.out;
   }
   return t;
 }
@@ -207,8 +218,12 @@ void conv_gemm(const ConvJob<T>& job) {
               store.c_step = kW;
               kernel(kn, a, step, bp, w, store);
               T* o = out + i * job.out_channel;
-              for (int y = 0; kb + 1 == k_blocks && y < rows; ++y)
-                for (int l = 0; l < cols; ++l) o[y * job.out_channel + target.at[l]] = tile[y * kW + l];
+              for (int j = 0; kb + 1 == k_blocks && j < target.runs; ++j) {
+                const auto& run = target.run[j];
+                for (int y = 0; y < rows; ++y)
+                  put_lanes(o + y * job.out_channel + run.at, job.out_step[2],
+                            Vec<T>::load(tile + y * kW + run.lane, run.count), run.count);
+              }
             }
           }
         }
