@@ -248,7 +248,8 @@ bool conv_winograd(const ConvJob<float>& job) {
     done = direct >= W::kPoints * (tiles + 8);
     if (!done) return;
     for (int64_t group = 0; group < job.groups; ++group) {
-      if (w.depth * job.rows * W::kPoints * static_cast<int64_t>(sizeof(float)) > kFewBytes)
+      const bool few_tiles = tiles <= 128 && job.rows > 3 * kW;
+      if (few_tiles || w.depth * job.rows * W::kPoints * static_cast<int64_t>(sizeof(float)) > kFewBytes)
         many_channels<W>(w, group);
       else few_channels<W>(w, group);
     }

@@ -201,8 +201,10 @@ struct TileGrid {
       plane_cuts = (planes + target / per_plane - 1) / (target / per_plane);
     } else {
       plane_cuts = planes;
-      if (tx <= target) y_cuts = (ty + target / tx - 1) / (target / tx);
-      else y_cuts = ty, x_cuts = (tx + target - 1) / target;
+      // Rounded: blocks of half the size would leave the rows of a product's tile half empty.
+      const int64_t rows = (target + tx / 2) / tx;
+      if (rows > 0) y_cuts = (ty + rows - 1) / rows;
+      else y_cuts = ty, x_cuts = (tx + target / 2) / target;
     }
     blocks = plane_cuts * y_cuts * x_cuts;
     tiles = planes * per_plane;
