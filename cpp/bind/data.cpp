@@ -299,8 +299,9 @@ PyObject* nested_list(const TensorImpl* t, const char* p, int64_t depth) {
   const int64_t step = t->strides[depth] * static_cast<int64_t>(dtype_size(t->dtype));
   PyObject* list = PyList_New(static_cast<Py_ssize_t>(n));
   if (!list) return nullptr;
-  for (int64_t i = 0; i < n; ++i) {
-    PyObject* e = nested_list(t, p + i * step, depth + 1);
+  const bool numbers = depth + 1 == t->ndim;
+  for (int64_t i = 0; i < n; ++i, p += step) {
+    PyObject* e = numbers ? element(p, t->dtype) : nested_list(t, p, depth + 1);
     if (!e) {
       Py_DECREF(list);
       return nullptr;
