@@ -80,6 +80,7 @@ constexpr int64_t kTaskProducts = 128 << 10;         // least work of a task: ab
 constexpr int64_t kMaxTasks = 256, kManyTasks = 64;  // columns are not cut for more than many
 constexpr int64_t kSharedBytes = 1 << 20;            // more than this is not found in L2 again
 constexpr int64_t kDeepProducts = 2 << 20;           // least work between two barriers: about 20 us
+constexpr int64_t kEachProducts = 4 << 20;           // up to here it is no loss that every thread packs B
 constexpr int64_t kOwnRows = 16 * kMaxRows;  // up to here one task takes all rows of its columns and packs them;
                                              // twice as many where threads are few
 
@@ -141,8 +142,12 @@ void gemm_blocked(const GemmCall<S>& g) {
                       (row_a ? g.n > 4 * kW && (bad_step<S>(g.a_row) || g.a_row * kMaxRows > (1 << 14))
                              : g.n > kW && (deep || bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16))));
   const bool packs_b = !kSame || g.b_col != 1 || (g.m > 4 * kMaxRows && g.b_row * kc > (1 << 16));
-  const bool own_b = packs_b && (g.m <= kOwnRows ? col_panels >= 4
-                                                 : g.m <= 2 * kOwnRows && col_panels >= most(4, 2 * num_threads()));
+  // Little work on few columns: each thread takes some rows and packs all of B for itself, as a panel is sooner
+  // packed than fetched from another core.
+  const bool each_b = packs_b && col_panels < 4 && g.m * g.n * g.k < kEachProducts;
+  const bool own_b =
+      each_b || (packs_b && (g.m <= kOwnRows ? col_panels >= 4
+                                             : g.m <= 2 * kOwnRows && col_panels >= most(4, 2 * num_threads())));
   const bool shared_b = packs_b && !own_b;
   const bool tail_b = !packs_b && g.n % kV != 0;  // the last panel must hold whole vectors
 
@@ -152,7 +157,9 @@ void gemm_blocked(const GemmCall<S>& g) {
   const int64_t want = least(kMaxTasks, most(1, g.m * g.n * (by_blocks ? least(g.k, kc) : g.k) / kTaskProducts));
   const int64_t max_blocks = pack_a ? most(1, g.n / 128) : col_panels;
   int64_t row_groups = 1, col_blocks = ceil_div(col_panels * kW, kDepth * kBlockCols);
-  if (own_b) {
+  if (each_b) {
+    row_groups = least(panels.count, num_threads());
+  } else if (own_b) {
     col_blocks = most(col_blocks, least(max_blocks, want));
     const int64_t threads = num_threads();  // few tasks: as many for each thread
     if (col_blocks < 3 * threads) col_blocks = least(col_panels, ceil_div(col_blocks, threads) * threads);
