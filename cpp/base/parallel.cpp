@@ -36,8 +36,8 @@ namespace {
 //
 // Where another process wants the processors too, a helper does more harm than good: when it loses its processor
 // while it owns a chunk, the caller waits for milliseconds, and while it spins it takes the caller's share. So caller
-// and helpers look every now and then how much of the time they were kept from running; where it was a good part
-// twice in a short time, a helper rests, and longer where that happens again soon after.
+// and helpers add up how much of the time they were kept from running; where that is a good part a helper rests, and
+// longer where it happens again soon after.
 //
 // All state is trivially destructible and helpers are detached, so nothing happens at exit. After fork the child
 // starts without helpers and creates new ones when it first needs them.
@@ -47,11 +47,10 @@ constexpr int kMaxLanes = 8;  // with more threads several share one
 // A helper looks for work this long before it parks: waking it costs 10 to 50 us.
 constexpr int64_t kSpinNanoseconds = 200'000;
 constexpr int64_t kYieldAfterPauses = 20'000;  // a caller waits this long for claimed chunks before it yields
-// A thread looks so often whether it was kept from running; it was, if it lost so much, and an eighth of the time.
-constexpr int64_t kLookNanoseconds = 1'000'000, kLostNanoseconds = 300'000;
-// Twice in this time is a sign of a crowd, once may have been anything.
-constexpr int64_t kTwiceNanoseconds = 30'000'000;
-constexpr int64_t kFirstRest = 10'000'000, kLongestRest = 640'000'000;  // of a helper
+// A thread looks so often whether it was kept from running, and judges after so much time awake.
+constexpr int64_t kLookNanoseconds = 1'000'000, kJudgeNanoseconds = 20'000'000;
+constexpr int64_t kLostShare = 5;  // a fifth of it lost: the processors are crowded
+constexpr int64_t kFirstRest = 80'000'000, kLongestRest = 640'000'000;  // of a helper
 
 inline void cpu_pause() {
 #if defined(__x86_64__)
@@ -103,28 +102,30 @@ long futex(std::atomic<uint32_t>* word, int op, uint32_t value) {
   return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), op | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
 }
 
-// Whether other processes keep the calling thread from running.
+// How much of its time the calling thread is kept from running by others.
 class Watch {
  public:
   bool due() const { return now_nanoseconds() - looked_ >= kLookNanoseconds; }
-  // Looks: true if the thread was kept from running for a good part of the time since its last look, as already a
-  // short time ago. Time in which it slept does not count.
-  bool crowded() {
-    const int64_t now = now_nanoseconds(), passed = now - looked_;
+  // Takes in the time since the last look, unless the thread slept in it. True: much of the time of late was lost.
+  bool look() {
     rusage use;
     if (getrusage(RUSAGE_THREAD, &use) != 0) return false;
-    const int64_t ran = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID), lost = passed - (ran - ran_);
-    const bool kept = use.ru_nvcsw == slept_ && lost >= kLostNanoseconds && lost >= passed / 8;
-    const bool twice = kept && now - kept_ < kTwiceNanoseconds;
+    const int64_t now = now_nanoseconds(), ran = clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+    if (use.ru_nvcsw == slept_) {
+      awake_ += now - looked_;
+      lost_ += (now - looked_) - (ran - ran_);
+    }
     looked_ = now;
     ran_ = ran;
     slept_ = use.ru_nvcsw;
-    if (kept) kept_ = now;
-    return twice;
+    if (awake_ < kJudgeNanoseconds) return false;
+    const bool crowded = lost_ >= awake_ / kLostShare;
+    awake_ = lost_ = 0;
+    return crowded;
   }
 
  private:
-  int64_t looked_ = 0, ran_ = 0, kept_ = -kTwiceNanoseconds;
+  int64_t looked_ = 0, ran_ = 0, awake_ = 0, lost_ = 0;
   long slept_ = -1;
 };
 
@@ -132,10 +133,12 @@ class Watch {
 class Rests {
  public:
   bool due() const { return watch_.due(); }
+  void look() { crowded_ |= watch_.look(); }
   // Called while the helper owns nothing.
   void rest_where_crowded() {
-    const bool crowded = watch_.due() && watch_.crowded();
-    if (!crowded && !pool.crowded.load(std::memory_order_relaxed)) return;
+    if (watch_.due()) look();
+    if (!crowded_ && !pool.crowded.load(std::memory_order_relaxed)) return;
+    crowded_ = false;
     pool.crowded.store(false, std::memory_order_relaxed);
     length_ = now_nanoseconds() - ended_ > 2 * length_ ? kFirstRest : length_ < kLongestRest ? 2 * length_ : length_;
     const timespec t = {length_ / 1'000'000'000, length_ % 1'000'000'000};
@@ -145,6 +148,7 @@ class Rests {
 
  private:
   Watch watch_;
+  bool crowded_ = false;
   int64_t length_ = kFirstRest, ended_ = 0;
 };
 
@@ -195,6 +199,7 @@ void wait_for_work(const Lane& home, Rests& rests) {
       }
     } while (now_nanoseconds() < until);
   }
+  rests.look();
   const uint32_t seen = pool.wake.load(std::memory_order_seq_cst);
   pool.sleepers.fetch_add(1, std::memory_order_seq_cst);
   if (!has_work(std::memory_order_seq_cst)) futex(&pool.wake, FUTEX_WAIT, seen);
@@ -400,7 +405,7 @@ void parallel_run(int64_t n, int64_t chunk, ChunkFn fn, void* context) {
   }
   if (pool.helpers.load(std::memory_order_relaxed) < threads - 1) create_helpers();
   static thread_local Watch watch;
-  if (watch.due() && watch.crowded()) pool.crowded.store(true, std::memory_order_relaxed);
+  if (watch.due() && watch.look()) pool.crowded.store(true, std::memory_order_relaxed);
   const int64_t num_chunks = (n + chunk - 1) / chunk;
   int lanes = threads < kMaxLanes ? threads : kMaxLanes;
   if (num_chunks < lanes) lanes = static_cast<int>(num_chunks);
