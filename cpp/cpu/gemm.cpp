@@ -142,14 +142,14 @@ void gemm_blocked(const GemmCall<S>& g) {
                       (row_a ? g.n > 4 * kW && (bad_step<S>(g.a_row) || g.a_row * kMaxRows > (1 << 14))
                              : g.n > kW && (deep || bad_step<S>(g.a_col) || g.a_col * kc > (1 << 16))));
   const bool packs_b = !kSame || g.b_col != 1 || (g.m > 4 * kMaxRows && g.b_row * kc > (1 << 16));
+  const bool tail_b = !packs_b && g.n % kV != 0;  // the last panel must hold whole vectors
   // Little work on few columns: each thread takes some rows and packs all of B for itself, as a panel is sooner
   // packed than fetched from another core.
-  const bool each_b = packs_b && col_panels < 4 && g.m * g.n * g.k < kEachProducts;
+  const bool each_b = (packs_b ? col_panels < 4 : tail_b && col_panels == 1) && g.m * g.n * g.k < kEachProducts;
   const bool own_b =
       each_b || (packs_b && (g.m <= kOwnRows ? col_panels >= 4
                                              : g.m <= 2 * kOwnRows && col_panels >= most(4, 2 * num_threads())));
   const bool shared_b = packs_b && !own_b;
-  const bool tail_b = !packs_b && g.n % kV != 0;  // the last panel must hold whole vectors
 
   const bool by_blocks = shared_b || (deep && !own_b);  // of K: all tasks together
 
@@ -186,7 +186,7 @@ void gemm_blocked(const GemmCall<S>& g) {
     row_groups = least(row_groups, ceil_div(few, threads) * threads);
   }
 
-  Scratch<P> b_pack(shared_b ? col_panels * kW * depth : tail_b ? kW * g.k : 0);
+  Scratch<P> b_pack(shared_b ? col_panels * kW * depth : tail_b && !own_b ? kW * g.k : 0);
   constexpr int64_t kChunk = 64;                      // columns of A that are packed at a time
   const int64_t a_size = Panels::kRows * depth + kV;  // of a panel; not a multiple of 4096 bytes
   Scratch<P> a_packs(shared_a ? panels.count * a_size : 0);
@@ -206,7 +206,7 @@ void gemm_blocked(const GemmCall<S>& g) {
     const int64_t j = q * kW;
     Panels::pack_b(to, g.b + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col, kn, static_cast<int>(least(kW, g.n - j)));
   };
-  if (tail_b) {
+  if (tail_b && !own_b) {
     const int64_t j = (col_panels - 1) * kW;
     Panels::pack_b(b_pack.data(), g.b + j, g.b_row, g.b_col, g.k, static_cast<int>(g.n - j));
   }
@@ -254,9 +254,9 @@ void gemm_blocked(const GemmCall<S>& g) {
         const int cols = static_cast<int>(least(kW, g.n - j));
         const int width = panel_width<T>(cols);
         const bool packed = packs_b || (tail_b && q == col_panels - 1);
-        const P* b = packs_b  ? panels_b + (q - q_begin) * kW * depth
-                     : packed ? b_pack.data() + k0 * width
-                              : reinterpret_cast<const P*>(g.b) + k0 * g.b_row + j;
+        const P* b = packs_b || own_b ? panels_b + (q - q_begin) * kW * depth
+                     : packed         ? b_pack.data() + k0 * width
+                                      : reinterpret_cast<const P*>(g.b) + k0 * g.b_row + j;
         TileStore<T> store = {g.c + i * g.c_row + j,
                               g.c_row,
                               g.alpha,

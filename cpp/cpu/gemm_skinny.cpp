@@ -210,8 +210,10 @@ template <class S>
 bool gemm_skinny(const GemmCall<S>& g) {
   using T = compute_type<S>;
   constexpr bool kSame = same_type<S, T>;
-  // A dot product ends in a sum across lanes, which is worth turning B for only where K is short.
-  const bool dots = g.b_row == 1 && (g.m <= 2 || g.k >= 32 * g.m), rows = !dots && g.b_col == 1 && g.m <= 4;
+  // A dot product ends in a sum across lanes, which is worth turning B for only where K is short. All rows of A meet
+  // a few columns: many that do not lie along K should stay in L1, else the blocked product reads B where it lies.
+  const bool few = g.m <= 8 || g.a_col == 1 || (g.m + 8) * g.k * static_cast<int64_t>(sizeof(T)) <= 40 << 10;
+  const bool dots = g.b_row == 1 && (g.m <= 2 || (g.k >= 32 * g.m && few)), rows = !dots && g.b_col == 1 && g.m <= 4;
   if (!dots && !rows) return false;
   const bool direct = kSame && (rows || g.a_col == 1);
   SmallScratch<T, 1024> copy(direct ? 0 : g.m * g.k);
