@@ -142,15 +142,20 @@ void nll_loss_backward(const KernelArgs& args) {
     const Contiguous<T> grad(args.in[0]), weight(args.in[2]);
     const T *g = grad.data(), *w = args.in[2].defined() ? weight.data() : nullptr;
     T* gx = args.out[0].ptr<T>();
-    parallel_for(args.out[0].numel, 65536, [&](int64_t b, int64_t e) {
-      __builtin_memset(static_cast<void*>(gx + b), 0, static_cast<size_t>(e - b) * sizeof(T));
+    const auto entry = [&](int64_t r) {  // of the row's target; -1: none
+      if (t[r] == a.ignore_index || t[r] < 0 || t[r] >= s.classes) return int64_t{-1};
+      return (r / s.inner * s.classes + t[r]) * s.inner + r % s.inner;
+    };
+    const auto value = [&](int64_t r) {
+      return narrow_to<T>(-(w ? widen_from<double>(w[t[r]]) : 1) * row_scale(g, a.reduction, total, r));
+    };
+    // A sample's entries are written while its zeros are still near.
+    parallel_for(s.n, larger(1, 65536 / larger(1, s.classes * s.inner)), [&](int64_t b, int64_t e) {
+      const int64_t size = s.classes * s.inner;
+      __builtin_memset(static_cast<void*>(gx + b * size), 0, static_cast<size_t>((e - b) * size) * sizeof(T));
+      for (int64_t r = b * s.inner; r < e * s.inner; ++r)
+        if (const int64_t at = entry(r); at >= 0) gx[at] = value(r);
     });
-    for (int64_t r = 0; r < s.rows(); ++r) {
-      if (t[r] == a.ignore_index || t[r] < 0 || t[r] >= s.classes) continue;
-      const double wt = w ? widen_from<double>(w[t[r]]) : 1;
-      gx[(r / s.inner * s.classes + t[r]) * s.inner + r % s.inner] =
-          narrow_to<T>(-wt * row_scale(g, a.reduction, total, r));
-    }
   });
 }
 

@@ -259,7 +259,7 @@ void batch_norm(const KernelArgs& args) {
       w[c] *= invstd[c];
     }
     each_line(
-        s, [&](int64_t c, int64_t at) { affine_run(x + at, y + at, s.inner, mean[c], w[c], b[c]); },
+        s, [&](int64_t c, int64_t at) { affine_run(x + at, y + at, s.inner, mean[c], w[c], b[c], s.inner); },
         [&](int64_t at) {
           each_vec<C>(s.channels, [&](int64_t c, int k) __attribute__((always_inline)) {
             put(y + at + c, fma(take<C>(x + at + c, k) - take<C>(mean + c, k), take<C>(w + c, k), take<C>(b + c, k)),
@@ -306,7 +306,7 @@ void batch_norm_backward(const KernelArgs& args) {
     each_line(
         s,
         [&](int64_t c, int64_t at) {
-          affine_backward_run(g + at, x + at, gx + at, s.inner, mean[c], wa[c], wb[c], wc[c]);
+          affine_backward_run(g + at, x + at, gx + at, s.inner, mean[c], wa[c], wb[c], wc[c], s.inner);
         },
         [&](int64_t at) {
           each_vec<C>(s.channels, [&](int64_t c, int k) __attribute__((always_inline)) {

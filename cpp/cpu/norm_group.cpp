@@ -41,7 +41,7 @@ void group_norm(const KernelArgs& args) {
         const int64_t c0 = i % s.groups * s.per;
         for (int64_t k = 0; k < s.per; ++k) {
           const int64_t at = i * size + k * s.inner;
-          affine_run(x + at, y + at, s.inner, mean[i], static_cast<C>(r) * w[c0 + k], b[c0 + k]);
+          affine_run(x + at, y + at, s.inner, mean[i], static_cast<C>(r) * w[c0 + k], b[c0 + k], size);
         }
       }
     });
@@ -80,7 +80,7 @@ void group_norm_backward(const KernelArgs& args) {
         const C b = static_cast<C>(-wgx / count * r * r), c = static_cast<C>(-wg / count * r);
         for (int64_t k = 0; k < s.per; ++k) {
           const int64_t at = i * size + k * s.inner;
-          affine_backward_run(g + at, x + at, gx + at, s.inner, mean[i], w[c0 + k] * rstd[i], b, c);
+          affine_backward_run(g + at, x + at, gx + at, s.inner, mean[i], w[c0 + k] * rstd[i], b, c, size);
         }
       }
     });

@@ -55,6 +55,7 @@ FS_INLINE void row_forward(const T* x, T* y, int64_t n, double eps, const comput
   *rstd = static_cast<C>(r);
   const V m = mu, s = r;
   each_vec<C>(n, [&](int64_t i, int k) __attribute__((always_inline)) {
+    fetch_next(x, n, i);
     V v = (take<C>(x + i, k) - m) * s;
     if (w) v = b ? fma(v, take<C>(w + i, k), take<C>(b + i, k)) : v * take<C>(w + i, k);
     else if (b) v += take<C>(b + i, k);
@@ -82,6 +83,8 @@ FS_INLINE void row_backward(const T* g, const T* x, T* gx, int64_t n, compute_ty
   const V c1 = kCenter ? static_cast<double>(reduce_add(a)) / count : 0.0;
   const V c2 = static_cast<double>(reduce_add(b)) / count;
   each_vec<C>(n, [&](int64_t i, int k) __attribute__((always_inline)) {
+    fetch_next(g, n, i);
+    fetch_next(x, n, i);
     const V gi = take<C>(g + i, k), hat = (take<C>(x + i, k) - m) * s;
     V wg = w ? gi * take<C>(w + i, k) : gi;
     if (kCenter) wg -= c1;

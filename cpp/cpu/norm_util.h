@@ -63,19 +63,23 @@ FS_INLINE TwoSums two_sums(const T* g, const T* x, int64_t n, compute_type<T> ce
   return total;
 }
 
-// y = (x - mean) scale + shift over n contiguous elements.
+// y = (x - mean) scale + shift over n contiguous elements; what lies `next` elements on is brought closer.
 template <class T, class C>
-FS_INLINE void affine_run(const T* x, T* y, int64_t n, C mean, C scale, C shift) {
+FS_INLINE void affine_run(const T* x, T* y, int64_t n, C mean, C scale, C shift, int64_t next) {
   const Vec<C> m = mean, s = scale, b = shift;
-  each_vec<C>(
-      n, [&](int64_t i, int k) __attribute__((always_inline)) { put(y + i, fma(take<C>(x + i, k) - m, s, b), k); });
+  each_vec<C>(n, [&](int64_t i, int k) __attribute__((always_inline)) {
+    fetch_next(x, next, i);
+    put(y + i, fma(take<C>(x + i, k) - m, s, b), k);
+  });
 }
 
-// gx = g a + (x - mean) b + c over n contiguous elements.
+// gx = g a + (x - mean) b + c over n contiguous elements, likewise.
 template <class T, class C>
-FS_INLINE void affine_backward_run(const T* g, const T* x, T* gx, int64_t n, C mean, C a, C b, C c) {
+FS_INLINE void affine_backward_run(const T* g, const T* x, T* gx, int64_t n, C mean, C a, C b, C c, int64_t next) {
   const Vec<C> m = mean, va = a, vb = b, vc = c;
   each_vec<C>(n, [&](int64_t i, int k) __attribute__((always_inline)) {
+    fetch_next(g, next, i);
+    fetch_next(x, next, i);
     put(gx + i, fma(take<C>(g + i, k), va, fma(take<C>(x + i, k) - m, vb, vc)), k);
   });
 }

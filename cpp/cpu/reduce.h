@@ -16,6 +16,14 @@ namespace fireseed::cpu::FS_ISA {
 // Anything else is gathered into a small buffer that has one of the two forms. Long reductions are cut into pieces
 // of fixed size and the pieces merged in a fixed pairwise tree, so the bits do not depend on the number of threads.
 
+// The last pass over a row brings the next one closer, n elements on (nothing happens behind the last row): it is
+// busy computing or writing, while the first pass would wait for memory. Processors look ahead by themselves only so
+// far, and not beyond a page.
+template <class T>
+FS_INLINE void fetch_next(const T* row, int64_t n, int64_t i) {
+  __builtin_prefetch(row + n + i);
+}
+
 inline constexpr int kRowGroup = 8;        // rows given to Reducer::cols at once
 inline constexpr int64_t kColTile = 1024;  // outputs of one tile in the cols loop
 inline constexpr double kInfinity = __builtin_inf();

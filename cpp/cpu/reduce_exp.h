@@ -39,13 +39,6 @@ FS_INLINE C block_max(const T* p, int64_t n) {
   return nan ? static_cast<C>(__builtin_nan("")) : m;
 }
 
-// The last pass over a row brings the next one closer, n elements on (nothing happens behind the last row): it is
-// busy with exp, while the first pass would wait for memory. Processors look ahead by themselves only so far.
-template <class T>
-FS_INLINE void fetch_next(const T* row, int64_t n, int64_t i) {
-  __builtin_prefetch(row + n + i);
-}
-
 // Σ exp(x - shift) over n contiguous elements.
 template <class C, class T>
 FS_INLINE C block_exp_sum(const T* p, int64_t n, C shift) {

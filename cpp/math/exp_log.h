@@ -138,13 +138,27 @@ inline constexpr T kLn2Hi = sizeof(T) == 4 ? T(0.693145751953125) : T(6.93147180
 template <class T>
 inline constexpr T kLn2Lo = sizeof(T) == 4 ? T(1.42860682030941723212e-6) : T(1.90821492927058770002e-10);
 
-// e^r - 1 for |r| <= 0.3474: r + r^2 q(r).
-template <class V>
-FS_FN V expm1_small(V r) {
+// base^n, exact for powers of two.
+template <class T>
+FS_HD constexpr T integer_power(int base, int n) {
+  T r = T(1);
+  for (int i = 0; i < n; ++i) r *= static_cast<T>(base);
+  return r;
+}
+// kFactor^kExtra p(kFactor * x), p = c[0] + c[1] x + …, the factors folded into the coefficients.
+template <int kFactor, int kExtra, class V, class T, int kN>
+FS_FN V polynomial_of_multiple(V x, const T (&c)[kN]) {
+  V r = V(c[kN - 1] * integer_power<T>(kFactor, kN - 1 + kExtra));
+  for (int i = kN - 2; i >= 0; --i) r = fma(r, x, V(c[i] * integer_power<T>(kFactor, i + kExtra)));
+  return r;
+}
+// kFactor^kExtra q(r) for r = kFactor * x, |r| <= 0.3474, with e^r = 1 + r + r^2 q(r).
+template <int kFactor, int kExtra, class V>
+FS_FN V exp_tail(V x) {
   using T = scalar_of<V>;
   if constexpr (sizeof(T) == 4) {
     constexpr float kQ[] = {0.5f, 0.1666653901f, 0.04166659713f, 0.008366969414f, 0.00139237952f};
-    return fma(r * r, polynomial(r, kQ), r);
+    return polynomial_of_multiple<kFactor, kExtra>(x, kQ);
   } else {
     constexpr double kQ[] = {0.5,
                              0.166666666666666768,
@@ -157,31 +171,61 @@ FS_FN V expm1_small(V r) {
                              2.7557183369304072e-7,
                              2.5110738456391723e-8,
                              2.09519659182943842e-9};
-    return fma(r * r, polynomial(r, kQ), r);
+    return polynomial_of_multiple<kFactor, kExtra>(x, kQ);
   }
+}
+// (e^r - 1) / kFactor and e^r for r = kFactor * x, |r| <= 0.3474.
+template <int kFactor = 1, class V>
+FS_FN V expm1_small(V x) {
+  return fma(x * x, exp_tail<kFactor, 1>(x), x);
+}
+template <int kFactor = 1, class V>
+FS_FN V exp_small(V x) {
+  using T = scalar_of<V>;
+  if constexpr (sizeof(T) == 8) return fma(expm1_small<kFactor>(x), V(T(kFactor)), V(T(1)));  // a little closer
+  else return fma(x, fma(x, exp_tail<kFactor, 2>(x), V(T(kFactor))), V(T(1)));
+}
+// n + kRoundMagic + kBias and r with kFactor * x = n ln 2 + kFactor * r; x within the clamp.
+template <int kFactor = 1, int kBias = 0, class V>
+FS_FN V exp_reduce(V x, V& shifted) {
+  using T = scalar_of<V>;
+  constexpr T kFrom = kRoundMagic<T> + T(kBias);
+  shifted = fma(x, V(kLog2e<T> * T(kFactor)), V(kFrom));
+  const V n = shifted - kFrom;
+  return fma(n, V(-kLn2Lo<T> / T(kFactor)), fma(n, V(-kLn2Hi<T> / T(kFactor)), x));
 }
 // n and p with e^x = 2^n (1 + p); x within the clamp.
 template <class V>
 FS_FN V exp_parts(V x, V& n) {
-  using T = scalar_of<V>;
-  n = nearbyint(x * kLog2e<T>);
-  const V r = fma(n, V(-kLn2Lo<T>), fma(n, V(-kLn2Hi<T>), x));
+  V shifted;
+  const V r = exp_reduce(x, shifted);
+  n = shifted - kRoundMagic<scalar_of<V>>;
   return expm1_small(r);
 }
-// x within [smallest, largest] exponents that matter; NaN stays.
-template <class V>
+// e^(kSign * x); x within the clamp.
+template <int kSign = 1, class V>
+FS_FN V exp_clamped(V x) {
+  V shifted;
+  const V r = exp_reduce<kSign>(x, shifted);
+  return scale2(exp_small<kSign>(r), shifted - kRoundMagic<scalar_of<V>>);
+}
+// x within [smallest, largest] exponents that matter for e^(kSign * x); NaN stays.
+template <int kSign = 1, class V>
 FS_FN V clamp_exponent(V x) {
   using T = scalar_of<V>;
-  const V lo = V(sizeof(T) == 4 ? T(-104.0) : T(-746.0)), hi = V(sizeof(T) == 4 ? T(89.0) : T(710.0));
-  return min(hi, max(lo, x));
+  constexpr T kLow = sizeof(T) == 4 ? T(-104.0) : T(-746.0), kHigh = sizeof(T) == 4 ? T(89.0) : T(710.0);
+  return min(V(kSign > 0 ? kHigh : -kLow), max(V(kSign > 0 ? kLow : -kHigh), x));
 }
 }  // namespace detail
 
 template <Lanes V>
 FS_FN V exp(V x) {
-  V n;
-  const V p = detail::exp_parts(detail::clamp_exponent(x), n);
-  return scale2(p + scalar_of<V>(1), n);
+  return detail::exp_clamped(detail::clamp_exponent(x));
+}
+// e^-x.
+template <Lanes V>
+FS_FN V exp_minus(V x) {
+  return detail::exp_clamped<-1>(detail::clamp_exponent<-1>(x));
 }
 // 2^x.
 template <Lanes V>
@@ -190,7 +234,7 @@ FS_FN V exp2(V x) {
   const V lo = V(sizeof(T) == 4 ? T(-151.0) : T(-1076.0)), hi = V(sizeof(T) == 4 ? T(129.0) : T(1025.0));
   x = min(hi, max(lo, x));
   const V n = nearbyint(x);
-  return scale2(detail::expm1_small((x - n) * T(0.693147180559945309417)) + T(1), n);
+  return scale2(detail::exp_small((x - n) * T(0.693147180559945309417)), n);
 }
 template <Lanes V>
 FS_FN V expm1(V x) {
@@ -205,19 +249,20 @@ FS_FN V expm1(V x) {
 template <Lanes V>
 FS_FN V sigmoid(V x) {
   using T = scalar_of<V>;
-  return V(T(1)) / (exp(-x) + T(1));
+  return V(T(1)) / (exp_minus(x) + T(1));
 }
 
-// tanh x = -e / (2 + e) with e = expm1(-2|x|): no cancellation, no overflow.
+// tanh x = h / (1 - h) with h = -expm1(-2|x|) / 2: no cancellation, no overflow.
 template <Lanes V>
 FS_FN V tanh(V x) {
   using T = scalar_of<V>;
-  const V a = max(V(sizeof(T) == 4 ? T(-104.0) : T(-746.0)), abs(x) * T(-2));
-  V n;
-  const V p = detail::exp_parts(a, n);
-  const V s = scale2(V(T(1)), n);
-  const V e = fma(p, s, s - T(1));
-  return copysign(e / (e + T(2)), x);
+  constexpr int kShift = detail::kMantissaBits<T>;
+  const V a = min(V(T(24)), abs(x));  // tanh(24) = 1
+  V shifted;  // its low bits are the exponent of s = 2^n, the power of two in e^(-2a) = s (1 - 2p)
+  const V p = detail::expm1_small<-2>(detail::exp_reduce<-2, detail::kExponentBias<T>>(a, shifted));
+  const V s = detail::from_bits<V>(detail::to_bits(shifted) << kShift);
+  const V h = fma(p, s, fma(s, V(T(-0.5)), V(T(0.5))));
+  return copysign(h / (T(1) - h), x);
 }
 
 namespace detail {
@@ -314,6 +359,14 @@ FS_FN V log1p(V x) {
   const V lost = where(finite, (V(T(1)) - (u - back)) + (x - back), V(T(0)));
   const V f = (m - T(1)) + scale2(lost, where(finite, -e, V(T(0))));
   return where(x == T(0), x, detail::log_parts(f, e));
+}
+
+// log(1 + x) for x in [0, 1]: 1 + x is never formed, so that nothing is lost.
+template <Lanes V>
+FS_FN V log1p_unit(V x) {
+  using T = scalar_of<V>;
+  const auto large = x > T(0.5);
+  return detail::log_parts(where(large, fma(x, V(T(0.5)), V(T(-0.5))), x), where(large, V(T(1)), V(T(0))));
 }
 
 template <Lanes V>

@@ -65,7 +65,7 @@ struct Silu {
   static constexpr int kSaves = kSave0;
   template <class V>
   FS_FN V forward(V x) const {
-    return x / (exp(-x) + 1.0);
+    return x / (exp_minus(x) + 1.0);
   }
   template <class V>
   FS_FN V grad(V g, V x, V) const {
@@ -130,7 +130,7 @@ struct Softplus {
   template <class V>
   FS_FN V forward(V x) const {
     const V t = x * beta;
-    return where(t > threshold, x, log1p(exp(minimum(t, threshold))) / beta);
+    return where(t > threshold, x, (maximum(t, 0.0) + log1p_unit(exp_minus(abs(t)))) * (1.0 / beta));
   }
   template <class V>
   FS_FN V grad(V g, V x, V) const {
@@ -140,7 +140,7 @@ struct Softplus {
 };
 FS_FUNCTOR1(Softsign, kSave0, x / (abs(x) + 1.0), g / square(abs(x) + 1.0))
 // log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|)).
-FS_FUNCTOR1(LogSigmoid, kSave0, minimum(x, 0.0) - log1p(exp(-abs(x))), g* sigmoid(-x))
+FS_FUNCTOR1(LogSigmoid, kSave0, minimum(x, 0.0) - log1p_unit(exp_minus(abs(x))), g* sigmoid(-x))
 struct Threshold {
   double threshold = 0.0, value = 0.0;
   FS_FUNCTOR1_BODY(kSave0, where(x <= threshold, value, x), where(x <= threshold, 0.0, g))

@@ -63,10 +63,10 @@ struct BceLoss {
   }
 };
 // The same of sigmoid(x): max(x, 0) - x y + log(1 + exp(-|x|)).
-FS_FUNCTOR2(BceWithLogitsLoss, kSave0 | kSave1, maximum(x, 0.0) - x * y + log1p(exp(-abs(x))), g*(sigmoid(x) - y),
-            -(g* x))
+FS_FUNCTOR2(BceWithLogitsLoss, kSave0 | kSave1, maximum(x, 0.0) - x * y + log1p_unit(exp_minus(abs(x))),
+            g*(sigmoid(x) - y), -(g* x))
 // log(1 + exp(-y x)), y = ±1.
-FS_FUNCTOR2(SoftMarginLoss, kSave0 | kSave1, maximum(-(y* x), 0.0) + log1p(exp(-abs(y * x))),
+FS_FUNCTOR2(SoftMarginLoss, kSave0 | kSave1, maximum(-(y* x), 0.0) + log1p_unit(exp_minus(abs(y * x))),
             -(g*(y* sigmoid(-(y* x)))), -(g*(x* sigmoid(-(y* x)))))
 // y (log y - x), 0 where y = 0; and with y itself in logs.
 FS_FUNCTOR2(KlDiv, kSave0 | kSave1, where(y == 0.0, 0.0, y* log(y)) - y * x, -(g* y),

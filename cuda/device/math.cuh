@@ -47,6 +47,10 @@ FS_DEVICE_MATH2(hypot)
 FS_FN Num<float> ndtr(Num<float> x) { return Num<float>(0.5f * ::erfcf(x.v * -0.707106781186547524401f)); }
 FS_FN Num<double> ndtr(Num<double> x) { return Num<double>(0.5 * ::erfc(x.v * -0.707106781186547524401)); }
 
+// e^-x.
+FS_FN Num<float> exp_minus(Num<float> x) { return Num<float>(::expf(-x.v)); }
+FS_FN Num<double> exp_minus(Num<double> x) { return Num<double>(::exp(-x.v)); }
+
 // 1 / (1 + e^-x) with the quick division: its 2 ulp hold for denominators below 2^126.
 FS_FN Num<float> sigmoid(Num<float> x) {
 #if defined(__CUDA_ARCH__)
