@@ -60,3 +60,14 @@ def test_against_numpy(dtype, xs, ws, stride, padding, dilation, groups):
     for got, again, ref in zip(*runs, want):
         assert np.array_equal(got, again)  # whatever the number of threads
         assert np.abs(got - ref).max() < tolerance * np.abs(ref).max()
+
+
+@pytest.mark.parametrize(
+    "ws, stride, groups", [((6, 4, 3, 3), 1, 1), ((40, 16, 3, 3), 2, 1), ((8, 2, 5, 5), 1, 2), ((9, 1, 3, 3), 1, 3)]
+)
+def test_an_empty_batch(ws, stride, groups):
+    x, w = fs.ones(0, ws[1] * groups, 9, 9, requires_grad=True), fs.ones(*ws, requires_grad=True)
+    y = fs.nn.functional.conv2d(x, w, None, stride, 1, 1, groups)
+    y.sum().backward()
+    assert y.shape[:2] == (0, ws[0]) and x.grad.shape == x.shape
+    assert to_numpy(w.grad).shape == ws and not to_numpy(w.grad).any()

@@ -11,7 +11,7 @@ constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 }  // namespace
 
-// Squares of kV channels and rows are summed and turned.
+// Squares of kV channels and rows are summed and turned; without parts, as of an empty batch, dw is 0.
 template <class T>
 void conv_weight_of_sums(const ConvJob<T>& job, int64_t parts, int64_t padded, const T* sums, T* dw) {
   constexpr int kV = Vec<T>::kSize;
@@ -21,7 +21,8 @@ void conv_weight_of_sums(const ConvJob<T>& job, int64_t parts, int64_t padded, c
                     (az.taps == 1 || job.w_tap[0] == ax.taps * ay.taps) &&
                     (job.channels == 1 || job.w_channel == taps);
   const int64_t row_squares = ceil_div(rows, kV);
-  parallel_for(job.groups * ceil_div(cols, kV), 16384 / (rows * kV * parts) + 1, [&](int64_t begin, int64_t end) {
+  const int64_t grain = 16384 / (rows * kV * most(1, parts)) + 1;
+  parallel_for(job.groups * ceil_div(cols, kV), grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t group = i / ceil_div(cols, kV), m = i % ceil_div(cols, kV) * kV;
       const int lanes = static_cast<int>(least(kV, cols - m));
