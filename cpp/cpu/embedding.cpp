@@ -19,14 +19,6 @@ void check_rows(const char* op, const int64_t* index, int64_t n, int64_t rows) {
   if (bad.found()) fail_index(ErrorKind::kIndex, op, index[bad.pos()], 0, rows);
 }
 
-inline void prefetch_row(const void* p) {
-  const char* c = static_cast<const char*>(p);
-  __builtin_prefetch(c);
-  __builtin_prefetch(c + 64);
-  __builtin_prefetch(c + 128);
-  __builtin_prefetch(c + 192);
-}
-
 // Positions 0..n-1 grouped by row, each group in ascending order: those of row r are order[start[r] .. start[r + 1]).
 // Rows equal to `skip` keep none.
 class RowGroups {
@@ -65,7 +57,7 @@ void embedding(const KernelArgs& args) {
     const int64_t row = weight.strides[0], col = weight.strides[1];
     parallel_for(n, max_of(1, kMoveChunk / width), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        if (i + 2 < end) prefetch_row(w + index[i + 2] * row);
+        if (i + 2 < end) fetch_row(w + index[i + 2] * row, width);
         copy_run(target.data() + i * width, 1, w + index[i] * row, col, width);
       }
     });

@@ -79,13 +79,7 @@ void read_at(T* out, const TensorView& src, int64_t dim, int64_t k, const IndexO
         for (int64_t i = 0; i < n; ++i) to[i] = from[o[i]];
       } else if (slice.dense(1)) {
         for (int64_t i = 0; i < n; ++i) {
-          if (i + 2 < n) {  // rows land anywhere: the hardware prefetcher needs their first lines named
-            const char* next = reinterpret_cast<const char*>(from + o[i + 2]);
-            __builtin_prefetch(next);
-            __builtin_prefetch(next + 64);
-            __builtin_prefetch(next + 128);
-            __builtin_prefetch(next + 192);
-          }
+          if (i + 2 < n) fetch_row(from + o[i + 2], after);
           copy_run(to + i * after, 1, from + o[i], 1, after);
         }
       } else {

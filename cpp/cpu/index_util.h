@@ -179,6 +179,15 @@ inline void copy_run(T* dst, int64_t ds, const T* src, int64_t ss, int64_t n) {
   }
 }
 
+// Asks for n elements that are wanted soon, at most a page of them: rows that land anywhere, which processors cannot
+// foresee.
+template <class T>
+inline void fetch_row(const T* row, int64_t n) {
+  const char* p = reinterpret_cast<const char*>(row);
+  const int64_t bytes = min_of(n * static_cast<int64_t>(sizeof(T)), 4096);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+}
+
 inline constexpr int64_t kMoveChunk = 32768;  // elements a task; 64-256 kB of traffic
 
 // dst = src over a loop of (dst, src), in parallel.

@@ -113,7 +113,7 @@ void channel_moments(const BatchShape& s, const T* x, double* mean, double* var)
       Part part;
       part.a.d = part.b.d = 0;
       for (int64_t n = piece * planes; n < smaller(s.n, (piece + 1) * planes); ++n)
-        add_moments(part, x + (n * s.channels + c) * s.inner, s.inner);
+        add_moments<true>(part, x + (n * s.channels + c) * s.inner, s.inner, s.channels * s.inner);
       all[i] = part;
     }
   });
@@ -206,7 +206,7 @@ void channel_sums(const BatchShape& s, const T* g, const T* x, const compute_typ
       TwoSums total;
       for (int64_t n = piece * planes; n < smaller(s.n, (piece + 1) * planes); ++n) {
         const int64_t at = (n * s.channels + c) * s.inner;
-        const TwoSums t = two_sums(g + at, x + at, s.inner, mean[c]);
+        const TwoSums t = two_sums<true>(g + at, x + at, s.inner, mean[c], s.channels * s.inner);
         total.g += t.g;
         total.gx += t.gx;
       }

@@ -32,9 +32,9 @@ class Params {
 
 struct TwoSums { double g = 0, gx = 0; };
 
-// Σ g and Σ g (x - center) over n contiguous elements.
-template <class T>
-FS_INLINE TwoSums two_sums(const T* g, const T* x, int64_t n, compute_type<T> center) {
+// Σ g and Σ g (x - center) over n contiguous elements. kFetch: what lies `next` elements on is wanted next.
+template <bool kFetch = false, class T>
+FS_INLINE TwoSums two_sums(const T* g, const T* x, int64_t n, compute_type<T> center, int64_t next = 0) {
   using C = compute_type<T>;
   using V = Vec<C>;
   constexpr int kW = V::kSize;
@@ -45,6 +45,10 @@ FS_INLINE TwoSums two_sums(const T* g, const T* x, int64_t n, compute_type<T> ce
     V a0 = C(0), a1 = C(0), b0 = C(0), b1 = C(0);
     int64_t i = 0;
     for (; i + 2 * kW <= block; i += 2 * kW) {
+      for (int v = 0; kFetch && v < 2; ++v) {
+        fetch_next(g, next, i + v * kW);
+        fetch_next(x, next, i + v * kW);
+      }
       const V g0 = load_as<C>(g + i), g1 = load_as<C>(g + i + kW);
       a0 += g0, a1 += g1;
       b0 = fma(g0, load_as<C>(x + i) - m, b0);

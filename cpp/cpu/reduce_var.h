@@ -24,9 +24,10 @@ inline void merge_moments(Part& a, const Part& b) {
   a.n += b.n;
 }
 
-// Mean and sum of squared deviations of n contiguous elements, added to part.
-template <class T>
-FS_INLINE void add_moments(Part& part, const T* p, int64_t n) {
+// Mean and sum of squared deviations of n contiguous elements, added to part. kFetch: what lies `next` elements on is
+// wanted next.
+template <bool kFetch = false, class T>
+FS_INLINE void add_moments(Part& part, const T* p, int64_t n, int64_t next = 0) {
   using C = compute_type<T>;
   using V = Vec<C>;
   constexpr int kW = V::kSize;
@@ -49,6 +50,7 @@ FS_INLINE void add_moments(Part& part, const T* p, int64_t n) {
     s0 = C(0), s1 = C(0), s2 = C(0), s3 = C(0);
     V r0 = C(0), r1 = C(0);  // what rounding left in the mean
     for (i = 0; i + 4 * kW <= m; i += 4 * kW) {
+      for (int v = 0; kFetch && v < 4; ++v) fetch_next(q, next, i + v * kW);
       const V d0 = load_as<C>(q + i) - center, d1 = load_as<C>(q + i + kW) - center;
       const V d2 = load_as<C>(q + i + 2 * kW) - center, d3 = load_as<C>(q + i + 3 * kW) - center;
       s0 = fma(d0, d0, s0), s1 = fma(d1, d1, s1), s2 = fma(d2, d2, s2), s3 = fma(d3, d3, s3);
