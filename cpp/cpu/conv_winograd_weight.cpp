@@ -102,7 +102,7 @@ void winograd_weight(const WinogradJob& w, const float* g, float* dw, int64_t gr
   const int64_t tile_bytes = W::kPoints * (v_row + g_row) * static_cast<int64_t>(sizeof(float));
   const int64_t rounds = least(grid.blocks, ceil_div(grid.tiles, most(64, (4 << 20) / tile_bytes)));
   const int64_t room = least(grid.tiles, (ceil_div(grid.blocks, rounds)) * grid.largest);
-  const int64_t v_step = room * v_row + 16, g_step = room * g_row + 16;
+  const int64_t v_step = point_step_of(room * v_row), g_step = point_step_of(room * g_row);
   // The sums of all points are `points / taps` times the weight. Where one round and one task can finish a block of
   // them they stay in L2; else they are kept, and a task takes one point.
   const int64_t sum_bytes = W::kPoints * depth * columns * static_cast<int64_t>(sizeof(float));
@@ -111,6 +111,7 @@ void winograd_weight(const WinogradJob& w, const float* g, float* dw, int64_t gr
   const int64_t row_cuts = ceil_div(depth, row_block), col_cuts = ceil_div(columns, col_block);
   const int64_t point_tasks = whole ? 1 : W::kPoints;
 
+  const PointLayout at = {v_row, v_step, kLanes, job.channels};
   Scratch<float> v(W::kPoints * v_step + kLanes), gp(W::kPoints * g_step + kLanes);
   Scratch<float> sums(whole ? 0 : W::kPoints * depth * columns);
   for (int64_t r = 0; r < rounds; ++r) {
@@ -122,7 +123,7 @@ void winograd_weight(const WinogradJob& w, const float* g, float* dw, int64_t gr
       for (int64_t i = begin; i < end; ++i) {
         const TileBlock b = grid.block(b0 + i / 2);
         const int64_t t = b.first - first;
-        if (i % 2 == 0) source_block<W>(w, b, group, v.data() + t * v_row, v_row, v_step, source);
+        if (i % 2 == 0) source_block<W>(w, b, group, 0, job.channels, v.data() + t * v_row, at, source);
         else gradient_block<W>(w, g, b, group, gp.data() + t * g_row, g_row, g_step, gradient);
       }
     });

@@ -83,18 +83,18 @@ FS_INLINE void output_points(const WVec* y, int ys, WVec* p, int ps) {
 template <int kTap>
 FS_INLINE void weight_points(const WVec* w, int ws, WVec* u, int us) {
   const WVec na(-2.0f / 3.0f), nb(1.0f / 6.0f), half(0.5f), two(2.0f);
+  const WVec ca(-2.0f / 3.0f * kPointA), cb(1.0f / 6.0f * kPointB);
   WVec high_a = w[2 * ws], high_b = w[2 * ws], odd_a = w[ws], odd_b = w[ws];
   if constexpr (kTap == 5) {
     high_a = fma(half, w[4 * ws], high_a), high_b = fma(two, w[4 * ws], high_b);
     odd_a = fma(half, w[3 * ws], odd_a), odd_b = fma(two, w[3 * ws], odd_b);
   }
-  const WVec even_a = na * fma(half, high_a, w[0]), even_b = nb * fma(two, high_b, w[0]);
-  odd_a *= WVec(-2.0f / 3.0f * kPointA), odd_b *= WVec(1.0f / 6.0f * kPointB);
+  const WVec even_a = fma(half * na, high_a, na * w[0]), even_b = fma(two * nb, high_b, nb * w[0]);
   u[0] = w[0];
-  u[us] = even_a + odd_a;
-  u[2 * us] = even_a - odd_a;
-  u[3 * us] = even_b + odd_b;
-  u[4 * us] = even_b - odd_b;
+  u[us] = fma(ca, odd_a, even_a);
+  u[2 * us] = fma(-ca, odd_a, even_a);
+  u[3 * us] = fma(cb, odd_b, even_b);
+  u[4 * us] = fma(-cb, odd_b, even_b);
   u[5 * us] = w[(kTap - 1) * ws];
 }
 // w = G^T u: 6 -> kTap.
@@ -114,6 +114,10 @@ FS_INLINE void weight_values(const WVec* u, int us, WVec* w, int ws) {
   }
   w[(kTap - 1) * ws] = (s1 + s2) + u[5 * us];
 }
+
+// Floats from point to point, at least n: an odd number of cache lines, so that the points of a tile, written
+// together, fall onto different sets.
+constexpr int64_t point_step_of(int64_t n) { return ((n + 15) / 16 | 1) * 16; }
 
 FS_INLINE void store_lanes(WVec v, float* p, int n) {
   if (n == kLanes) v.store(p);
@@ -338,26 +342,29 @@ struct WinogradJob {
   int64_t planes;        // of outputs: (image, depth)
 };
 
-// The points of the sources of one block, for tap tz of the first axis and channels c0...: dst[tile * tile_step +
-// point * point_step + tz * channels + c].
+// Where points of sources stand: the steps from tile to tile, from point to point, from kLanes channels to the next
+// ones and from tap to tap of the first axis.
+struct PointLayout { int64_t tile, point, lanes, tap; };
+
+// The points of the sources of one block, of channels [c_begin, c_end), the first a multiple of kLanes.
 template <class W>
-void source_block(const WinogradJob& w, const TileBlock& b, int64_t group, float* dst, int64_t tile_step,
-                  int64_t point_step, PixelPatch& patch) {
+void source_block(const WinogradJob& w, const TileBlock& b, int64_t group, int64_t c_begin, int64_t c_end, float* dst,
+                  const PointLayout& at, PixelPatch& patch) {
   const ConvJob<float>& job = w.job;
   const ConvAxis& az = job.axis[0];
   const int64_t rows = b.y1 - b.y0, cols = b.x1 - b.x0;
   patch.build(b.y0 * W::kOutY + w.low_y, b.x0 * W::kOut + w.low_x, rows * W::kOutY + W::kTapY - 1,
               cols * W::kOut + W::kTap - 1, job.axis[1].src, job.axis[2].src);
-  for (int64_t plane = b.plane0; plane < b.plane1; ++plane, dst += rows * cols * tile_step) {
+  for (int64_t plane = b.plane0; plane < b.plane1; ++plane, dst += rows * cols * at.tile) {
     const int64_t n = plane / az.out, z = plane % az.out;
     for (int64_t tz = 0; tz < az.taps; ++tz) {
       const int64_t zz = z * az.step + az.off0 + tz * az.doff;
-      for (int64_t c = 0; c < job.channels; c += kLanes) {
-        const int left = job.channels - c < kLanes ? static_cast<int>(job.channels - c) : kLanes;
-        float* d = dst + tz * job.channels + c;
+      for (int64_t c = c_begin; c < c_end; c += kLanes) {
+        const int left = c_end - c < kLanes ? static_cast<int>(c_end - c) : kLanes;
+        float* d = dst + tz * at.tap + c / kLanes * at.lanes;
         if (zz < 0 || zz >= az.src) {
           for (int64_t t = 0; t < rows * cols; ++t)
-            for (int p = 0; p < W::kPoints; ++p) store_lanes(WVec(0.0f), d + t * tile_step + p * point_step, left);
+            for (int p = 0; p < W::kPoints; ++p) store_lanes(WVec(0.0f), d + t * at.tile + p * at.point, left);
           continue;
         }
         patch.load(job.src + n * job.src_image + (group * job.channels + c) * job.src_channel +
@@ -366,11 +373,11 @@ void source_block(const WinogradJob& w, const TileBlock& b, int64_t group, float
         for (int64_t y = 0; y < rows; ++y) {
           const float* s = patch.data() + y * W::kOutY * patch.pitch();
           if (left == kLanes) {
-            for (int64_t x = 0; x < cols; ++x, d += tile_step)
-              source_tile<W>(s + x * W::kOut * kLanes, patch.pitch(), d, point_step, kLanes);
+            for (int64_t x = 0; x < cols; ++x, d += at.tile)
+              source_tile<W>(s + x * W::kOut * kLanes, patch.pitch(), d, at.point, kLanes);
           } else {
-            for (int64_t x = 0; x < cols; ++x, d += tile_step)
-              source_tile<W>(s + x * W::kOut * kLanes, patch.pitch(), d, point_step, left);
+            for (int64_t x = 0; x < cols; ++x, d += at.tile)
+              source_tile<W>(s + x * W::kOut * kLanes, patch.pitch(), d, at.point, left);
           }
         }
       }
