@@ -7,8 +7,8 @@ namespace fireseed::cpu::FS_ISA {
 namespace {
 
 // Columns of one task where the dimension is not the last: so many vectors side by side, the more the longer the runs
-// of memory, and at least kMinColVecs of them where there are threads enough.
-constexpr int kColVecs = 16, kMinColVecs = 4;
+// of memory and the fewer the pages, and at least kMinColVecs of them where there are threads enough.
+constexpr int kColVecs = 64, kMinColVecs = 4;
 
 // y = exp(x - max) / Σ exp(x - max), or x - log Σ exp(x), over n contiguous elements.
 template <bool kLog, class T>
@@ -64,7 +64,8 @@ void softmax_cols(const T* x, T* y, int64_t n, int64_t stride, int64_t cols) {
   using C = compute_type<T>;
   using V = Vec<C>;
   V top[kColVecs], sum[kColVecs];
-  for (int v = 0; v < kColVecs; ++v) top[v] = limits_of<C>::lowest, sum[v] = C(0);
+  const int vecs = static_cast<int>(ceil_div(cols, V::kSize));
+  for (int v = 0; v < vecs; ++v) top[v] = limits_of<C>::lowest, sum[v] = C(0);
   for (int64_t r = 0; r < n; r += kRowGroup) {
     const int rows = static_cast<int>(smaller(kRowGroup, n - r));
     int v = 0;
@@ -80,7 +81,7 @@ void softmax_cols(const T* x, T* y, int64_t n, int64_t stride, int64_t cols) {
     });
   }
   // top - top: 0, or no number where the largest is none or infinite, as in a row
-  for (int v = 0; v < kColVecs; ++v) sum[v] = (kLog ? log(sum[v]) : V(C(1)) / sum[v]) + (top[v] - top[v]);
+  for (int v = 0; v < vecs; ++v) sum[v] = (kLog ? log(sum[v]) : V(C(1)) / sum[v]) + (top[v] - top[v]);
   for (int64_t r = 0; r < n; ++r) {
     int v = 0;
     each_vec<C>(cols, [&](int64_t c, int k) __attribute__((always_inline)) {
@@ -107,7 +108,8 @@ void softmax_cols_once(const T* x, T* y, int64_t n, int64_t stride, int64_t cols
   const int64_t step = ceil_div(cols, V::kSize) * V::kSize;
   Scratch<T> tops(ceil_div(n, kRowGroup) * step);
   V top[kColVecs], sum[kColVecs];
-  for (int v = 0; v < kColVecs; ++v) top[v] = limits_of<T>::lowest, sum[v] = T(0);
+  const int vecs = static_cast<int>(ceil_div(cols, V::kSize));
+  for (int v = 0; v < vecs; ++v) top[v] = limits_of<T>::lowest, sum[v] = T(0);
   for (int64_t r = 0; r < n; r += kRowGroup) {
     const int rows = static_cast<int>(smaller(kRowGroup, n - r));
     int v = 0;
@@ -127,7 +129,7 @@ void softmax_cols_once(const T* x, T* y, int64_t n, int64_t stride, int64_t cols
       ++v;
     });
   }
-  for (int v = 0; v < kColVecs; ++v) {
+  for (int v = 0; v < vecs; ++v) {
     sum[v] = V(T(1)) / sum[v] + (top[v] - top[v]);  // no number where the largest is none or infinite
     top[v] = finite_shift(top[v]);
   }
@@ -171,7 +173,7 @@ void softmax_backward_cols(const T* g, const T* y, T* gx, int64_t n, int64_t str
   using C = compute_type<T>;
   using V = Vec<C>;
   V sum[kColVecs];
-  for (int v = 0; v < kColVecs; ++v) sum[v] = C(0);
+  for (int v = 0; v < ceil_div(cols, V::kSize); ++v) sum[v] = C(0);
   for (int64_t r = 0; r < n; ++r) {
     int v = 0;
     each_vec<C>(cols, [&](int64_t c, int k) __attribute__((always_inline)) {
@@ -202,7 +204,7 @@ void each_line(const AxisShape& s, Row&& row, Cols&& cols) {
   }
   // Columns do not meet: how many are side by side changes no bit.
   constexpr int64_t kV = Vec<compute_type<T>>::kSize;
-  const int64_t shared = ceil_div(s.inner, ceil_div(2 * num_threads(), s.outer));
+  const int64_t shared = ceil_div(s.inner, ceil_div(num_threads(), s.outer));
   const int64_t width = larger(kMinColVecs * kV, smaller(kColVecs * kV, ceil_div(shared, kV) * kV));
   const int64_t tiles = ceil_div(s.inner, width);
   parallel_for(s.outer * tiles, larger(1, kGrain / (s.n * smaller(width, s.inner))), [&](int64_t b, int64_t e) {
