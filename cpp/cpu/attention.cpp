@@ -83,7 +83,7 @@ class Forward {
       const int64_t kv = head / f_.attrs_.groups, lanes = panel_width<C>(rows);
       pack_queries(queries_.data(), f_.q_, head, i0, rows);
       RunningSoftmax<C> soft[kVecs];
-      if (keys == 0) __builtin_memset(sums_.data(), 0, static_cast<size_t>(rows * f_.v_step_) * sizeof(C));
+      if (keys == 0) set_zero(sums_.data(), rows * f_.v_step_);
       for (int64_t j0 = 0; j0 < keys; j0 += kKeys) {
         const int64_t n = at_most(kKeys, keys - j0);
         const auto k = rows_of<C>(f_.k_, kv, j0, j0 + n, false, keys_.data());
@@ -105,7 +105,7 @@ class Forward {
       const int64_t kv = head / f_.attrs_.groups, q_step = whole_vectors<C>(f_.q_.cols);
       copy_rows(queries_.data(), q_step, f_.q_, head, 0, rows, static_cast<C>(f_.attrs_.scale * kLog2E));
       RunningSoftmax<C> soft[kVecs];
-      __builtin_memset(sums_.data(), 0, static_cast<size_t>(rows * f_.v_step_) * sizeof(C));
+      set_zero(sums_.data(), rows * f_.v_step_);
       for (int64_t j0 = 0; j0 < f_.k_.rows; j0 += kKeys) {
         const int64_t n = at_most(kKeys, f_.k_.rows - j0);
         GemmCall<C> g{};

@@ -50,6 +50,12 @@ constexpr int64_t whole_vectors(int64_t n) {
   return (n + Vec<C>::kSize - 1) / Vec<C>::kSize * Vec<C>::kSize;
 }
 
+// Zeros, also of nothing, which scratch memory has no address for.
+template <class C>
+void set_zero(C* to, int64_t count) {
+  if (count > 0) __builtin_memset(to, 0, static_cast<size_t>(count) * sizeof(C));
+}
+
 // Rows [begin, end) of a head, times `scale`, in row-major order; `step` elements a row, zeros beyond the columns.
 template <class T, class C>
 void copy_rows(C* to, int64_t step, const Heads<T>& h, int64_t head, int64_t begin, int64_t end, C scale) {

@@ -78,13 +78,13 @@ class Backward {
       const int64_t keys = end - begin, q_step = f_.q_step_, v_step = f_.v_step_, rows = f_.q_.rows;
       const auto k = rows_of<C>(f_.k_, kv, begin, end, true, k_room_.data());
       const auto v = rows_of<C>(f_.v_, kv, begin, end, false, v_room_.data());
-      __builtin_memset(gk_.data(), 0, static_cast<size_t>(keys * q_step) * sizeof(C));
-      __builtin_memset(gv_.data(), 0, static_cast<size_t>(keys * v_step) * sizeof(C));
+      set_zero(gk_.data(), keys * q_step);
+      set_zero(gv_.data(), keys * v_step);
       for (int64_t head = kv * f_.attrs_.groups; head < (kv + 1) * f_.attrs_.groups; ++head) {
         const auto q = rows_of<C>(f_.q_, head, 0, rows, true, q_room_.data());
         const auto g = rows_of<C>(f_.g_, head, 0, rows, true, g_room_.data());
         C* gq = f_.ranges_ > 1 ? f_.part(range, head) : gq_.data();
-        __builtin_memset(gq, 0, static_cast<size_t>(rows * q_step) * sizeof(C));
+        set_zero(gq, rows * q_step);
         pack(head, g);
         for (int64_t j = 0; j < keys; j += kKeys) {
           const int64_t n = at_most(kKeys, keys - j), first = begin + j;  // of the block's keys

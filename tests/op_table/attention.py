@@ -44,6 +44,8 @@ row(
         S(*qkv(1, 2, heads=1, queries=4, keys=4), None, 0.0, True, enable_gqa=True),
         S(*qkv(2, queries=40, keys=37, size=3, values=2)),
         S(*qkv(2, queries=6, keys=33, size=3, values=16)),
+        S(*qkv(2, queries=6, keys=0)),
+        S(*qkv(2, queries=0, values=0)),
     ],
     tol=8,
     gtol=4,
