@@ -174,9 +174,11 @@ void gemm_blocked(const GemmCall<S>& g) {
   const bool by_rows = !packs_b && row_groups >= 8 && g.n * kc * static_cast<int64_t>(sizeof(S)) <= (1 << 19);
 
   // Columns of a large A are read whole, once: a panel's part of each is less than two cache lines, far from the
-  // next.
+  // next. Where there are others to fetch what one thread packed, it must be used often.
   const int64_t a_bytes = g.m * kc * static_cast<int64_t>(sizeof(S));
-  const bool shared_a = pack_a && !row_a && !own_b && (deep || (col_blocks > 1 && a_bytes > kSharedBytes));
+  const bool often =
+      num_threads() == 1 ? col_blocks > 1 && a_bytes > kSharedBytes / 2 : col_blocks > 2 && a_bytes > kSharedBytes;
+  const bool shared_a = pack_a && !row_a && !own_b && (deep || often);
 
   // Columns of A that lie in the same sets of L1: what two panels have of a line would be fetched twice. A task packs
   // some panels at a time, which read these lines together.
