@@ -1,4 +1,4 @@
-# Convolutions that read bands of the image: strides, dilation, groups, few and many channels, against NumPy.
+# Convolutions that read bands of the image or the image itself: strides, dilation, groups, against NumPy.
 import numpy as np
 import pytest
 from under_test import lib as fs
@@ -42,6 +42,9 @@ def reference(x, w, g, stride, padding, dilation, groups):
         ((2, 18, 16, 15), (36, 18, 4, 4), 2, 1, 1, 1),
         ((2, 1, 20, 20), (40, 1, 5, 5), 1, 2, 1, 1),
         ((2, 16, 10, 10), (32, 16, 3, 3), 3, 0, 1, 1),
+        ((3, 20, 15, 17), (70, 20, 1, 1), 1, 0, 1, 1),
+        ((3, 70, 15, 17), (20, 70, 1, 1), 1, 0, 1, 1),
+        ((3, 24, 15, 17), (36, 8, 1, 1), 1, 0, 1, 3),
     ],
 )
 def test_against_numpy(dtype, xs, ws, stride, padding, dilation, groups):

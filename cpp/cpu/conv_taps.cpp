@@ -58,10 +58,19 @@ TapsTile<T> taps_tile_for(int rows, int vecs) {
 
 constexpr int64_t kBandBytes = 128 << 10;  // of a band, and of its output gradients: both stay in L2
 constexpr int64_t kBlockTaps = 320;        // elements (channel, tap) of a task
+constexpr int64_t kLeastPixels = 128;      // of an image that is read in place
 
-// Whether this is the faster way. Of a single tap there is little to gather, and short rows leave most of a vector of
-// the band unused. Where Winograd's transform fits its products are fewer, but it costs about as much as the products
-// of some channels do.
+// One tap, and the pixels are the source's, in order (flatten_pointwise).
+template <class T>
+bool reads_pixels(const ConvJob<T>& job) {
+  const ConvAxis& ax = job.axis[2];
+  return job.taps() == 1 && ax.step == 1 && ax.off0 == 0 && ax.out == ax.src && job.axis[0].src == 1 &&
+         job.axis[1].src == 1 && job.axis[0].out == 1 && job.axis[1].out == 1;
+}
+
+// Whether bands are the faster way. Of a single tap there is little to gather, and short rows leave most of a vector
+// of the band unused. Where Winograd's transform fits its products are fewer, but it costs about as much as the
+// products of some channels do.
 template <class T>
 bool bands_pay(const ConvJob<T>& job) {
   const ConvAxis& ax = job.axis[2];
@@ -76,65 +85,105 @@ bool bands_pay(const ConvJob<T>& job) {
   return true;
 }
 
-}  // namespace
-
 // dw^T (rows (c, t), columns m) = X (rows (c, t), pixels) G^T (pixels, m) as in conv_weight, but each row of X is
-// read where it lies in the band (Note [Direct convolution]), and G^T is packed band by band. A task takes a block of
-// channels through a part of the bands; the parts are fixed and summed in order.
+// read where it lies: in a band (Note [Direct convolution]), or in the image itself where there is one tap and every
+// pixel is read. G^T is packed along with it. A task takes a block of channels through a part of the bands; the parts
+// are fixed and summed in order.
 template <class T>
-bool conv_taps_weight(const ConvJob<T>& job, const T* g, T* dw) {
+void taps_weight(const ConvJob<T>& job, const T* g, T* dw) {
   constexpr int kV = Vec<T>::kSize, kW = kTileCols<T>;
   const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
   const int64_t taps = job.taps(), rows = job.channels * taps, cols = job.rows;
   const int64_t pixels = job.batch * job.pixels();
-  if (rows == 0 || cols == 0 || pixels == 0 || !bands_pay(job)) return false;
   const int64_t panels = ceil_div(cols, kW), padded = (panels - 1) * kW + panel_width<T>(cols - (panels - 1) * kW);
 
   // Parts of few pixels would leave more sums than work.
   int64_t parts = most(1, least(16, pixels / 256)), channel_cuts = ceil_div(rows, kBlockTaps);
   channel_cuts = most(1, least(job.channels, least(channel_cuts, rows * cols * pixels / 200000)));
-  const int64_t most_rows = most(1, kBandBytes / (ax.out * padded * static_cast<int64_t>(sizeof(T))));
+  const int64_t most_pixels = most(1, kBandBytes / (padded * static_cast<int64_t>(sizeof(T))));
   ConvJob<T> block = job;
   block.channels = ceil_div(job.channels, channel_cuts);
-  const Band<T> shape(block, nullptr, kBandBytes, most_rows);
-  const int64_t units = job.batch * az.out * shape.bands;
+  const bool in_place = reads_pixels(job);
+  // A unit is a band of rows, or a part of the one row of pixels.
+  int64_t most_rows = most(1, most_pixels / ax.out), cuts = ceil_div(ax.out, most_pixels);
+  if (!in_place) {
+    const Band<T> shape(block, nullptr, kBandBytes, most_rows);
+    most_rows = shape.rows, cuts = shape.bands;
+  }
+  const int64_t units = job.batch * az.out * cuts;
   parts = most(1, least(least(parts, units), rows * cols * pixels / channel_cuts / 200000));
   while (parts > 1 && parts * rows * padded > (1 << 20)) parts = ceil_div(parts, 2);
 
   Scratch<T> sums(job.groups * parts * rows * padded);
   parallel_for(job.groups * parts * channel_cuts, 1, [&](int64_t begin, int64_t end) {
-    Scratch<T> gt(shape.rows * ax.out * padded);
+    Scratch<T> gt((in_place ? ceil_div(ax.out, cuts) : most_rows * ax.out) * padded);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t cut = task % channel_cuts, part = task / channel_cuts % parts,
                     group = task / channel_cuts / parts;
       const int64_t c0 = piece_begin(job.channels, channel_cuts, cut);
       ConvJob<T> own = job;
       own.channels = piece_begin(job.channels, channel_cuts, cut + 1) - c0;
-      Band<T> band(own, nullptr, kBandBytes, shape.rows);
-      const int64_t k = own.channels * taps, tiles = ceil_div(k, kTapRows), src_row = ay.step * band.row;
+      const int64_t k = own.channels * taps, tiles = ceil_div(k, kTapRows);
+      Scratch<int64_t> planes(in_place ? k : 0);
+      for (int64_t i = 0; i < k && in_place; ++i) planes[i] = i * job.src_channel;
+      if (in_place) own.channels = 0;  // of the band
+      Band<T> band(own, nullptr, kBandBytes, most_rows);
+      const int64_t* offset = in_place ? planes.data() : band.offset.data();
       T* sum = sums.data() + ((group * parts + part) * rows + c0 * taps) * padded;
       bool add = false;
       for (int64_t u = piece_begin(units, parts, part); u < piece_begin(units, parts, part + 1); ++u, add = true) {
-        const int64_t b = u % shape.bands, z = u / shape.bands % az.out, n = u / shape.bands / az.out;
-        const int64_t y0 = b * shape.rows, count = least(shape.rows, ay.out - y0), size = count * ax.out;
-        band.load(job.src + n * job.src_image + (group * job.channels + c0) * job.src_channel, z, y0, count);
+        const int64_t b = u % cuts, z = u / cuts % az.out, n = u / cuts / az.out;
+        const T* src = job.src + n * job.src_image + (group * job.channels + c0) * job.src_channel;
+        int64_t p = b * most_rows * ax.out, count = least(most_rows, ay.out - b * most_rows), width = ax.out;
+        if (in_place) {
+          p = piece_begin(ax.out, cuts, b), count = 1, width = piece_begin(ax.out, cuts, b + 1) - p;
+          src += p;
+        } else {
+          band.load(src, z, b * most_rows, count);
+          src = band.buffer.data();
+        }
+        const int64_t size = count * width;
         for (int64_t q = 0; q < panels; ++q) {
-          const int n_cols = static_cast<int>(least(kW, cols - q * kW)), width = panel_width<T>(n_cols);
+          const int n_cols = static_cast<int>(least(kW, cols - q * kW)), lanes = panel_width<T>(n_cols);
           T* panel = gt.data() + q * kW * size;
           pack_b<T>(panel,
-                    g + n * job.out_image + (group * cols + q * kW) * job.out_channel + (z * ay.out + y0) * ax.out, 1,
+                    g + n * job.out_image + (group * cols + q * kW) * job.out_channel + z * ay.out * ax.out + p, 1,
                     job.out_channel, size, n_cols);
           for (int64_t i = 0; i < tiles; ++i) {
             const int64_t i0 = piece_begin(k, tiles, i);
-            taps_tile_for<T>(static_cast<int>(piece_begin(k, tiles, i + 1) - i0), width / kV)(
-                count, ax.out, band.buffer.data(), src_row, band.offset.data() + i0, panel,
-                sum + i0 * padded + q * kW, padded, add);
+            taps_tile_for<T>(static_cast<int>(piece_begin(k, tiles, i + 1) - i0), lanes / kV)(
+                count, width, src, ay.step * band.row, offset + i0, panel, sum + i0 * padded + q * kW, padded, add);
           }
         }
       }
     }
   });
   conv_weight_of_sums(job, parts, padded, static_cast<const T*>(sums.data()), dw);
+}
+
+}  // namespace
+
+template <class T>
+bool conv_taps_weight(const ConvJob<T>& job, const T* g, T* dw) {
+  if (job.rows * job.channels * job.taps() * job.batch * job.pixels() == 0) return false;
+  if (!reads_pixels(job)) {
+    if (!bands_pay(job)) return false;
+    taps_weight(job, g, dw);
+    return true;
+  }
+  if (job.axis[2].out < kLeastPixels) return false;
+  if (job.rows <= job.channels) {
+    taps_weight(job, g, dw);
+    return true;
+  }
+  // Image and gradient change places, as that of fewer channels is the one to pack.
+  ConvJob<T> turned = job;
+  turned.src = g;
+  turned.src_image = job.out_image, turned.src_channel = job.out_channel;
+  turned.out_image = job.src_image, turned.out_channel = job.src_channel;
+  turned.channels = job.rows, turned.rows = job.channels;
+  turned.w_row = job.w_channel, turned.w_channel = job.w_row;
+  taps_weight(turned, job.src, dw);
   return true;
 }
 template bool conv_taps_weight(const ConvJob<float>&, const float*, float*);

@@ -36,8 +36,12 @@ void conv_weight_of_sums(const ConvJob<T>& job, int64_t parts, int64_t padded, c
           const T* s = sums + group * parts * rows * padded + (k + j) * padded + m;
           for (int64_t p = 0; p < parts; ++p) r[j] += Vec<T>::load(s + p * rows * padded);
         }
-        transpose_registers(r);
         T* d = dw + group * job.w_group + m * job.w_row;
+        if (taps == 1 && job.w_row == 1) {
+          for (int j = 0; j < n; ++j) r[j].store(d + (k + j) * job.w_channel, lanes);
+          continue;
+        }
+        transpose_registers(r);
         if (flat) {
           for (int l = 0; l < lanes; ++l) r[l].store(d + l * job.w_row + k, n);
           continue;
