@@ -90,11 +90,13 @@ constexpr int64_t kMaxDepth = Panels::kBlock * 7 / 4 / Panels::kDepth;  // of a 
 // Panels of S's compute type.
 template <class S>
 struct PlainPanels {
-  using Packed = compute_type<S>;                        // an element of the panels
-  static constexpr int kDepth = 1;                       // how many of K's it holds
-  static constexpr int kRows = kMaxRows;                 // of a panel of A
-  static constexpr int64_t kUnit = 8;                    // a block of K is a multiple of it
-  static constexpr int64_t kBlock = kBlockK<Packed>;     // and about so long
+  using Packed = compute_type<S>;         // an element of the panels
+  static constexpr int kDepth = 1;        // how many of K's it holds
+  static constexpr int kRows = kMaxRows;  // of a panel of A
+  static constexpr int64_t kUnit = 8;     // a block of K is a multiple of it
+  // And about so long: wide registers read and write more of C for the same work, so there are fewer blocks.
+  static constexpr int64_t kBlock =
+      Vec<Packed>::kSize * sizeof(Packed) == 64 ? kBlockK<Packed> * 4 / 3 : kBlockK<Packed>;
   static constexpr bool kDirect = same_type<S, Packed>;  // operands may be read where they lie
   static constexpr bool kRowsOnly = false;               // panels of A have their rows along K
   static void pack_b(Packed* dst, const S* src, int64_t row, int64_t col, int64_t k, int n) {
@@ -156,7 +158,9 @@ void gemm_blocked(const GemmCall<S>& g) {
   // The grid of tasks. Turning A is worth it for some columns only.
   const int64_t want = least(kMaxTasks, most(1, g.m * g.n * (by_blocks ? least(g.k, kc) : g.k) / kTaskProducts));
   const int64_t max_blocks = pack_a ? most(1, g.n / 128) : col_panels;
-  int64_t row_groups = 1, col_blocks = ceil_div(col_panels * kW, kDepth * kBlockCols);
+  const int64_t fitting = (1 << 20) / static_cast<int64_t>(depth * sizeof(P));  // columns of a block in 1 MiB
+  const int64_t block_cols = kDepth > 1 ? kDepth * kBlockCols : least(kBlockCols, fitting);
+  int64_t row_groups = 1, col_blocks = ceil_div(col_panels * kW, block_cols);
   if (each_b) {
     row_groups = least(panels.count, num_threads());
   } else if (own_b) {
