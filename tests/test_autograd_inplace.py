@@ -68,6 +68,15 @@ def test_in_place_on_the_base_changes_views(name, view):
     check_first_order(f, [np.random.default_rng(0).normal(size=(3, 3))])
 
 
+@pytest.mark.parametrize("shape", [(0, 6), (0, 3, 0, 6), (2, 0, 4)])
+def test_in_place_on_a_view_of_nothing(shape):
+    x = lib.ones(*shape, requires_grad=True)
+    view = (x * 1)[..., ::2]
+    view.copy_(lib.ones(*shape[:-1], shape[-1] // 2, requires_grad=True) * 2)
+    (view * view).sum().backward()
+    assert tuple(x.grad.shape) == shape
+
+
 def test_two_views_of_one_base():
     def f(x):
         y = x * 1.0

@@ -212,7 +212,7 @@ struct ViewOfBase : CustomRule {
   void backward(const Node&, const Tensor* g, Tensor* gx, bool) override {
     // Through a flat image of the base's memory; where the view overlaps itself (expand), gradients add up.
     int64_t extent = 1;
-    for (int64_t i = 0; i < base_sizes.n; ++i) extent += (base_sizes[i] - 1) * base_strides[i];
+    for (int64_t i = 0; i < base_sizes.n; ++i) extent += base_sizes[i] ? (base_sizes[i] - 1) * base_strides[i] : 0;
     Tensor flat = engine_ops.window_backward(g[0], Dims{extent}, strides, offset);
     gx[0] = engine_ops.as_strided(flat, base_sizes, base_strides, 0);
   }
