@@ -91,10 +91,23 @@ bool flatten_pointwise(ConvJob<T>& job) {
   return true;
 }
 
+// Output channels would fill little of a vector of them, but pixels of a row fill one, and L2 holds a band of four
+// rows.
+template <class T>
+bool few_outputs(const ConvJob<T>& job) {
+  constexpr int64_t kV = Vec<T>::kSize;
+  const ConvAxis &ay = job.axis[1], &ax = job.axis[2];
+  const int64_t row_bytes = job.channels * job.axis[0].taps * (ax.out + 2 * kV) * static_cast<int64_t>(sizeof(T));
+  return (job.rows <= 4 || (job.groups > 1 && job.rows <= 8)) && job.taps() > 1 && ay.step == 1 && ax.step == 1 &&
+         job.out_step[2] <= 2 && ay.out >= 4 && ax.out >= kV && 4 * ax.out >= 3 * ((ax.out + kV - 1) / kV * kV) &&
+         4 * row_bytes <= kBandBytes;
+}
+
 template <class T>
 void run_job(ConvJob<T> job) {
   if (conv_whole(job)) return;
   if (job.channels == 1) return conv_direct(job);
+  if (few_outputs(job)) return conv_direct(job);
   const bool pointwise = flatten_pointwise(job);
   if (pointwise && (job.axis[2].out >= 256 || (job.batch == 1 && job.axis[2].out >= 32))) {
     GemmCall<T> g{};

@@ -265,7 +265,8 @@ FS_INLINE void put_lanes(T* o, int64_t step, Vec<T> v, int n) {
   for (int l = 0; l < n; ++l) o[l * step] = lane[l];
 }
 
-// conv_gemm.cpp: any job. conv_direct.cpp: one channel a group.
+// conv_gemm.cpp: any job. conv_direct.cpp: any job, made for one channel a group or few output channels.
+inline constexpr int64_t kBandBytes = 256 << 10;  // of a band of several channels that conv_direct takes
 template <class T>
 void conv_gemm(const ConvJob<T>& job);
 template <class T>

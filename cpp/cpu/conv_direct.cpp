@@ -1,4 +1,5 @@
-// Convolutions of one input channel a group (depthwise, and images of one channel): taps straight on padded rows.
+// Convolutions of one input channel a group (depthwise, and images of one channel), or to few outputs: taps straight
+// on padded rows.
 #include "base/parallel.h"
 #include "cpu/conv_band.h"
 
@@ -52,7 +53,7 @@ template <class T, int kR, int kTaps>
 void direct_rows(const ConvJob<T>& job, const Band<T>& band, const T* buffer, const int64_t* offset, const T* w,
                  const T* bias, T* out, int64_t count) {
   constexpr int kV = Vec<T>::kSize;
-  const int64_t taps = job.taps(), width = job.axis[2].out, src_row = job.axis[1].step * band.row;
+  const int64_t taps = job.channels * job.taps(), width = job.axis[2].out, src_row = job.axis[1].step * band.row;
   const int64_t out_y = job.out_step[1], out_x = job.out_step[2];
   int64_t y = 0;
   for (; y + kUnroll <= count; y += kUnroll)
@@ -193,22 +194,23 @@ TapDots<T> tap_dots_for(int64_t rows, int64_t taps) {
 template <class T>
 void conv_direct(const ConvJob<T>& job) {
   if (job.batch * job.groups * job.rows * job.pixels() == 0) return;
-  const int64_t taps = job.taps();
+  const int64_t taps = job.channels * job.taps(), bytes = job.channels == 1 ? 24576 : kBandBytes;
   const ConvAxis &az = job.axis[0], &ay = job.axis[1], &ax = job.axis[2];
-  const Band<T> shape(job);
+  const int64_t most_rows = most(kUnroll, job.batch * job.groups * az.out * ay.out / 16);  // 16 tasks or more
+  const Band<T> shape(job, nullptr, bytes, most_rows);
   Scratch<T> bias(job.groups * job.rows);
   for (int64_t i = 0; i < job.groups * job.rows; ++i) bias[i] = job.bias ? job.bias[i] : T(0);
   const int64_t per_image = az.out * shape.bands, tasks = job.batch * job.groups * per_image;
   const int64_t cost = shape.rows * ax.out * (job.rows * taps + 4);
   parallel_for(tasks, 100000 / cost + 1, [&](int64_t begin, int64_t end) {
-    Band<T> band(job);
+    Band<T> band(job, nullptr, bytes, most_rows);
     SmallScratch<T, 256> w(job.rows * taps);
     int64_t have = -1;
     for (int64_t task = begin; task < end; ++task) {
       const int64_t b = task % shape.bands, z = task / shape.bands % az.out, ng = task / per_image;
       const int64_t group = ng % job.groups, n = ng / job.groups;
       const int64_t y0 = b * band.rows, count = least(band.rows, ay.out - y0);
-      band.load(job.src + n * job.src_image + group * job.src_channel, z, y0, count);
+      band.load(job.src + n * job.src_image + group * job.channels * job.src_channel, z, y0, count);
       if (have != group)
         for (int64_t r = 0; r < job.rows; ++r) tap_weights(job, group, r, w.data() + r * taps);
       have = group;
@@ -220,6 +222,7 @@ void conv_direct(const ConvJob<T>& job) {
       };
       int64_t r = 0;
       for (; r + kGroup <= job.rows; r += kGroup) rows(direct_rows<T, kGroup, 0>, r);
+      if (r + 3 == job.rows) rows(direct_rows<T, 3, 0>, r), r += 3;
       if (r + 2 <= job.rows) rows(direct_rows<T, 2, 0>, r), r += 2;
       if (r < job.rows) {
         if (taps == 9) rows(direct_rows<T, 1, 9>, r);

@@ -56,7 +56,7 @@ TapsTile<T> taps_tile_for(int rows, int vecs) {
   return vecs == 1 ? taps_tile_of<T, 1>(rows, seq) : taps_tile_of<T, 2>(rows, seq);
 }
 
-constexpr int64_t kBandBytes = 128 << 10;  // of a band, and of its output gradients: both stay in L2
+constexpr int64_t kTapsBytes = 128 << 10;  // of a band, and of its output gradients: both stay in L2
 constexpr int64_t kBlockTaps = 320;        // elements (channel, tap) of a task
 constexpr int64_t kLeastPixels = 128;      // of an image that is read in place
 
@@ -100,14 +100,14 @@ void taps_weight(const ConvJob<T>& job, const T* g, T* dw) {
   // Parts of few pixels would leave more sums than work.
   int64_t parts = most(1, least(16, pixels / 256)), channel_cuts = ceil_div(rows, kBlockTaps);
   channel_cuts = most(1, least(job.channels, least(channel_cuts, rows * cols * pixels / 200000)));
-  const int64_t most_pixels = most(1, kBandBytes / (padded * static_cast<int64_t>(sizeof(T))));
+  const int64_t most_pixels = most(1, kTapsBytes / (padded * static_cast<int64_t>(sizeof(T))));
   ConvJob<T> block = job;
   block.channels = ceil_div(job.channels, channel_cuts);
   const bool in_place = reads_pixels(job);
   // A unit is a band of rows, or a part of the one row of pixels.
   int64_t most_rows = most(1, most_pixels / ax.out), cuts = ceil_div(ax.out, most_pixels);
   if (!in_place) {
-    const Band<T> shape(block, nullptr, kBandBytes, most_rows);
+    const Band<T> shape(block, nullptr, kTapsBytes, most_rows);
     most_rows = shape.rows, cuts = shape.bands;
   }
   const int64_t units = job.batch * az.out * cuts;
@@ -127,7 +127,7 @@ void taps_weight(const ConvJob<T>& job, const T* g, T* dw) {
       Scratch<int64_t> planes(in_place ? k : 0);
       for (int64_t i = 0; i < k && in_place; ++i) planes[i] = i * job.src_channel;
       if (in_place) own.channels = 0;  // of the band
-      Band<T> band(own, nullptr, kBandBytes, most_rows);
+      Band<T> band(own, nullptr, kTapsBytes, most_rows);
       const int64_t* offset = in_place ? planes.data() : band.offset.data();
       T* sum = sums.data() + ((group * parts + part) * rows + c0 * taps) * padded;
       bool add = false;
