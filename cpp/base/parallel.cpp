@@ -47,10 +47,12 @@ constexpr int kMaxLanes = 8;  // with more threads several share one
 // A helper looks for work this long before it parks: waking it costs 10 to 50 us.
 constexpr int64_t kSpinNanoseconds = 200'000;
 constexpr int64_t kYieldAfterPauses = 20'000;  // a caller waits this long for claimed chunks before it yields
-// A thread looks so often whether it was kept from running, and judges after so much time awake.
-constexpr int64_t kLookNanoseconds = 1'000'000, kJudgeNanoseconds = 20'000'000;
-constexpr int64_t kLostShare = 5;  // a fifth of it lost: the processors are crowded
-constexpr int64_t kFirstRest = 80'000'000, kLongestRest = 640'000'000;  // of a helper
+// A thread looks so often whether it was kept from running, and judges after so much time awake; sooner where a
+// helper rested a short time ago.
+constexpr int64_t kLookNanoseconds = 1'000'000, kJudgeNanoseconds = 50'000'000, kSoonNanoseconds = 10'000'000;
+constexpr int64_t kLostShare = 4;  // a quarter of it lost: the processors are crowded
+constexpr int64_t kFirstRest = 160'000'000, kLongestRest = 640'000'000;  // of a helper
+constexpr int64_t kRecently = 1'000'000'000;
 
 inline void cpu_pause() {
 #if defined(__x86_64__)
@@ -90,7 +92,8 @@ struct Pool {
   alignas(64) std::atomic<int> threads{0};   // the setting; 0: not decided
   std::atomic<int> spin{1};                  // 0 where there are more threads than processors
   std::atomic<bool> atfork{false};
-  std::atomic<bool> crowded{false};  // a caller was interrupted: somebody else wants the processors
+  std::atomic<int64_t> rested{INT64_MIN / 2};  // when a helper's rest last ended
+  std::atomic<bool> crowded{false};            // a caller was interrupted: somebody else wants the processors
 
   // Cold part, under `mutex`.
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -118,7 +121,8 @@ class Watch {
     looked_ = now;
     ran_ = ran;
     slept_ = use.ru_nvcsw;
-    if (awake_ < kJudgeNanoseconds) return false;
+    const bool soon = now - pool.rested.load(std::memory_order_relaxed) < kRecently;
+    if (awake_ < (soon ? kSoonNanoseconds : kJudgeNanoseconds)) return false;
     const bool crowded = lost_ >= awake_ / kLostShare;
     awake_ = lost_ = 0;
     return crowded;
@@ -144,6 +148,7 @@ class Rests {
     const timespec t = {length_ / 1'000'000'000, length_ % 1'000'000'000};
     nanosleep(&t, nullptr);
     ended_ = now_nanoseconds();
+    pool.rested.store(ended_, std::memory_order_relaxed);
   }
 
  private:
