@@ -349,7 +349,7 @@ GemmCall<S> transposed(const GemmCall<S>& g) {
 template <class S>
 bool splits_k(const GemmCall<S>& g) {
   const int64_t tiles = ceil_div(g.m, kMaxRows) * ceil_div(g.n, kTileCols<compute_type<S>>);
-  return tiles <= 32 && g.k >= 4096 && g.k >= 8 * most(g.m, g.n);
+  return (tiles <= 32 || g.m * g.n <= 8192) && g.k >= 4096 && g.k >= 8 * most(g.m, g.n);
 }
 
 template <class S>
