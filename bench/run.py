@@ -128,12 +128,20 @@ def calibrate(f, seconds=0.02):
         count *= 4
 
 
+PAUSE = 0.03  # seconds
+
+
 def measure(functions, rounds=11):
-    """Median seconds of a call of each function, measured in turns."""
-    counts = [calibrate(f) for f in functions]
+    """Median seconds of a call of each function, measured in turns; a pause before each lets the other's threads park."""
+    counts = []
+    for f in functions:
+        time.sleep(PAUSE)
+        counts.append(calibrate(f))
     times = [[] for _ in functions]
     for _ in range(rounds):
         for f, count, record in zip(functions, counts, times):
+            time.sleep(PAUSE)
+            f()
             start = time.perf_counter()
             for _ in range(count):
                 f()

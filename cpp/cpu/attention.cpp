@@ -5,7 +5,7 @@ namespace fireseed::cpu::FS_ISA {
 namespace {
 
 constexpr int64_t kKeys = 256;  // of a block: its scores stay in L1
-constexpr int64_t kFew = 4;     // queries that are not worth a panel
+constexpr int64_t kFew = 4;     // queries that are not worth a panel; their softmax is one vector
 
 // Running softmax of the scores of some queries: the largest score so far, and the sum of the weights 2^(s -
 // largest).
@@ -51,7 +51,7 @@ class Forward {
         out_(args.out[0]),
         lse_(args.out[1].defined() ? args.out[1].ptr<C>() : nullptr),
         v_step_(whole_vectors<C>(v_.cols)),
-        few_(q_.rows <= kFew && in_place<C>(k_, false) && in_place<C>(v_, false)) {
+        few_(q_.rows <= at_most(kFew, kV) && in_place<C>(k_, false) && in_place<C>(v_, false)) {
     const int64_t panels = pieces_of(q_.rows, kQ), heads = q_.count();
     const int64_t products = at_most(q_.rows, kQ) * k_.rows * (q_.cols + v_.cols + 16) / (attrs_.causal ? 2 : 1);
     parallel_for(heads * panels, items_in_chunk(heads * panels, products), [&](int64_t begin, int64_t end) {
