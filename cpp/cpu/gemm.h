@@ -50,9 +50,9 @@ void gemm_batched(const GemmCall<S>& first, int64_t batch, int64_t a_batch, int6
 inline constexpr int64_t kSerialProducts = 500000, kChunkProducts = 200000;
 // Items of a chunk, of `count` items with `products` >= 0 multiplications each.
 constexpr int64_t items_in_chunk(int64_t count, int64_t products) {
-  if (products >= kChunkProducts) return products > kSerialProducts || count * products > kSerialProducts ? 1 : count;
   if (products < 1) products = 1;
-  return count <= kSerialProducts / products ? count : kChunkProducts / products;
+  if (count <= kSerialProducts / products) return count;
+  return products < kChunkProducts ? kChunkProducts / products : 1;
 }
 
 // gemm_skinny.cpp: products of few rows (m <= kMaxSkinnyRows). Handles the call and returns true where that is the
